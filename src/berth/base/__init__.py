@@ -1,0 +1,1 @@
+"""Things every other package may use. Imports nothing of ours."""

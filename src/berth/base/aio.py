@@ -1,0 +1,109 @@
+"""Async pieces used everywhere: owned tasks, waiting to the end, locks by key, off-loop work.
+
+Must not: know any noun of the engine.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, ParamSpec, TypeVar
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+async def finish(work: Coroutine[Any, Any, T]) -> T:
+    """Await `work` to its end though this task is cancelled meanwhile; then let the cancellation go on."""
+    task = asyncio.ensure_future(work)  # noqa: TID251  owned here: awaited to its end below
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as exc:
+            if task.cancelled():
+                raise
+            cancelled = exc
+        except BaseException:  # noqa: BLE001, S110  read again from the task below
+            pass
+    if cancelled is not None and task.exception() is None:
+        raise cancelled
+    return task.result()
+
+
+async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run blocking `work` in a worker thread and wait for its end, also when cancelled meanwhile.
+
+    A thread cannot be stopped half-way: waiting for it keeps "cancelled" from meaning "still at work".
+    """
+    return await finish(asyncio.to_thread(work, *args, **kwargs))
+
+
+async def supervise(name: str, work: Callable[[], Awaitable[None]], *, pause_s: float) -> None:
+    """Run a service for ever: log its failure or unexpected end, pause, start it again."""
+    while True:
+        try:
+            await work()
+        except Exception:  # a border: a service's failure must not end the daemon
+            log.exception("service %s failed; again in %.1f s", name, pause_s)
+        else:
+            log.warning("service %s ended by itself; again in %.1f s", name, pause_s)
+        await asyncio.sleep(pause_s)
+
+
+class Tasks:
+    """Background tasks with an owner: each has a name, failures are logged, `close` waits for all."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start `work` and keep hold of it until it ends."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            log.error("background task %s failed", task.get_name(), exc_info=exc)
+
+    async def settle(self) -> None:
+        """Wait until every task started so far, and those they start, has ended."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Cancel what still runs and wait for it."""
+        for task in self._tasks:
+            task.cancel()
+        await self.settle()
+
+
+class KeyedLocks:
+    """One lock per key, made at first use and forgotten after the last.
+
+    Order over nouns: network, then volume, then container. Never held while waiting for an exit.
+    """
+
+    def __init__(self) -> None:
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def hold(self, key: str) -> AsyncIterator[None]:
+        """Hold the lock of `key`."""
+        lock, users = self._locks.get(key, (None, 0))
+        lock = lock or asyncio.Lock()
+        self._locks[key] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._locks[key]
+            if users == 1:
+                del self._locks[key]
+            else:
+                self._locks[key] = (lock, users - 1)

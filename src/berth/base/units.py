@@ -1,0 +1,67 @@
+"""Sizes, durations, ports: parse and print. Pure."""
+
+import re
+from typing import Final
+
+from berth.base.errors import InvalidArgument
+
+#: Highest port number (RFC 793, section 3.1: 16 bits).
+MAX_PORT: Final = 65_535
+
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?b)?\Z", re.IGNORECASE)
+_SCALE: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_NANOSECONDS: Final = {
+    "ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000,
+    "m": 60_000_000_000, "h": 3_600_000_000_000,
+}  # fmt: skip
+
+
+class BadSize(InvalidArgument):
+    """A text is no size."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"invalid size: '{text}'")
+
+
+class BadDuration(InvalidArgument):
+    """A text is no duration."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f'time: invalid duration "{text}"')
+
+
+def parse_bytes(text: str) -> int:
+    """Parse ``64m``, ``1.5GiB``, ``100`` into bytes; every unit is a power of 1024, as in Docker's flags."""
+    match = _SIZE.match(text.strip())
+    if match is None:
+        raise BadSize(text)
+    return int(float(match[1]) * 1024 ** _SCALE[match[2].lower()])
+
+
+def parse_duration_ns(text: str) -> int:
+    """Parse Go's duration form (``1m30s``, ``1.5h``) into nanoseconds; ``0`` needs no unit."""
+    body = text.removeprefix("+").removeprefix("-")
+    if body == "0":
+        return 0
+    total, at = 0.0, 0
+    while at < len(body):
+        match = _DURATION_PART.match(body, at)
+        if match is None:
+            raise BadDuration(text)
+        total += float(match[1]) * _NANOSECONDS[match[2]]
+        at = match.end()
+    if not body:
+        raise BadDuration(text)
+    return int(-total if text.startswith("-") else total)
+
+
+def human_size(count: float, *, digits: int = 4) -> str:
+    """Print a size in decimal units, as Docker's tables do: ``1.24MB``, ``190MB``, ``0B``."""
+    units = ("B", "kB", "MB", "GB", "TB", "PB")
+    index = 0
+    value = float(count)
+    while value >= 1000 and index < len(units) - 1:
+        value /= 1000
+        index += 1
+    return f"{value:.{digits}g}{units[index]}"

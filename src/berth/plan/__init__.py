@@ -1,0 +1,1 @@
+"""How change is described (steps, plans) and carried out (run, journal)."""

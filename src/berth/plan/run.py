@@ -1,0 +1,107 @@
+"""Carry out a plan: in order, in one worker thread, undone in reverse on error or cancellation."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Sequence
+
+from berth.base.aio import finish
+from berth.base.errors import EngineError, SystemFault
+from berth.plan.journal import Journal, PlanLog
+from berth.plan.model import Actuator, Plan, Step
+
+log = logging.getLogger(__name__)
+
+
+class UndoIncomplete(SystemFault):
+    """A plan failed and some of what it had done could not be taken back."""
+
+    def __init__(self, cause: BaseException, leftovers: Sequence[BaseException]) -> None:
+        said = "; ".join(str(exc) for exc in leftovers)
+        super().__init__(f"{cause} (and undoing it was incomplete: {said})")
+        self.leftovers = tuple(leftovers)
+
+
+class _Stopped(EngineError):
+    """The caller was cancelled between two steps."""
+
+
+class Runner:
+    """Carries out plans against one actuator with one journal."""
+
+    def __init__(self, actuator: Actuator, journal: Journal) -> None:
+        self._actuator = actuator
+        self._journal = journal
+
+    async def run(self, plan: Plan) -> tuple[Step, ...]:
+        """Apply `plan` whole or not at all; return the inverses, newest first.
+
+        A cancellation is honoured between two steps: what was done is undone, then it goes on.
+        """
+        if not plan:
+            return ()
+        stop = threading.Event()
+        work = asyncio.ensure_future(  # noqa: TID251  awaited to its end just below
+            asyncio.to_thread(self.run_blocking, plan, stop)
+        )
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            stop.set()
+            await finish(_quietly(work))
+            raise
+
+    def run_blocking(self, plan: Plan, stop: threading.Event | None = None) -> tuple[Step, ...]:
+        """Do the same on the calling thread."""
+        journal = self._journal.begin()
+        done: list[Step] = []
+        try:
+            for planned in plan:
+                if stop is not None and stop.is_set():
+                    raise _Stopped("cancelled")  # noqa: TRY301  caught below to undo
+                journal.intend(planned.step)
+                inverse = self._actuator.apply(planned.step)
+                journal.achieved(inverse)
+                if inverse is not None:
+                    done.append(inverse)
+        except BaseException as cause:
+            self._take_back(done, journal, cause)
+            raise
+        journal.close()
+        return tuple(reversed(done))
+
+    def _take_back(self, done: Sequence[Step], journal: PlanLog, cause: BaseException) -> None:
+        leftovers = self.apply_all(tuple(reversed(done)))
+        journal.close()
+        if leftovers:
+            raise UndoIncomplete(cause, leftovers) from cause
+
+    def apply_all(self, steps: Sequence[Step]) -> list[BaseException]:
+        """Apply every step though some fail (blocking); return what failed."""
+        failed: list[BaseException] = []
+        for step in steps:
+            try:
+                self._actuator.apply(step)
+            except Exception as exc:  # noqa: BLE001  a border: undo goes on whatever fails
+                log.warning("undo of %s failed: %s", step, exc)
+                failed.append(exc)
+        return failed
+
+    def recover(self) -> int:
+        """Take back what a killed engine left half done (blocking, at start); return how many plans."""
+        count = 0
+        for left in self._journal.unfinished():
+            steps = list(reversed(left.inverses))
+            if left.open_step is not None:
+                undo = self._actuator.undo_unfinished(left.open_step)
+                steps[:0] = [undo] if undo is not None else []
+            self.apply_all(steps)
+            left.path.unlink(missing_ok=True)
+            count += 1
+        return count
+
+
+async def _quietly(work: "asyncio.Future[tuple[Step, ...]]") -> None:
+    await asyncio.wait((work,))
+    if (exc := work.exception()) is not None and not isinstance(exc, _Stopped):
+        log.warning("a cancelled plan failed: %s", exc)
