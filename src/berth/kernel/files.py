@@ -1,0 +1,63 @@
+"""Files of our own: atomic writes, directories, removal of trees."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+from berth.plan.model import Step
+from berth.plan.steps.file import MakeDirectory, RemoveDirectory
+
+
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = False) -> None:
+    """Replace the content of `path` in one rename; with `durable`, on disk when this returns."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(fd, "wb") as out:
+            out.write(data)
+            os.fchmod(out.fileno(), mode)
+            if durable:
+                out.flush()
+                os.fsync(out.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory of ours and all below it; nothing happens if it is not there."""
+    if path.is_symlink():
+        path.unlink()
+        return
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        return
+
+
+def _make_directory(step: Step) -> Step | None:
+    want = cast("MakeDirectory", step)
+    try:
+        os.mkdir(want.path, want.mode)
+    except FileExistsError:
+        return None
+    os.chmod(want.path, want.mode)
+    return RemoveDirectory(want.path)
+
+
+def _remove_directory(step: Step) -> Step | None:
+    try:
+        os.rmdir(cast("RemoveDirectory", step).path)
+    except FileNotFoundError:
+        return None
+    return None
+
+
+HANDLERS: dict[type[Step], Callable[[Step], Step | None]] = {
+    MakeDirectory: _make_directory,
+    RemoveDirectory: _remove_directory,
+}
+UNDO: dict[type[Step], Callable[[Step], Step | None]] = {}

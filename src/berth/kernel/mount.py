@@ -1,0 +1,105 @@
+"""Mount, unmount, and read the mount table. Blocking; foreign file systems go through a helper process instead."""
+
+import ctypes
+import errno
+import os
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from berth.base.errors import SystemFault
+from berth.kernel.libc import LIBC, check
+from berth.plan.model import Step
+
+# Flags of mount(2), linux/mount.h
+MS_RDONLY: Final = 0x1
+MS_NOSUID: Final = 0x2
+MS_NODEV: Final = 0x4
+MS_NOEXEC: Final = 0x8
+MS_REMOUNT: Final = 0x20
+MS_BIND: Final = 0x1000
+MS_REC: Final = 0x4000
+MS_UNBINDABLE: Final = 0x20000
+MS_PRIVATE: Final = 0x40000
+MS_SLAVE: Final = 0x80000
+MS_SHARED: Final = 0x100000
+# Flags of umount2(2)
+MNT_DETACH: Final = 2
+UMOUNT_NOFOLLOW: Final = 8
+#: mount(2) copies at most one page of options (fs/namespace.c, copy_mount_options), less the final NUL.
+MAX_OPTIONS_BYTES: Final = 4_095
+
+LIBC.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
+LIBC.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
+
+
+class MountFailed(SystemFault):
+    """The kernel refused a mount."""
+
+    def __init__(self, what: str, target: str, reason: str) -> None:
+        super().__init__(f"mount {what} on {target}: {reason}")
+
+
+class Mounted(NamedTuple):
+    """One line of the mount table."""
+
+    target: str
+    fstype: str
+    source: str
+    options: str
+
+
+def mount(source: str, target: str, fstype: str = "", flags: int = 0, options: str = "") -> None:
+    """Mount, as mount(2) does. Raises `MountFailed`."""
+    data = options.encode()
+    if len(data) > MAX_OPTIONS_BYTES:
+        raise MountFailed(source, target, f"options of {len(data)} bytes exceed a page")
+    result = LIBC.mount(os.fsencode(source), os.fsencode(target), fstype.encode() or None, flags, data or None)
+    if result < 0:
+        raise MountFailed(fstype or source, target, os.strerror(ctypes.get_errno()))
+
+
+def unmount(target: str, flags: int = 0) -> bool:
+    """Unmount `target`; False when nothing was mounted there."""
+    try:
+        check(LIBC.umount2(os.fsencode(target), flags), f"unmount {target}")
+    except OSError as exc:
+        if exc.errno in (errno.EINVAL, errno.ENOENT):
+            return False
+        raise SystemFault(str(exc.args[1])) from exc
+    return True
+
+
+def bind(source: str, target: str, *, recursive: bool = False) -> None:
+    """Bind `source` onto the existing `target`."""
+    mount(source, target, flags=MS_BIND | (MS_REC if recursive else 0))
+
+
+def overlay(lowers: tuple[str, ...], upper: str, work: str, target: str) -> None:
+    """Mount an overlay; `lowers` has the topmost layer first (Documentation/filesystems/overlayfs.rst)."""
+    mount("overlay", target, "overlay", 0, f"lowerdir={':'.join(lowers)},upperdir={upper},workdir={work}")
+
+
+def mount_table(pid: str = "self") -> list[Mounted]:
+    """Read the mount table of a process's mount namespace, oldest first."""
+    table = []
+    with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            left, _, right = line.partition(" - ")
+            fields, tail = left.split(" "), right.split(" ")
+            table.append(Mounted(_unescape(fields[4]), tail[0], _unescape(tail[1]), fields[5]))
+    return table
+
+
+def is_mounted(target: str) -> bool:
+    """Tell whether something is mounted at `target`."""
+    return any(row.target == target for row in mount_table())
+
+
+def _unescape(text: str) -> str:
+    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, char)
+    return text
+
+
+HANDLERS: dict[type[Step], Callable[[Step], Step | None]] = {}
+UNDO: dict[type[Step], Callable[[Step], Step | None]] = {}
