@@ -1,0 +1,60 @@
+"""What the name server is told: endpoints with their names, and how each container is served.
+
+The same records are kept by the daemon and sent over the control socket. Pure.
+"""
+
+from typing import Final, NamedTuple
+
+import msgspec
+
+#: Where a container finds its name server (Docker's address; written into resolv.conf).
+ADDRESS: Final = "127.0.0.11"
+
+
+class Upstream(msgspec.Struct, frozen=True):
+    """A name server outside that unknown names are asked of."""
+
+    address: str
+    #: Ask from the host's namespace: for servers that listen on the host's loopback only.
+    from_host: bool = False
+    port: int = 53
+
+
+class ServeConfig(msgspec.Struct, frozen=True):
+    """How one container is served. Which names it sees follows from the endpoints it has up."""
+
+    container_id: str
+    #: Asked in order; all after the third are ignored, as Docker does.
+    upstreams: tuple[Upstream, ...] = ()
+    #: The user gave an explicit ``ndots`` option: one-label names then stay inside.
+    ndots_set: bool = False
+    #: All its networks are internal: nothing is asked from the host's namespace for it.
+    internal: bool = False
+
+
+class NamedEndpoint(msgspec.Struct, frozen=True):
+    """One container on one network, and the names it is found by there.
+
+    `names`: the container's name first (the answer to reverse look-ups), then 12-character id, aliases, hostname in
+    any order; doubles are allowed. `links`: pairs (alias, name on this network), seen by this container only.
+    """
+
+    container_id: str
+    network_id: str
+    network_name: str
+    names: tuple[str, ...]
+    addresses4: tuple[str, ...] = ()
+    addresses6: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+
+
+class Sockets(NamedTuple):
+    """Descriptors the server needs for one container, all made inside its network namespace.
+
+    `udp` is bound to 127.0.0.11, `tcp` is bound to 127.0.0.11 and listening (any ports: a redirect leads port 53 there);
+    `netns` is the namespace itself (an open ``/run/berth/netns/ID``), in which the server makes a socket for every forwarded query.
+    """
+
+    udp: int
+    tcp: int
+    netns: int
