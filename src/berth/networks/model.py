@@ -1,0 +1,158 @@
+"""What networks store and hand out: records, and the names they have in the kernel. Pure.
+
+Must not: touch the kernel or know how records are kept.
+"""
+
+from typing import Final
+
+import msgspec
+
+from berth.base.paths import Layout
+from berth.wire.networks import EndpointSettings, PortMap
+
+#: Names that exist from the first start and cannot be made or removed.
+PREDEFINED: Final = ("bridge", "host", "none")
+#: Name of the network a container gets when it names none.
+DEFAULT: Final = "bridge"
+
+#: IFNAMSIZ - 1 (linux/if.h).
+MAX_LINK_NAME: Final = 15
+
+
+class Pool(msgspec.Struct, frozen=True):
+    """One subnet of a network; texts are canonical CIDR or addresses."""
+
+    subnet: str
+    gateway: str = ""
+    ip_range: str = ""
+    auxiliary: dict[str, str] = {}
+    #: Whether a user named the subnet: only then may addresses be asked for (on user networks always).
+    given: bool = False
+
+
+class NetworkRecord(msgspec.Struct, frozen=True):
+    """A network, durable."""
+
+    id: str
+    name: str
+    driver: str
+    created_ns: int = 0
+    scope: str = "local"
+    enable_ipv4: bool = True
+    enable_ipv6: bool = False
+    internal: bool = False
+    attachable: bool = False
+    ingress: bool = False
+    config_only: bool = False
+    config_from: str = ""
+    ipam_driver: str = "default"
+    ipam_options: dict[str, str] | None = None
+    #: What was asked for, printed again for config-only networks.
+    pools: tuple[Pool, ...] = ()
+    options: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    #: Name of the bridge link, empty for drivers without one.
+    bridge: str = ""
+    #: The bridge was there before us: never delete it.
+    adopted_bridge: bool = False
+
+    @property
+    def is_predefined(self) -> bool:
+        """Whether the network is one of bridge, host, none."""
+        return self.name in PREDEFINED
+
+
+class Tenant(msgspec.Struct, frozen=True):
+    """What a container wants of networks; durable, one per container, keyed by its id."""
+
+    container_id: str
+    name: str
+    hostname: str = ""
+    domainname: str = ""
+    #: ``HostConfig.NetworkMode``: default, bridge, host, none, ``container:<id>`` or a network.
+    mode: str = "default"
+    #: By network name as Docker prints it; may be empty, then `mode` names the only one.
+    endpoints: dict[str, EndpointSettings] = {}
+    port_bindings: PortMap = {}
+    publish_all_ports: bool = False
+    #: ``"80/tcp"``: of image, ``--expose`` and ``-p`` together.
+    exposed_ports: tuple[str, ...] = ()
+    dns: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    extra_hosts: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+    mac_address: str = ""
+    sysctls: dict[str, str] = {}
+
+
+class Sandbox(msgspec.Struct, frozen=True):
+    """What a container's start needs of its networks."""
+
+    #: Path of the pinned namespace; None = the host's own.
+    netns_path: str | None
+    #: Target inside the container → file on the host: ``/etc/hosts``, ``/etc/resolv.conf``, ``/etc/hostname``.
+    files: dict[str, str] = {}
+
+
+class Published(msgspec.Struct, frozen=True, order=True):
+    """One port published in fact."""
+
+    protocol: str
+    container_port: int
+    host_ip: str
+    host_port: int
+
+
+class LiveEndpoint(msgspec.Struct, frozen=True):
+    """A container's attachment to one network, as it is in the kernel; gone at reboot."""
+
+    network_id: str
+    network_name: str
+    endpoint_id: str
+    host_link: str = ""
+    #: Name inside the container.
+    link: str = ""
+    mac: str = ""
+    ipv4: str = ""
+    prefix4: int = 0
+    gateway4: str = ""
+    ipv6: str = ""
+    prefix6: int = 0
+    gateway6: str = ""
+    gw_priority: int = 0
+
+
+class LiveSandbox(msgspec.Struct, frozen=True):
+    """A running container's namespace, attachments and published ports; gone at reboot."""
+
+    container_id: str
+    sandbox_id: str
+    #: Pinned namespace, empty for the host's.
+    netns_path: str = ""
+    #: In the order they were attached.
+    endpoints: tuple[LiveEndpoint, ...] = ()
+    published: tuple[Published, ...] = ()
+    #: Whether the name server holds sockets in the namespace.
+    has_dns: bool = False
+    #: Container whose namespace this one shares.
+    shared_with: str = ""
+
+    def on(self, network_id: str) -> LiveEndpoint | None:
+        """Return the attachment to a network."""
+        return next((end for end in self.endpoints if end.network_id == network_id), None)
+
+
+def bridge_name(network_id: str) -> str:
+    """Name the bridge link of a network, as Docker does."""
+    return f"br-{network_id[:12]}"
+
+
+def veth_name(layout: Layout, endpoint_id: str) -> str:
+    """Name the host side of a container link."""
+    return (layout.veth_prefix + endpoint_id)[: len(layout.veth_prefix) + 8]
+
+
+def alias_mark(layout: Layout) -> str:
+    """Start of the ifalias of every bridge this engine made: how it knows its own."""
+    return f"berth{layout.instance}:network:"
