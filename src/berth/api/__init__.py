@@ -1,0 +1,1 @@
+"""How the world talks to the engine: HTTP over a unix socket, the Docker Engine API."""

@@ -1,0 +1,1 @@
+"""One module per noun; each handler parses, calls the service, renders."""

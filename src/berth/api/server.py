@@ -1,0 +1,99 @@
+"""Accepts connections, finds the route, maps errors. Must not: know any noun."""
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from aiohttp import web
+from multidict import CIMultiDict
+
+from berth import VERSION
+from berth.api import versions
+from berth.api.call import Call
+from berth.api.errors import to_response
+from berth.api.routes import Route, Router
+from berth.base.aio import finish
+from berth.base.errors import EngineError
+from berth.base.ids import new_id
+from berth.base.log import operation
+
+if TYPE_CHECKING:
+    from berth.daemon.engine import Engine
+
+log = logging.getLogger(__name__)
+
+#: Set on every answer; clients read the version and the operating system from them.
+HEADERS: Final = CIMultiDict(
+    {
+        "Api-Version": versions.text(versions.NEWEST),
+        "Docker-Experimental": "false",
+        "Ostype": "linux",
+        "Server": f"Berth/{VERSION} (linux)",
+    }
+)
+
+#: How long a shutdown waits for running requests, in seconds, before it cancels them.
+SHUTDOWN_S: Final = 5.0
+
+
+class ApiServer:
+    """The HTTP front of one engine."""
+
+    def __init__(self, engine: "Engine", routes: Sequence[Route]) -> None:
+        self._engine = engine
+        self._router = Router(routes)
+        self._server = web.Server(self._serve, handler_cancellation=True, access_log=None, keepalive_timeout=3600)
+        self._runner = web.ServerRunner(self._server, shutdown_timeout=SHUTDOWN_S)
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Begin to serve on listening sockets."""
+        await self._runner.setup()
+        for sock in sockets:
+            await web.SockSite(self._runner, sock).start()
+
+    async def stop(self) -> None:
+        """Stop accepting, let requests end for a while, cancel the rest."""
+        await self._runner.cleanup()
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        operation.set(new_id()[:8])
+        began = time.monotonic()
+        try:
+            response = await self._dispatch(request)
+        except asyncio.CancelledError:
+            log.debug("%s %s: client went away", request.method, request.path_qs)
+            raise
+        except Exception as exc:  # noqa: BLE001  the outermost border: every error becomes an answer
+            response = self._failure(request, exc)
+        if not response.prepared:
+            response.headers.update(HEADERS)
+        log.debug(
+            "%s %s %d in %.1f ms", request.method, request.path_qs, response.status, (time.monotonic() - began) * 1e3
+        )
+        return response
+
+    async def _dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
+        version, path = versions.split(request.path)
+        route, parameters = self._router.find(request.method, path)
+        call = Call(request, self._engine, version, parameters)
+        if route.stream:
+            return await route.handler(call)
+        return await finish(_awaited(route, call))
+
+    def _failure(self, request: web.BaseRequest, exc: Exception) -> web.StreamResponse:
+        status, body = to_response(exc)
+        if status >= 500 and not isinstance(exc, EngineError):
+            log.error("%s %s failed", request.method, request.path_qs, exc_info=exc)
+        else:
+            log.info("%s %s: %d %s", request.method, request.path_qs, status, body["message"])
+        if status == 304:
+            return web.Response(status=304)
+        return web.Response(status=status, body=msgspec.json.encode(body) + b"\n", content_type="application/json")
+
+
+async def _awaited(route: Route, call: Call) -> web.StreamResponse:
+    return await route.handler(call)

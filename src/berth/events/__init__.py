@@ -1,0 +1,1 @@
+"""What happened: typed events and the bus that hands them out."""

@@ -1,0 +1,32 @@
+"""Records in memory only: for tests, checked by the same suite as the real store."""
+
+from typing import Generic, TypeVar
+
+R = TypeVar("R")
+
+
+class MemoryRecords(Generic[R]):
+    """See `berth.store.base.Records`."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, R] = {}
+
+    def get(self, key: str) -> R | None:
+        """Return the record of `key`, or None."""
+        return self._rows.get(key)
+
+    def all(self) -> list[R]:
+        """Return every record, in the order of first writing."""
+        return list(self._rows.values())
+
+    def keys(self) -> list[str]:
+        """Return every key, in the order of first writing."""
+        return list(self._rows)
+
+    async def put(self, key: str, record: R) -> None:
+        """Write or replace a record."""
+        self._rows[key] = record
+
+    async def drop(self, key: str) -> None:
+        """Forget a record; nothing happens if there is none."""
+        self._rows.pop(key, None)

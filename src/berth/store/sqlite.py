@@ -1,0 +1,146 @@
+"""Records in SQLite: one table per kind, a key and a JSON body; one writer thread per database.
+
+Two databases: the durable one (write-ahead log, fsync at every commit, sqlite.org/pragma.html#pragma_synchronous)
+and the run-time one on tmpfs, which means nothing after a reboot and therefore never syncs.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+from berth.base.aio import finish
+from berth.base.errors import SystemFault
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+#: Version of the tables' layout, in SQLite's user_version.
+SCHEMA_VERSION: Final = 1
+
+
+class DatabaseTooNew(SystemFault):
+    """The state directory was written by a newer engine."""
+
+    def __init__(self, path: Path, found: int) -> None:
+        super().__init__(f"{path} has layout {found}, this engine knows {SCHEMA_VERSION}; run the newer engine")
+
+
+class RecordUnreadable(SystemFault):
+    """A stored record does not fit its type."""
+
+    def __init__(self, table: str, key: str, reason: str) -> None:
+        super().__init__(f"record {key} of {table} cannot be read: {reason}")
+
+
+class Database:
+    """One SQLite file with a thread of its own; all its tables are cached in memory."""
+
+    def __init__(self, path: Path, *, durable: bool) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
+        found = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if found > SCHEMA_VERSION:
+            raise DatabaseTooNew(path, found)
+        self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"store-{path.stem}")
+
+    def table(self, name: str, kind: type[R]) -> "Table[R]":
+        """Open (and make, the first time) the table of one kind of record."""
+        if not name.isidentifier():
+            raise ValueError(name)
+        self._db.execute(f"CREATE TABLE IF NOT EXISTS {name} (key TEXT PRIMARY KEY, body BLOB NOT NULL)")
+        rows = self._db.execute(f"SELECT key, body FROM {name} ORDER BY rowid").fetchall()  # noqa: S608  checked above
+        return Table(name, kind, rows, self._write)
+
+    async def _write(self, sql: str, values: tuple[object, ...]) -> None:
+        loop = asyncio.get_running_loop()
+
+        def work() -> None:
+            self._db.execute(sql, values)
+
+        async def done() -> None:
+            await loop.run_in_executor(self._thread, work)
+
+        try:
+            await finish(done())
+        except sqlite3.Error as exc:
+            raise SystemFault(f"cannot write the engine's records: {exc}") from exc
+
+    def close(self) -> None:
+        """Finish what is being written and close the file."""
+        self._thread.shutdown()
+        self._db.close()
+
+
+class Table(Generic[R]):
+    """See `berth.store.base.Records`."""
+
+    def __init__(
+        self,
+        name: str,
+        kind: type[R],
+        rows: list[tuple[str, bytes]],
+        write: Callable[[str, tuple[object, ...]], Awaitable[None]],
+    ) -> None:
+        self._name = name
+        self._write = write
+        self._rows: dict[str, R] = {}
+        for key, body in rows:
+            try:
+                self._rows[key] = msgspec.json.decode(body, type=kind)
+            except msgspec.DecodeError as exc:
+                raise RecordUnreadable(name, key, str(exc)) from exc
+
+    def get(self, key: str) -> R | None:
+        """Return the record of `key`, or None."""
+        return self._rows.get(key)
+
+    def all(self) -> list[R]:
+        """Return every record, in the order of first writing."""
+        return list(self._rows.values())
+
+    def keys(self) -> list[str]:
+        """Return every key, in the order of first writing."""
+        return list(self._rows)
+
+    async def put(self, key: str, record: R) -> None:
+        """Write or replace a record: on disk when this returns, then seen by readers."""
+        await self._write(
+            f"INSERT INTO {self._name} (key, body) VALUES (?, ?) "  # noqa: S608  the name was checked
+            "ON CONFLICT (key) DO UPDATE SET body = excluded.body",
+            (key, msgspec.json.encode(record)),
+        )
+        self._rows[key] = record
+
+    async def drop(self, key: str) -> None:
+        """Forget a record; nothing happens if there is none."""
+        if key in self._rows:
+            await self._write(f"DELETE FROM {self._name} WHERE key = ?", (key,))  # noqa: S608
+            self._rows.pop(key, None)
+
+
+class Stores:
+    """The two databases of an engine."""
+
+    def __init__(self, durable: Path, runtime: Path) -> None:
+        self._durable = Database(durable, durable=True)
+        self._runtime = Database(runtime, durable=False)
+
+    def durable(self, table: str, kind: type[R]) -> Table[R]:
+        """Open a table that survives a reboot."""
+        return self._durable.table(table, kind)
+
+    def runtime(self, table: str, kind: type[R]) -> Table[R]:
+        """Open a table that is empty after a reboot."""
+        return self._runtime.table(table, kind)
+
+    def close(self) -> None:
+        """Close both."""
+        self._durable.close()
+        self._runtime.close()
