@@ -1,0 +1,1 @@
+"""Persistent data: volumes, and the mounts that bring them and other sources into containers."""

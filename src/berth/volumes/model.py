@@ -1,0 +1,27 @@
+"""A volume as it is stored. Pure."""
+
+from typing import Final
+
+import msgspec
+
+#: Label of a volume that was made without a name.
+ANONYMOUS_LABEL: Final = "com.docker.volume.anonymous"
+LOCAL: Final = "local"
+
+
+class VolumeRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A volume. Where its data is follows from its name; who uses it follows from the containers.
+
+    `options` and `labels` are None where Docker prints null: none were stated at all.
+    """
+
+    name: str
+    driver: str = LOCAL
+    options: dict[str, str] | None = None
+    labels: dict[str, str] | None = None
+    created_ns: int = 0
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether it was made without a name."""
+        return ANONYMOUS_LABEL in (self.labels or {})

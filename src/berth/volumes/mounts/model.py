@@ -1,0 +1,77 @@
+"""Mount points as they are stored with a container, and as the OCI runtime gets them. Pure."""
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import NamedTuple
+
+import msgspec
+
+
+class MountType(Enum):
+    """Where the content of a mount point comes from."""
+
+    BIND = "bind"
+    VOLUME = "volume"
+    TMPFS = "tmpfs"
+    IMAGE = "image"
+
+
+class MountPoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One mount of one container, decided at its creation and stored with it.
+
+    `source` is the directory or file on this host (for a volume, where its driver puts the data; empty for
+    tmpfs). `mode` is what the user wrote, normalised as Docker prints it. `listed` is false for what Docker
+    does not show among a container's mounts (``--tmpfs``).
+    """
+
+    type: MountType
+    target: str
+    source: str = ""
+    name: str = ""
+    driver: str = ""
+    mode: str = ""
+    rw: bool = True
+    propagation: str = ""
+    #: The volume was made for this container and goes with ``rm -v``.
+    anonymous: bool = False
+    #: An empty volume gets the image's content at the target.
+    copy_up: bool = False
+    #: Directory inside the volume to mount instead of its root.
+    subpath: str = ""
+    #: A missing source of a bind mount is made as a directory (``-v``), not an error (``--mount``).
+    create_source: bool = False
+    #: Mounts below a bind mount's source come along.
+    recursive: bool = True
+    #: Read-only also for the mounts that come along: ``enabled`` where the kernel can, ``required``, or ``off``.
+    read_only_recursive: str = "enabled"
+    #: Options of a tmpfs, as mount(8) takes them.
+    tmpfs_options: tuple[str, ...] = ()
+    listed: bool = True
+
+
+class OciMount(NamedTuple):
+    """One entry of ``mounts`` in an OCI runtime specification."""
+
+    destination: str
+    source: str
+    type: str
+    options: tuple[str, ...]
+
+
+def to_wire(points: Iterable[MountPoint]) -> list[dict[str, object]]:
+    """Render mount points as ``Mounts`` of a container's inspection."""
+    return [_render(point) for point in points if point.listed]
+
+
+def _render(point: MountPoint) -> dict[str, object]:
+    wire: dict[str, object] = {"Type": point.type.value}
+    if point.name:
+        wire["Name"] = point.name
+    return wire | {
+        "Source": point.source,
+        "Destination": point.target,
+        **({"Driver": point.driver} if point.driver else {}),
+        "Mode": point.mode,
+        "RW": point.rw,
+        "Propagation": point.propagation,
+    }
