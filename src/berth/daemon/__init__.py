@@ -1,0 +1,1 @@
+"""The process: constructs everything, starts and stops it in order."""

@@ -1,0 +1,39 @@
+"""The wired engine as handlers see it: one attribute per noun. Must not: do anything."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from berth.base.aio import Tasks
+from berth.base.clock import Clock
+from berth.base.config import Config
+from berth.base.paths import Layout
+from berth.events.bus import Bus
+
+if TYPE_CHECKING:
+    from berth.containers.archive import Archives
+    from berth.containers.attach import Attachments
+    from berth.containers.exec import Execs
+    from berth.containers.service import Containers
+    from berth.containers.stats import Stats
+    from berth.images.service import Images
+    from berth.networks.service import Networks
+    from berth.volumes.service import Volumes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """Everything a handler may use."""
+
+    layout: Layout
+    config: Config
+    clock: Clock
+    events: Bus
+    tasks: Tasks
+    images: "Images"
+    networks: "Networks"
+    volumes: "Volumes"
+    containers: "Containers"
+    attachments: "Attachments"
+    execs: "Execs"
+    stats: "Stats"
+    archives: "Archives"

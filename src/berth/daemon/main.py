@@ -1,0 +1,164 @@
+"""``berthd``: read the settings, take the lock, wire, adopt what runs, serve, end cleanly.
+
+A clean end leaves containers running, as a kill does.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import fcntl
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from berth import VERSION
+from berth.base import log as logs
+from berth.base.config import Config, load
+from berth.base.errors import EngineError
+from berth.base.paths import Layout
+from berth.daemon.lifecycle import serve
+
+log = logging.getLogger(__name__)
+
+#: Flags that are settings of the same name: text ones, and ones that may be repeated.
+_TEXT: Final = ("data-root", "exec-root", "group", "log-level", "pidfile", "default-runtime", "bip")
+_REPEATED: Final = ("dns", "dns-opt", "dns-search", "insecure-registry", "registry-mirror", "label")
+_PLURAL: Final = {
+    "dns": "dns", "dns-opt": "dns-opts", "dns-search": "dns-search", "insecure-registry": "insecure-registries",
+    "registry-mirror": "registry-mirrors", "label": "labels",
+}  # fmt: skip
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="berthd", description="The Berth container engine.")
+    parser.add_argument("-H", "--host", action="append", help="unix:///path, tcp://host:port or fd:// (repeatable)")
+    parser.add_argument("--config-file", type=Path, help="settings as JSON (default /etc/berth/daemon.json)")
+    parser.add_argument("-D", "--debug", action="store_true", help="same as --log-level debug")
+    parser.add_argument("-p", dest="pidfile", help=argparse.SUPPRESS)
+    parser.add_argument("-g", dest="group_short", help=argparse.SUPPRESS)
+    parser.add_argument("-l", dest="log_level", help=argparse.SUPPRESS)
+    parser.add_argument("-v", "--version", action="version", version=f"Berth version {VERSION}")
+    parser.add_argument("--validate", action="store_true", help="check the settings and end")
+    parser.add_argument("--mtu", type=int, help="MTU of container links, in bytes")
+    helps = {
+        "data-root": "what survives a reboot (default /var/lib/berth)",
+        "exec-root": "what does not; on tmpfs (default /run/berth)",
+        "group": "group that may use the unix socket",
+        "log-level": "debug, info, warn, error or fatal",
+        "pidfile": "where to write the process id",
+        "default-runtime": "crun, runc or a path (default: the first that works here)",
+        "bip": "address of the default bridge, with prefix length",
+        "dns": "name server for containers",
+        "dns-opt": "resolver option for containers",
+        "dns-search": "search domain for containers",
+        "insecure-registry": "registry reached without TLS",
+        "registry-mirror": "mirror of the default registry",
+        "label": "label of the engine, key=value",
+    }
+    for name in _TEXT:
+        parser.add_argument(f"--{name}", help=helps[name])
+    for name in _REPEATED:
+        parser.add_argument(f"--{name}", action="append", help=helps[name])
+    return parser
+
+
+def settings(argv: Sequence[str]) -> Config:
+    """Turn a command line into checked settings. Raises `BadSetting`."""
+    args = vars(_parser().parse_args(argv))
+    flags: dict[str, Any] = {}
+    for name in _TEXT:
+        value = args[name.replace("-", "_")]
+        if value is not None:
+            flags[name] = value
+    for name in _REPEATED:
+        value = args[name.replace("-", "_")]
+        if value is not None:
+            flags[_PLURAL[name]] = value
+    if args["mtu"] is not None:
+        flags["mtu"] = args["mtu"]
+    if args["host"]:
+        flags["hosts"] = args["host"]
+    if args["debug"]:
+        flags["log-level"] = "debug"
+    config = load(args["config_file"], flags)
+    if args["validate"]:
+        sys.stdout.write("configuration OK\n")
+        raise SystemExit(0)
+    return config
+
+
+@contextlib.contextmanager
+def _sole_user(layout: Layout) -> Any:  # noqa: ANN401  a context manager of nothing
+    """Hold a lock on the state directories: two engines on one would undo each other's work."""
+    layout.data_root.mkdir(parents=True, exist_ok=True, mode=0o711)
+    layout.exec_root.mkdir(parents=True, exist_ok=True, mode=0o711)
+    fd = os.open(layout.exec_root / "berthd.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    data = os.open(layout.data_root / "berthd.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        for one, root in ((fd, layout.exec_root), (data, layout.data_root)):
+            try:
+                fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SystemExit(f"berthd: {root} is in use by another berthd; stop it or choose other roots") from None
+        os.ftruncate(fd, 0)
+        os.write(fd, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        os.close(fd)
+        os.close(data)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the daemon until SIGTERM or SIGINT; the exit status."""
+    try:
+        config = settings(sys.argv[1:] if argv is None else argv)
+    except EngineError as exc:
+        sys.stderr.write(f"berthd: {exc}\n")
+        return 1
+    if os.geteuid() != 0:
+        sys.stderr.write("berthd: needs root for namespaces, mounts and links; start it with sudo\n")
+        return 1
+    logs.set_up(config.log_level)
+    os.umask(0o022)
+    with _sole_user(config.layout):
+        if config.pidfile:
+            Path(config.pidfile).write_text(f"{os.getpid()}\n", encoding="ascii")
+        try:
+            _loop_policy()
+            asyncio.run(_until_told(config))
+        except EngineError as exc:
+            log.error("cannot start: %s", exc)
+            return 1
+        finally:
+            if config.pidfile:
+                Path(config.pidfile).unlink(missing_ok=True)
+    return 0
+
+
+def _loop_policy() -> None:
+    try:
+        import uvloop
+    except ImportError:
+        return  # a dependency, but the engine is whole without it
+    uvloop.install()
+
+
+async def _until_told(config: Config) -> None:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    # Start-up objects live as long as the process: keep the collector from walking them at each full pass.
+    gc.collect()
+    gc.freeze()
+    await serve(config, told)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
