@@ -1,0 +1,134 @@
+"""Fixtures shared by all tests, the rules on skipping, and the leak check at the end of the run."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.engines import RUN, Berth, Dockerd, Engine, busybox_tar, import_busybox
+
+IN_CI = bool(os.environ.get("CI"))
+_skipped: list[str] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs root where there is none, saying so."""
+    if os.geteuid() != 0:
+        for item in items:
+            if item.get_closest_marker("root"):
+                item.add_marker(pytest.mark.skip(reason="needs root: namespaces, mounts and links of its own"))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember skips: in CI nothing that can run may be skipped."""
+    if report.skipped and not hasattr(report, "wasxfail"):
+        _skipped.append(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Fail the run for leaks, and in CI for skips."""
+    problems = _leaks()
+    if IN_CI and _skipped:
+        problems += [f"skipped in CI: {name}" for name in _skipped]
+    if problems:
+        print("\nLEFT BEHIND OR SKIPPED:\n  " + "\n  ".join(problems))
+        if exitstatus == 0:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _machine() -> dict[str, set[str]]:
+    """Return what a test could leave on the machine, by kind."""
+    if os.geteuid() != 0:
+        return {}
+    links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True).stdout
+    spaces = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout
+    tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True).stdout
+    mounts = Path("/proc/self/mountinfo").read_text()
+    cgroups = {str(child) for top in Path("/sys/fs/cgroup").iterdir() if top.is_dir()
+               for child in top.glob("berth*") if child.is_dir()}  # fmt: skip
+    processes = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if str(RUN) in line:
+                processes.add(f"{entry.name} {line[:160]}")
+    return {
+        "link": {row.split(": ")[1] for row in links.splitlines()},
+        "network namespace": {row.split()[0] for row in spaces.splitlines() if row},
+        "nft table": set(tables.splitlines()),
+        "mount": {row.split()[4] for row in mounts.splitlines() if "berth" in row},
+        "cgroup": cgroups,
+        "process": processes,
+    }
+
+
+_before = _machine()
+
+
+def _leaks() -> list[str]:
+    return [f"{kind} {what}" for kind, now in _machine().items() for what in sorted(now - _before[kind])]
+
+
+# --- engines --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tar of a busybox root file system."""
+    return busybox_tar(tmp_path_factory.mktemp("busybox") / "busybox.tar")
+
+
+@pytest.fixture(scope="session")
+def berth_engine(tmp_path_factory: pytest.TempPathFactory, busybox: Path) -> Iterator[Berth]:
+    """A berthd for the whole run, with a busybox image."""
+    engine = Berth("berth", tmp_path_factory.mktemp("berth"))
+    try:
+        engine.start()
+        import_busybox(engine, busybox)
+        yield engine
+    finally:
+        engine.close()
+
+
+@pytest.fixture(scope="session")
+def dockerd_engine(tmp_path_factory: pytest.TempPathFactory, busybox: Path) -> Iterator[Dockerd]:
+    """A dockerd for the whole run, with the same image."""
+    engine = Dockerd("dockerd", tmp_path_factory.mktemp("dockerd"))
+    try:
+        engine.start()
+        import_busybox(engine, busybox)
+        yield engine
+    finally:
+        engine.close()
+
+
+@pytest.fixture(params=["berth", "dockerd"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Each engine in turn: what passes here holds for the original too."""
+    return request.getfixturevalue(f"{request.param}_engine")
+
+
+@pytest.fixture
+def engine_socket(engine: Engine) -> str:
+    """The socket of each engine in turn."""
+    return str(engine.socket)
+
+
+@pytest.fixture
+def own_berth(request: pytest.FixtureRequest, tmp_path: Path, busybox: Path) -> Iterator[Berth]:
+    """A berthd for one test alone: to be killed, restarted, filled."""
+    name = "own" + format(abs(hash(request.node.nodeid)) % 0xFFFF, "04x")
+    one = Berth(name, tmp_path / "berth")
+    try:
+        one.start()
+        import_busybox(one, busybox)
+        yield one
+    finally:
+        one.close()
+        shutil.rmtree(tmp_path / "berth", ignore_errors=True)
