@@ -1,0 +1,526 @@
+"""rtnetlink: links, addresses, routes. Messages are packed here and sent in batches; every answer is read.
+
+One socket belongs to the namespace it was opened in and may then be used from any thread (a lock guards it).
+Why not a library: see ADR 0003. Must not: know what a link is for.
+"""
+
+import contextlib
+import errno
+import itertools
+import os
+import socket
+import struct
+import threading
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final, NamedTuple, Self
+
+from berth.base.errors import SystemFault
+
+# linux/netlink.h
+NLM_F_REQUEST: Final = 0x1
+NLM_F_ACK: Final = 0x4
+NLM_F_DUMP_INTR: Final = 0x10
+NLM_F_REPLACE: Final = 0x100
+NLM_F_EXCL: Final = 0x200
+NLM_F_DUMP: Final = 0x300
+NLM_F_CREATE: Final = 0x400
+NLM_F_ACK_TLVS: Final = 0x200
+NLMSG_ERROR: Final = 2
+NLMSG_DONE: Final = 3
+NLA_F_NESTED: Final = 0x8000
+NLA_TYPE_MASK: Final = 0x3FFF
+SOL_NETLINK: Final = 270
+NETLINK_CAP_ACK: Final = 10
+NETLINK_EXT_ACK: Final = 11
+NETLINK_GET_STRICT_CHK: Final = 12
+NLMSGERR_ATTR_MSG: Final = 1
+# linux/rtnetlink.h
+RTM_NEWLINK: Final = 16
+RTM_DELLINK: Final = 17
+RTM_GETLINK: Final = 18
+RTM_SETLINK: Final = 19
+RTM_NEWADDR: Final = 20
+RTM_DELADDR: Final = 21
+RTM_GETADDR: Final = 22
+RTM_NEWROUTE: Final = 24
+RTM_DELROUTE: Final = 25
+RTM_GETROUTE: Final = 26
+RTM_GETRULE: Final = 34
+RTA_DST: Final = 1
+RTA_OIF: Final = 4
+RTA_GATEWAY: Final = 5
+RTA_TABLE: Final = 15
+FRA_TABLE: Final = 15
+RT_TABLE_UNSPEC: Final = 0
+RT_TABLE_MAIN: Final = 254
+RT_TABLE_LOCAL: Final = 255
+RTPROT_BOOT: Final = 3
+RTN_UNICAST: Final = 1
+RT_SCOPE_LINK: Final = 253
+# linux/if_link.h
+IFLA_ADDRESS: Final = 1
+IFLA_IFNAME: Final = 3
+IFLA_MTU: Final = 4
+IFLA_MASTER: Final = 10
+IFLA_PROTINFO: Final = 12
+IFLA_LINKINFO: Final = 18
+IFLA_IFALIAS: Final = 20
+IFLA_AF_SPEC: Final = 26
+IFLA_NET_NS_FD: Final = 28
+IFLA_INFO_KIND: Final = 1
+IFLA_INFO_DATA: Final = 2
+IFLA_BRPORT_STATE: Final = 1
+IFLA_BRPORT_FLUSH: Final = 26
+IFLA_BRPORT_ISOLATED: Final = 33
+IFLA_INET6_ADDR_GEN_MODE: Final = 8
+IN6_ADDR_GEN_MODE_NONE: Final = 1
+VETH_INFO_PEER: Final = 1
+BR_STATE_DISABLED: Final = 0
+IFF_UP: Final = 0x1
+# linux/if_addr.h
+IFA_ADDRESS: Final = 1
+IFA_LOCAL: Final = 2
+IFA_BROADCAST: Final = 4
+IFA_FLAGS: Final = 8
+IFA_F_NODAD: Final = 0x02
+AF_BRIDGE: Final = 7
+
+#: Bytes read at once; the kernel fits a dump's parts to it (net/netlink/af_netlink.c, at most 32 KiB).
+RECEIVE_BYTES: Final = 65_536
+#: How often an interrupted dump is read again: under steady change it need not ever come out whole.
+DUMP_ATTEMPTS: Final = 5
+
+_HEADER: Final = struct.Struct("=IHHII")
+_ATTRIBUTE: Final = struct.Struct("=HH")
+_LINK: Final = struct.Struct("=BxHiII")
+_ADDRESS: Final = struct.Struct("=BBBBI")
+_ROUTE: Final = struct.Struct("=BBBBBBBBI")
+_U32: Final = struct.Struct("=I")
+_I32: Final = struct.Struct("=i")
+
+
+class NetlinkError(SystemFault):
+    """The kernel refused a request."""
+
+    def __init__(self, what: str, number: int, reason: str) -> None:
+        super().__init__(f"{what}: {os.strerror(number)}{f' ({reason})' if reason else ''}")
+        self.number = number
+
+
+class LinkNotFound(NetlinkError):
+    """No link of that name is in the namespace."""
+
+
+class LinkExists(NetlinkError):
+    """The name, or the address or route, is taken."""
+
+
+class Message(NamedTuple):
+    """One request: type, flags beside REQUEST and ACK, body; `what` names it in an error."""
+
+    kind: int
+    flags: int
+    body: bytes
+    what: str
+
+
+class Link(NamedTuple):
+    """One link as dumped."""
+
+    number: int
+    name: str
+    is_up: bool
+    mtu: int
+    mac: str
+    master: int
+    kind: str
+    alias: str
+
+
+class Address(NamedTuple):
+    """One address on a link, as dumped."""
+
+    link: int
+    address: str
+    prefix: int
+
+
+class RouteEntry(NamedTuple):
+    """One route as dumped; `destination` is empty for a default route."""
+
+    family: int
+    table: int
+    destination: str
+    prefix: int
+    gateway: str
+    oif: int
+    kind: int
+
+
+# -- attributes -------------------------------------------------------------------------------------
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """Pack one attribute with its padding."""
+    length = len(value) + 4
+    return _ATTRIBUTE.pack(length, kind) + value + b"\0" * (-length % 4)
+
+
+def nested(kind: int, *parts: bytes) -> bytes:
+    """Pack attributes inside one."""
+    return attribute(kind | NLA_F_NESTED, b"".join(parts))
+
+
+def text(kind: int, value: str) -> bytes:
+    """Pack a NUL-ended text."""
+    return attribute(kind, value.encode() + b"\0")
+
+
+def u32(kind: int, value: int) -> bytes:
+    """Pack an unsigned 32-bit number."""
+    return attribute(kind, _U32.pack(value))
+
+
+def u8(kind: int, value: int) -> bytes:
+    """Pack a byte."""
+    return attribute(kind, bytes((value,)))
+
+
+def attributes(data: bytes | memoryview, at: int = 0) -> dict[int, bytes]:
+    """Unpack a run of attributes; of doubles the last counts. Junk at the end is ignored."""
+    found: dict[int, bytes] = {}
+    end = len(data)
+    while at + 4 <= end:
+        length, kind = _ATTRIBUTE.unpack_from(data, at)
+        if length < 4 or at + length > end:
+            break
+        found[kind & NLA_TYPE_MASK] = bytes(data[at + 4 : at + length])
+        at += (length + 3) & ~3
+    return found
+
+
+def _cut(value: bytes) -> str:
+    return value.rstrip(b"\0").decode(errors="replace")
+
+
+def pack_mac(mac: str) -> bytes:
+    """Turn ``02:42:…`` into six bytes."""
+    return bytes.fromhex(mac.replace(":", "").replace("-", ""))
+
+
+def _family(address: IPv4Address | IPv6Address) -> int:
+    return socket.AF_INET if address.version == 4 else socket.AF_INET6
+
+
+# -- requests ---------------------------------------------------------------------------------------
+
+
+def _link_head(*, index: int = 0, up: bool | None = None, family: int = 0) -> bytes:
+    return _LINK.pack(family, 0, index, IFF_UP if up else 0, 0 if up is None else IFF_UP)
+
+
+def new_bridge(name: str, mac: str, mtu: int) -> Message:
+    """Make a bridge, still down; a MAC of its own keeps it from changing with its ports."""
+    info = nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "bridge"))
+    parts = text(IFLA_IFNAME, name) + attribute(IFLA_ADDRESS, pack_mac(mac)) + info
+    if mtu:
+        parts += u32(IFLA_MTU, mtu)
+    return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _link_head() + parts, f"make bridge {name}")
+
+
+def new_veth(name: str, *, peer: str, peer_mac: str, namespace_fd: int, mtu: int, master: int) -> Message:
+    """Make a pair: `name` here as a port of `master`, the peer at once in another namespace; both down."""
+    inside = text(IFLA_IFNAME, peer) + attribute(IFLA_ADDRESS, pack_mac(peer_mac)) + u32(IFLA_NET_NS_FD, namespace_fd)
+    outside = text(IFLA_IFNAME, name) + u32(IFLA_MASTER, master)
+    if mtu:
+        inside += u32(IFLA_MTU, mtu)
+        outside += u32(IFLA_MTU, mtu)
+    data = nested(IFLA_INFO_DATA, nested(VETH_INFO_PEER, _link_head() + inside))
+    info = nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "veth"), data)
+    return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _link_head() + outside + info, f"make link {name}")
+
+
+def new_dummy(name: str) -> Message:
+    """Make a dummy link (tests, internal parents)."""
+    info = nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "dummy"))
+    return Message(
+        RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _link_head() + text(IFLA_IFNAME, name) + info, f"make {name}"
+    )
+
+
+def set_up(name: str, *, up: bool = True) -> Message:
+    """Bring a link up, or down."""
+    verb = "up" if up else "down"
+    return Message(RTM_SETLINK, 0, _link_head(up=up) + text(IFLA_IFNAME, name), f"bring link {name} {verb}")
+
+
+def set_alias(name: str, alias: str) -> Message:
+    """Write a link's alias: the only place in it for a mark of ours."""
+    body = _link_head() + text(IFLA_IFNAME, name) + attribute(IFLA_IFALIAS, alias.encode())
+    return Message(RTM_SETLINK, 0, body, f"mark link {name}")
+
+
+def no_link_local(name: str) -> Message:
+    """Keep a link that is down from making itself an IPv6 address when it comes up."""
+    inet6 = nested(socket.AF_INET6, u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE))
+    body = _link_head() + text(IFLA_IFNAME, name) + nested(IFLA_AF_SPEC, inet6)
+    return Message(RTM_SETLINK, 0, body, f"keep link {name} without IPv6")
+
+
+def isolate_port(index: int) -> Message:
+    """Let a bridge port talk to the bridge itself only, not to other isolated ports."""
+    body = _link_head(index=index, family=AF_BRIDGE) + nested(IFLA_PROTINFO, u8(IFLA_BRPORT_ISOLATED, 1))
+    return Message(RTM_SETLINK, 0, body, f"isolate bridge port {index}")
+
+
+def silence_port(index: int) -> Message:
+    """Cut a bridge port off at once and forget who lived behind it.
+
+    Deleting the link takes the kernel tens of milliseconds; its address may be given away before that.
+    """
+    parts = u8(IFLA_BRPORT_STATE, BR_STATE_DISABLED) + attribute(IFLA_BRPORT_FLUSH, b"")
+    body = _link_head(index=index, family=AF_BRIDGE) + nested(IFLA_PROTINFO, parts)
+    return Message(RTM_SETLINK, 0, body, f"silence bridge port {index}")
+
+
+def delete_link(name: str) -> Message:
+    """Delete a link (and a pair's other end)."""
+    return Message(RTM_DELLINK, 0, _link_head() + text(IFLA_IFNAME, name), f"delete link {name}")
+
+
+def rename_link(index: int, name: str) -> Message:
+    """Rename a link that is down."""
+    return Message(RTM_SETLINK, 0, _link_head(index=index) + text(IFLA_IFNAME, name), f"rename link to {name}")
+
+
+def new_address(index: int, address: str, prefix: int, *, broadcast: str = "", replace: bool = False) -> Message:
+    """Put an address on a link; an IPv6 one is used at once, without asking around for doubles."""
+    value = ip_address(address)
+    parts = attribute(IFA_LOCAL, value.packed) + attribute(IFA_ADDRESS, value.packed)
+    if broadcast:
+        parts += attribute(IFA_BROADCAST, ip_address(broadcast).packed)
+    if value.version == 6:
+        parts += u32(IFA_FLAGS, IFA_F_NODAD)
+    flags = NLM_F_CREATE | (NLM_F_REPLACE if replace else NLM_F_EXCL)
+    body = _ADDRESS.pack(_family(value), prefix, 0, 0, index) + parts
+    return Message(RTM_NEWADDR, flags, body, f"add address {address}/{prefix}")
+
+
+def delete_address(index: int, address: str, prefix: int) -> Message:
+    """Take an address from a link."""
+    value = ip_address(address)
+    body = _ADDRESS.pack(_family(value), prefix, 0, 0, index) + attribute(IFA_LOCAL, value.packed)
+    return Message(RTM_DELADDR, 0, body, f"delete address {address}/{prefix}")
+
+
+def default_route(gateway: str, index: int, *, delete: bool = False, replace: bool = False) -> Message:
+    """Add, replace or delete the default route through `gateway`."""
+    value = ip_address(gateway)
+    head = _ROUTE.pack(_family(value), 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, 0, RTN_UNICAST, 0)
+    body = head + attribute(RTA_GATEWAY, value.packed) + u32(RTA_OIF, index)
+    if delete:
+        return Message(RTM_DELROUTE, 0, body, f"delete default route through {gateway}")
+    flags = NLM_F_CREATE | (NLM_F_REPLACE if replace else NLM_F_EXCL)
+    return Message(RTM_NEWROUTE, flags, body, f"add default route through {gateway}")
+
+
+# -- the socket -------------------------------------------------------------------------------------
+
+_ERRORS: Final = {errno.ENODEV: LinkNotFound, errno.ENXIO: LinkNotFound, errno.EEXIST: LinkExists}
+
+
+class RouteSocket:
+    """A socket of family ROUTE in the namespace of the thread that makes it."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK):
+            self._socket.setsockopt(SOL_NETLINK, option, 1)
+        with contextlib.suppress(OSError):  # before Linux 4.20: dumps are then filtered below, not by the kernel
+            self._socket.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
+        self._socket.bind((0, 0))
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+
+    def close(self) -> None:
+        """Close the socket; may be repeated."""
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def send(self, *messages: Message) -> None:
+        """Send all in one system call and read every answer; raises for the first that was refused.
+
+        The kernel goes on after a refused message, so what follows it may be done.
+        """
+        refused = self.try_send(*messages)
+        for failure in refused:
+            if failure is not None:
+                raise failure
+
+    def try_send(self, *messages: Message) -> list[NetlinkError | None]:
+        """Do the same and return, per message, what was refused."""
+        with self._lock:
+            numbers = [next(self._numbers) & 0xFFFFFFFF for _ in messages]
+            out = b"".join(
+                _HEADER.pack(16 + len(m.body), m.kind, NLM_F_REQUEST | NLM_F_ACK | m.flags, number, 0) + m.body
+                for m, number in zip(messages, numbers, strict=True)
+            )
+            self._socket.send(out)
+            waiting = dict(zip(numbers, messages, strict=True))
+            failures: dict[int, NetlinkError] = {}
+            while waiting:
+                for kind, flags, number, body in self._receive():
+                    message = waiting.pop(number, None) if kind == NLMSG_ERROR else None
+                    if message is not None and (failure := _failure(message.what, flags, body)) is not None:
+                        failures[number] = failure
+        return [failures.get(number) for number in numbers]
+
+    def _receive(self) -> Iterator[tuple[int, int, int, memoryview]]:
+        data = memoryview(self._socket.recv(RECEIVE_BYTES))
+        at, end = 0, len(data)
+        while at + 16 <= end:
+            length, kind, flags, number, _ = _HEADER.unpack_from(data, at)
+            if length < 16 or at + length > end:
+                break
+            yield kind, flags, number, data[at + 16 : at + length]
+            at += (length + 3) & ~3
+
+    def dump(self, kind: int, head: bytes, what: str) -> list[bytes]:
+        """Return the bodies of a dump; one that changes while it is read is read again."""
+        for attempt in range(DUMP_ATTEMPTS):
+            bodies, interrupted = self._dump_once(kind, head, what)
+            if not interrupted or attempt == DUMP_ATTEMPTS - 1:
+                return bodies
+        raise AssertionError("unreachable")
+
+    def _dump_once(self, kind: int, head: bytes, what: str) -> tuple[list[bytes], bool]:
+        with self._lock:
+            number = next(self._numbers) & 0xFFFFFFFF
+            self._socket.send(_HEADER.pack(16 + len(head), kind, NLM_F_REQUEST | NLM_F_DUMP, number, 0) + head)
+            bodies: list[bytes] = []
+            interrupted = False
+            while True:
+                for answer, flags, sent, body in self._receive():
+                    if sent != number:
+                        continue
+                    interrupted = interrupted or bool(flags & NLM_F_DUMP_INTR)
+                    if answer == NLMSG_DONE:
+                        return bodies, interrupted
+                    if answer == NLMSG_ERROR:
+                        failure = _failure(what, flags, body)
+                        if failure is not None:
+                            raise failure
+                        return bodies, interrupted
+                    bodies.append(bytes(body))
+
+    # -- questions
+
+    def index(self, name: str) -> int:
+        """Return a link's index. Raises `LinkNotFound`."""
+        return self.link(name).number
+
+    def link(self, name: str) -> Link:
+        """Return one link. Raises `LinkNotFound`."""
+        body = _link_head() + text(IFLA_IFNAME, name)
+        what = f"look up link {name}"
+        with self._lock:
+            number = next(self._numbers) & 0xFFFFFFFF
+            self._socket.send(_HEADER.pack(16 + len(body), RTM_GETLINK, NLM_F_REQUEST, number, 0) + body)
+            while True:
+                for kind, flags, sent, answer in self._receive():
+                    if sent != number:
+                        continue
+                    if kind == NLMSG_ERROR and (failure := _failure(what, flags, answer)) is not None:
+                        raise failure
+                    if kind == RTM_NEWLINK:
+                        return _link(answer)
+
+    def links(self) -> list[Link]:
+        """Return every link of the namespace."""
+        return [_link(body) for body in self.dump(RTM_GETLINK, _link_head(), "list links")]
+
+    def addresses(self, family: int = 0) -> list[Address]:
+        """Return every address of the namespace, of one family if given."""
+        found = []
+        for body in self.dump(RTM_GETADDR, _ADDRESS.pack(family, 0, 0, 0, 0), "list addresses"):
+            of, prefix, _, _, index = _ADDRESS.unpack_from(body)
+            attrs = attributes(body, _ADDRESS.size)
+            packed = attrs.get(IFA_LOCAL) or attrs.get(IFA_ADDRESS)
+            if packed and of in (socket.AF_INET, socket.AF_INET6):
+                found.append(Address(index, str(ip_address(packed)), prefix))
+        return found
+
+    def routes(self, family: int, table: int = RT_TABLE_UNSPEC) -> list[RouteEntry]:
+        """Return the routes of a family, of one table if given. A table that is not there has none."""
+        head = _ROUTE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
+        if table:
+            head += u32(RTA_TABLE, table)
+        try:
+            bodies = self.dump(RTM_GETROUTE, head, "list routes")
+        except NetlinkError as exc:
+            if exc.number == errno.ENOENT:
+                return []
+            raise
+        entries = [_route(body) for body in bodies]
+        return [entry for entry in entries if not table or entry.table == table]
+
+    def rule_tables(self, family: int) -> list[int]:
+        """Return the numbers of every table that a policy rule leads to."""
+        tables = set()
+        for body in self.dump(RTM_GETRULE, _ROUTE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0), "list rules"):
+            attrs = attributes(body, _ROUTE.size)
+            table = _U32.unpack(attrs[FRA_TABLE])[0] if FRA_TABLE in attrs else body[4]
+            tables.add(table)
+        return sorted(tables - {0})
+
+
+def _failure(what: str, flags: int, body: bytes | memoryview) -> NetlinkError | None:
+    number = -_I32.unpack_from(body)[0]
+    if number == 0:
+        return None
+    reason = ""
+    if flags & NLM_F_ACK_TLVS:
+        reason = _cut(attributes(body, 4 + 16).get(NLMSGERR_ATTR_MSG, b""))
+    return _ERRORS.get(number, NetlinkError)(what, number, reason)
+
+
+def _link(body: bytes | memoryview) -> Link:
+    _, _, index, flags, _ = _LINK.unpack_from(body)
+    attrs = attributes(body, _LINK.size)
+    info = attributes(attrs.get(IFLA_LINKINFO, b""))
+    return Link(
+        number=index,
+        name=_cut(attrs.get(IFLA_IFNAME, b"")),
+        is_up=bool(flags & IFF_UP),
+        mtu=_U32.unpack(attrs[IFLA_MTU])[0] if IFLA_MTU in attrs else 0,
+        mac=attrs.get(IFLA_ADDRESS, b"").hex(":"),
+        master=_U32.unpack(attrs[IFLA_MASTER])[0] if IFLA_MASTER in attrs else 0,
+        kind=_cut(info.get(IFLA_INFO_KIND, b"")),
+        alias=_cut(attrs.get(IFLA_IFALIAS, b"")),
+    )
+
+
+def _route(body: bytes) -> RouteEntry:
+    family, prefix, _, _, table, _, _, kind, _ = _ROUTE.unpack_from(body)
+    attrs = attributes(body, _ROUTE.size)
+    destination, gateway = attrs.get(RTA_DST), attrs.get(RTA_GATEWAY)
+    return RouteEntry(
+        family=family,
+        table=_U32.unpack(attrs[RTA_TABLE])[0] if RTA_TABLE in attrs else table,
+        destination=str(ip_address(destination)) if destination else "",
+        prefix=prefix,
+        gateway=str(ip_address(gateway)) if gateway else "",
+        oif=_U32.unpack(attrs[RTA_OIF])[0] if RTA_OIF in attrs else 0,
+        kind=kind,
+    )
+
+
+def prefixes(entries: Sequence[RouteEntry]) -> set[str]:
+    """Return the CIDR texts of all but default routes."""
+    return {f"{entry.destination}/{entry.prefix}" for entry in entries if entry.destination}

@@ -1,0 +1,134 @@
+"""Network namespaces: make, pin to a file, enter for one errand, remove. Blocking.
+
+A thread that changes its namespace is never used for anything else: each errand has a thread of its own,
+which ends with it. Must not: know what a namespace is for.
+"""
+
+import contextlib
+import ctypes
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, ParamSpec, TypeVar, cast
+
+from berth.base.errors import SystemFault
+from berth.kernel import netlink
+from berth.kernel.libc import LIBC, check
+from berth.kernel.mount import MNT_DETACH, bind, unmount
+from berth.plan.model import Step
+from berth.plan.steps.netns import MakeNamespace, RemoveNamespace
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+#: linux/sched.h
+CLONE_NEWNET: Final = 0x4000_0000
+
+LIBC.unshare.argtypes = (ctypes.c_int,)
+LIBC.setns.argtypes = (ctypes.c_int, ctypes.c_int)
+
+
+class NamespaceGone(SystemFault):
+    """The file pins no namespace (any more)."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"network namespace {path}: {reason}")
+
+
+def _errand(work: Callable[[], T]) -> T:
+    """Run `work` in a thread of its own and return, or raise, what it did."""
+    outcome: list[T] = []
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(work())
+        except BaseException as exc:  # noqa: BLE001  carried over to the thread that waits
+            failure.append(exc)
+
+    thread = threading.Thread(target=run, name="berth-netns")
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return outcome[0]
+
+
+def create(path: str) -> None:
+    """Make a namespace with the loopback link up and pin it to the new file `path`.
+
+    IPv6 stays off on links to come until someone asks for it: no network has it unless told.
+    """
+
+    def make() -> None:
+        check(LIBC.unshare(CLONE_NEWNET), "unshare network namespace")
+        bind(f"/proc/self/task/{threading.get_native_id()}/ns/net", path)
+        with netlink.RouteSocket() as route:
+            route.send(netlink.set_up("lo"))
+        with contextlib.suppress(OSError):  # a kernel without IPv6
+            Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
+
+    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+    try:
+        _errand(make)
+    except BaseException:
+        os.unlink(path)
+        raise
+
+
+def remove(path: str) -> bool:
+    """Unpin a namespace; it ends with the last process in it. False when there was none."""
+    there = unmount(path, MNT_DETACH)
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return there
+    return True
+
+
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[int]:
+    """Lend a descriptor of a pinned namespace. Raises `NamespaceGone`."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as exc:
+        raise NamespaceGone(path, os.strerror(exc.errno or 0)) from exc
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def inside(path: str, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run `work` in a pinned namespace, in a thread made for it, and return its value.
+
+    Sockets it opens belong to that namespace for good. Raises `NamespaceGone`.
+    """
+
+    def enter(fd: int) -> T:
+        if LIBC.setns(fd, CLONE_NEWNET) < 0:
+            raise NamespaceGone(path, os.strerror(ctypes.get_errno()))
+        return work(*args, **kwargs)
+
+    with opened(path) as fd:
+        return _errand(lambda: enter(fd))
+
+
+def _make(step: Step) -> Step | None:
+    want = cast("MakeNamespace", step)
+    create(want.path)
+    return RemoveNamespace(want.path)
+
+
+def _remove(step: Step) -> Step | None:
+    remove(cast("RemoveNamespace", step).path)
+    return None
+
+
+def _undo_make(step: Step) -> Step | None:
+    return RemoveNamespace(cast("MakeNamespace", step).path)
+
+
+HANDLERS: dict[type[Step], Callable[[Step], Step | None]] = {MakeNamespace: _make, RemoveNamespace: _remove}
+UNDO: dict[type[Step], Callable[[Step], Step | None]] = {MakeNamespace: _undo_make}

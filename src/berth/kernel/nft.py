@@ -1,0 +1,119 @@
+"""nftables through libnftables, in process: one text in, one transaction done or refused.
+
+The library keeps one context for the host's namespace; inside a container's namespace a context lives for one call.
+Must not: know what a rule is for.
+"""
+
+import ctypes
+import functools
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from berth.base.errors import SystemFault
+from berth.kernel import netns
+from berth.plan.model import Step
+from berth.plan.steps.nft import NftTransaction
+
+log = logging.getLogger(__name__)
+
+#: The library keeps global state; its manual promises nothing about threads.
+_ONE_AT_A_TIME: Final = threading.Lock()
+
+#: The library's file name on every distribution that has nft 0.9 or later.
+SONAME: Final = "libnftables.so.1"
+#: nft_ctx_output_set_flags(3): answer in JSON.
+NFT_CTX_OUTPUT_JSON: Final = 1 << 4
+
+
+class FirewallRefused(SystemFault):
+    """The kernel or the library refused a transaction; nothing of it was done."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(f"nftables: {said}")
+        self.said = said
+
+
+@functools.cache
+def _library() -> Any:  # noqa: ANN401  ctypes
+    try:
+        lib = ctypes.CDLL(SONAME)
+    except OSError as exc:
+        raise SystemFault(f"{SONAME} is missing (Debian, Ubuntu: apt-get install libnftables1): {exc}") from exc
+    lib.nft_ctx_new.restype = ctypes.c_void_p
+    lib.nft_ctx_new.argtypes = (ctypes.c_uint32,)
+    lib.nft_ctx_free.argtypes = (ctypes.c_void_p,)
+    for name in ("nft_ctx_buffer_output", "nft_ctx_buffer_error"):
+        getattr(lib, name).argtypes = (ctypes.c_void_p,)
+    for name in ("nft_ctx_get_output_buffer", "nft_ctx_get_error_buffer"):
+        getattr(lib, name).argtypes = (ctypes.c_void_p,)
+        getattr(lib, name).restype = ctypes.c_char_p
+    lib.nft_run_cmd_from_buffer.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
+    lib.nft_ctx_output_set_flags.argtypes = (ctypes.c_void_p, ctypes.c_uint)
+    return lib
+
+
+class Nft:
+    """A context in the namespace of the thread that makes it; usable from any thread, one at a time."""
+
+    def __init__(self, *, json: bool = False) -> None:
+        self._lib = _library()
+        self._context = self._lib.nft_ctx_new(0)
+        if not self._context:
+            raise SystemFault("nftables: no context")
+        self._lib.nft_ctx_buffer_output(self._context)
+        self._lib.nft_ctx_buffer_error(self._context)
+        if json:
+            self._lib.nft_ctx_output_set_flags(self._context, NFT_CTX_OUTPUT_JSON)
+
+    def run(self, commands: str) -> str:
+        """Carry out `commands` as one transaction and return what it prints. Raises `FirewallRefused`."""
+        with _ONE_AT_A_TIME:
+            failed = self._lib.nft_run_cmd_from_buffer(self._context, commands.encode())
+            printed: bytes = self._lib.nft_ctx_get_output_buffer(self._context) or b""
+            complaint: bytes = self._lib.nft_ctx_get_error_buffer(self._context) or b""
+        if failed:
+            numbered = "".join(f"{number:4} {line}\n" for number, line in enumerate(commands.splitlines(), 1))
+            log.debug("refused transaction:\n%s", numbered)
+            raise FirewallRefused(" ".join(complaint.decode(errors="replace").split()))
+        return printed.decode(errors="replace")
+
+    def close(self) -> None:
+        """Give the context back; may be repeated."""
+        if self._context:
+            self._lib.nft_ctx_free(self._context)
+            self._context = None
+
+
+@functools.cache
+def host() -> Nft:
+    """Return the one context of the namespace the engine runs in."""
+    return Nft()
+
+
+def run_once(commands: str, *, json: bool = False) -> str:
+    """Carry out `commands` with a context of their own, in the calling thread's namespace."""
+    context = Nft(json=json)
+    try:
+        return context.run(commands)
+    finally:
+        context.close()
+
+
+def _transaction(step: Step) -> Step | None:
+    want = cast("NftTransaction", step)
+    if want.namespace:
+        netns.inside(want.namespace, run_once, want.commands)
+    else:
+        host().run(want.commands)
+    return NftTransaction(want.inverse, namespace=want.namespace) if want.inverse else None
+
+
+def _undo(step: Step) -> Step | None:
+    want = cast("NftTransaction", step)
+    return NftTransaction(want.inverse, namespace=want.namespace) if want.inverse and not want.namespace else None
+
+
+HANDLERS: dict[type[Step], Callable[[Step], Step | None]] = {NftTransaction: _transaction}
+UNDO: dict[type[Step], Callable[[Step], Step | None]] = {NftTransaction: _undo}

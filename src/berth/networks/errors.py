@@ -1,0 +1,268 @@
+"""What may be wrong with networks; statuses and first sentences are Docker's, for clients look at both.
+
+Facts checked against dockerd 20.10 and moby's sources; odd ones: a taken address or pool and an attached network
+are *forbidden*, exhausted pools are *invalid*, a missing attachment is a plain *system* error.
+"""
+
+from collections.abc import Sequence
+
+from berth.base.errors import Conflict, Forbidden, InvalidArgument, NotFound, NotImplementedYet, SystemFault
+
+
+class NetworkNotFound(NotFound):
+    """Nothing has that name or id."""
+
+    def __init__(self, ref: str) -> None:
+        super().__init__(f"network {ref} not found")
+
+
+class NetworkAmbiguous(InvalidArgument):
+    """An id prefix or name fits several."""
+
+    def __init__(self, ref: str, count: int) -> None:
+        super().__init__(f"network {ref} is ambiguous ({count} matches found on ID prefix)")
+
+
+class NetworkNameTaken(Conflict):
+    """A network of that name exists."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"network with name {name} already exists")
+
+
+class BadNetworkName(InvalidArgument):
+    """A name is blank."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"invalid name: {name}: network name is empty")
+
+
+class BadNetworkConfig(InvalidArgument):
+    """Subnets, gateways or ranges do not fit together; says everything that is wrong."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("invalid network config:\n" + "\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class BadOption(InvalidArgument):
+    """A driver option has a bad value."""
+
+
+class PredefinedName(Forbidden):
+    """The name belongs to a network that is always there."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"operation is not permitted on predefined {name} network")
+
+
+class PredefinedNetwork(Forbidden):
+    """A predefined network cannot be removed."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is a pre-defined network and cannot be removed")
+
+
+class PluginNotFound(NotFound):
+    """No driver has that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f'plugin "{name}" not found')
+
+
+class DriverNotYet(NotImplementedYet):
+    """A driver that Docker has and this engine does not have yet."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f'the "{name}" network driver is not available yet; bridge, host and none are')
+
+
+class NotASwarmManager(Forbidden):
+    """An overlay network needs a cluster."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node '
+            "to swarm and try again."
+        )
+
+
+class OnlyOneInstance(Forbidden):
+    """There is one host network and one null network."""
+
+    def __init__(self, driver: str) -> None:
+        super().__init__(f'only one instance of "{driver}" network is allowed')
+
+
+class ManySubnets(Forbidden):
+    """A bridge has one subnet of a family."""
+
+    def __init__(self) -> None:
+        super().__init__("bridge driver doesn't support multiple subnets")
+
+
+class PoolOverlaps(Forbidden):
+    """A subnet asked for is in use."""
+
+    def __init__(self, subnet: str, other: str, holder: str) -> None:
+        super().__init__(
+            "invalid pool request: Pool overlaps with other one on this address space"
+            f" ({subnet} overlaps {other} of {holder})"
+        )
+
+
+class PoolsExhausted(InvalidArgument):
+    """No default subnet is left."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "all predefined address pools have been fully subnetted: could not find an available, non-overlapping "
+            "IPv4 address pool among the defaults to assign to the network; name one with --subnet, or remove unused "
+            "networks with 'network prune'"
+        )
+
+
+class BridgeNameTaken(Forbidden):
+    """A bridge device belongs to another network."""
+
+    def __init__(self, network_id: str, bridge: str, other_id: str, other_bridge: str) -> None:
+        super().__init__(
+            f"cannot create network {network_id} ({bridge}): conflicts with network {other_id} ({other_bridge}): "
+            "networks have same bridge name"
+        )
+
+
+class HasActiveEndpoints(Forbidden):
+    """Running containers are on the network."""
+
+    def __init__(self, name: str, ident: str, holders: Sequence[tuple[str, str]]) -> None:
+        said = ", ".join(f'name:"{holder}" id:"{endpoint[:12]}"' for holder, endpoint in holders)
+        super().__init__(f"error while removing network: network {name} id {ident} has active endpoints ({said})")
+
+
+class EndpointExists(Forbidden):
+    """The container is on the network already."""
+
+    def __init__(self, container: str, network: str) -> None:
+        super().__init__(f"endpoint with name {container} already exists in network {network}")
+
+
+class NotConnected(SystemFault):
+    """The container is not on the network."""
+
+    def __init__(self, container_id: str, network: str) -> None:
+        super().__init__(f"container {container_id} is not connected to network {network}")
+
+
+class AddressTaken(Forbidden):
+    """A static address is in use."""
+
+    def __init__(self, address: str, network: str, holder: str) -> None:
+        super().__init__(
+            f"failed to set up container networking: Address already in use ({address} on network {network} is held "
+            f"by {holder})"
+        )
+
+
+class NoAddressLeft(SystemFault):
+    """A network's range is full."""
+
+    def __init__(self, network: str) -> None:
+        super().__init__(f"no available IPv4 addresses on this network's address pools: {network}")
+
+
+class HostNetworkFixed(InvalidArgument):
+    """The host network cannot be joined or left."""
+
+    def __init__(self) -> None:
+        super().__init__("container cannot be disconnected from host network or connected to host network")
+
+
+class PrivateModeMixed(InvalidArgument):
+    """The none network goes with no other."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+        )
+
+
+class SharedNamespace(InvalidArgument):
+    """A container in another's namespace has no networks of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "container sharing network namespace with another container or host cannot be connected to any other network"
+        )
+
+
+class AddressOnDefaultNetwork(InvalidArgument):
+    """An address was asked for on a built-in network."""
+
+    def __init__(self) -> None:
+        super().__init__("user specified IP address is supported on user defined networks only")
+
+
+class AliasOnDefaultNetwork(InvalidArgument):
+    """An alias was asked for on a built-in network."""
+
+    def __init__(self) -> None:
+        super().__init__("network-scoped alias is supported only for containers in user defined networks")
+
+
+class AddressOutside(InvalidArgument):
+    """No subnet of the network has the address."""
+
+    def __init__(self, address: str, subnets: Sequence[str]) -> None:
+        super().__init__(
+            f"invalid endpoint settings: no configured subnet contains IP address {address} "
+            f"(the network has {', '.join(subnets) or 'none'})"
+        )
+
+
+class PortAllocated(SystemFault):
+    """A host port belongs to another container."""
+
+    def __init__(self, name: str, endpoint_id: str, host_ip: str, port: int, holder: str) -> None:
+        super().__init__(
+            f"driver failed programming external connectivity on endpoint {name} ({endpoint_id}): "
+            f"Bind for {host_ip}:{port} failed: port is already allocated (by container {holder})"
+        )
+
+
+class PortBusy(SystemFault):
+    """A host port belongs to a process of the host."""
+
+    def __init__(self, name: str, endpoint_id: str, where: str, reason: str) -> None:
+        super().__init__(
+            f"driver failed programming external connectivity on endpoint {name} ({endpoint_id}): "
+            f"failed to bind host port for {where}: {reason}"
+        )
+
+
+class AllPortsAllocated(SystemFault):
+    """No port of a range is free."""
+
+    def __init__(self, name: str, endpoint_id: str) -> None:
+        super().__init__(
+            f"driver failed programming external connectivity on endpoint {name} ({endpoint_id}): "
+            "all ports are allocated"
+        )
+
+
+class BadPort(InvalidArgument):
+    """A port, protocol or host address of a publication is malformed."""
+
+
+class NotRunning(Conflict):
+    """The container whose namespace is wanted does not run."""
+
+    def __init__(self, container_id: str) -> None:
+        super().__init__(f"cannot join network namespace of a non running container: container {container_id}")
+
+
+class PruneRunning(Conflict):
+    """One prune at a time."""
+
+    def __init__(self) -> None:
+        super().__init__("a prune operation is already running")
