@@ -51,8 +51,9 @@ class NamedEndpoint(msgspec.Struct, frozen=True):
 class Sockets(NamedTuple):
     """Descriptors the server needs for one container, all made inside its network namespace.
 
-    `udp` is bound to 127.0.0.11, `tcp` is bound to 127.0.0.11 and listening (any ports: a redirect leads port 53 there);
-    `netns` is the namespace itself (an open ``/run/berth/netns/ID``), in which the server makes a socket for every forwarded query.
+    `udp` is bound to 127.0.0.11, `tcp` is bound to 127.0.0.11 and listening (any ports: a redirect leads port 53
+    there); `netns` is the namespace itself (an open ``/run/berth/netns/ID``), in which the server makes a socket for
+    every query it sends on.
     """
 
     udp: int
