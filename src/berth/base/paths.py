@@ -85,6 +85,11 @@ class Layout:
         return self.data_root / "volumes"
 
     @property
+    def volume_holders(self) -> Path:
+        """Directory that says which running containers hold a volume that had to be mounted."""
+        return self.exec_root / "volumes"
+
+    @property
     def temporary(self) -> Path:
         """Scratch space on the data disk; emptied at start."""
         return self.data_root / "tmp"

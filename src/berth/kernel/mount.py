@@ -37,6 +37,7 @@ class MountFailed(SystemFault):
 
     def __init__(self, what: str, target: str, reason: str) -> None:
         super().__init__(f"mount {what} on {target}: {reason}")
+        self.reason = reason
 
 
 class Mounted(NamedTuple):

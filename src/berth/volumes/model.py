@@ -4,6 +4,8 @@ from typing import Final
 
 import msgspec
 
+from berth.base.clock import rfc3339
+
 #: Label of a volume that was made without a name.
 ANONYMOUS_LABEL: Final = "com.docker.volume.anonymous"
 LOCAL: Final = "local"
@@ -25,3 +27,16 @@ class VolumeRecord(msgspec.Struct, frozen=True, kw_only=True):
     def anonymous(self) -> bool:
         """Whether it was made without a name."""
         return ANONYMOUS_LABEL in (self.labels or {})
+
+
+def to_wire(record: VolumeRecord, mountpoint: str) -> dict[str, object]:
+    """Render a volume as the API shows it."""
+    return {
+        "CreatedAt": f"{rfc3339(record.created_ns)[:19]}Z",
+        "Driver": record.driver,
+        "Labels": record.labels,
+        "Mountpoint": mountpoint,
+        "Name": record.name,
+        "Options": record.options,
+        "Scope": "local",
+    }

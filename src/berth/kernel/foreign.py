@@ -1,0 +1,75 @@
+"""Mounts whose server may be gone: every call on them runs in a helper process that can be killed.
+
+On a dead NFS server mount, umount, statvfs, even a plain stat hang their caller for good; the engine itself never
+touches such a path. Whether an unmount worked is read from the mount table, whatever the helper said.
+Must not: be used for paths on the machine's own disks, where a thread is cheaper.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from berth.base.errors import SystemFault
+from berth.kernel import process
+from berth.kernel.mount import is_mounted
+
+#: How long a mount may take, in seconds; moby gives volume plugins the same two minutes.
+MOUNT_TIMEOUT_S: Final = 120.0
+#: How long an unmount may take, in seconds, before the mount is detached and left to the kernel.
+UNMOUNT_TIMEOUT_S: Final = 10.0
+_CHILD: Final = str(Path(__file__).with_name("foreign_child.py"))
+
+
+class ForeignMountFailed(SystemFault):
+    """The kernel refused, or did not answer in time; `reason` is the kernel's word in Docker's spelling."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class _Said(msgspec.Struct):
+    errno: int = 0
+    done: bool = False
+
+
+async def mount(source: str, target: str, fstype: str, flags: int, data: str, *, timeout_s: float) -> None:
+    """Mount, in a process of its own. Raises `ForeignMountFailed`."""
+    try:
+        said = await _ask(("mount", source, target, fstype, str(flags), data), timeout_s)
+    except process.ProgramTimedOut:
+        raise ForeignMountFailed(f"no answer within {timeout_s:g} s; is the server reachable?") from None
+    if said.errno:
+        raise ForeignMountFailed(os.strerror(said.errno).lower())
+
+
+async def unmount(target: str, *, timeout_s: float = UNMOUNT_TIMEOUT_S) -> bool:
+    """Unmount, in a process of its own, by force if it takes too long; True if it is gone from the mount table."""
+    if not await asyncio.to_thread(is_mounted, target):
+        return True
+    for how in ("unmount", "detach"):
+        with contextlib.suppress(process.ProgramTimedOut):  # the mount table decides
+            await _ask((how, target), timeout_s)
+        if not await asyncio.to_thread(is_mounted, target):
+            return True
+    return False
+
+
+async def fill(root: str, target: str, data: str, marker: str, *, timeout_s: float) -> None:
+    """Copy an image's content into a foreign mount; see `berth.kernel.copyup.fill`. Raises `ForeignMountFailed`."""
+    try:
+        said = await _ask(("fill", root, target, data, marker), timeout_s)
+    except process.ProgramTimedOut:
+        raise ForeignMountFailed(f"copying the image's content did not end within {timeout_s:g} s") from None
+    if said.errno:
+        raise ForeignMountFailed(f"copying the image's content: {os.strerror(said.errno).lower()}")
+
+
+async def _ask(args: tuple[str, ...], timeout_s: float) -> _Said:
+    answer = await process.run((sys.executable, "-I", "-S", _CHILD, *args), timeout_s=timeout_s, env={})
+    return msgspec.json.decode(answer.stdout, type=_Said)

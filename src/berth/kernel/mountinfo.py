@@ -1,0 +1,55 @@
+"""Questions to the mount table (proc_pid_mountinfo(5)) that concern one path. Must not: change anything."""
+
+from typing import NamedTuple
+
+
+class Holder(NamedTuple):
+    """The mount a path is on, and how it passes mounts on."""
+
+    mount_point: str
+    shared: bool
+    slave: bool
+
+
+def _escaped(path: str) -> str:
+    for char, code in (("\\", "\\134"), (" ", "\\040"), ("\t", "\\011"), ("\n", "\\012")):
+        path = path.replace(char, code)
+    return path
+
+
+def _plain(text: str) -> str:
+    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, char)
+    return text
+
+
+def _rows() -> str:
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        return table.read()
+
+
+def mounts_below(path: str) -> list[str]:
+    """Return the mount points at or below `path`, which is absolute and without symlinks, deepest last."""
+    want = _escaped(path)
+    text = _rows()
+    if want not in text:  # one search, however many mounts there are
+        return []
+    points = (line.split(" ", 5)[4] for line in text.splitlines())
+    return sorted(_plain(point) for point in points if point == want or point.startswith(want + "/"))
+
+
+def holder_of(path: str) -> Holder:
+    """Return the mount that `path`, absolute and without symlinks, is on."""
+    best = Holder("/", shared=False, slave=False)
+    for line in _rows().splitlines():
+        fields = line.partition(" - ")[0].split(" ")
+        point = _plain(fields[4])
+        if point in ("/", path) or path.startswith(point + "/"):
+            if len(point) >= len(best.mount_point):  # of equal ones the later lies on top
+                tags = fields[6:]
+                best = Holder(
+                    point,
+                    shared=any(tag.startswith("shared:") for tag in tags),
+                    slave=any(tag.startswith("master:") for tag in tags),
+                )
+    return best

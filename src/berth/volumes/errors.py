@@ -1,0 +1,178 @@
+"""Errors of volumes and mounts. Words and kinds are compatibility: clients choose behaviour by both."""
+
+from collections.abc import Sequence
+
+from berth.base.errors import Conflict, InvalidArgument, NotFound, NotImplementedYet, SystemFault, Unavailable
+from berth.base.ids import short
+from berth.base.names import RESTRICTED_TEXT
+
+
+class NoSuchVolume(NotFound):
+    """No volume has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"get {name}: no such volume")
+        self.name = name
+
+
+class NameTooShort(InvalidArgument):
+    """A volume's name needs two characters."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"create {name}: volume name is too short, names should be at least two alphanumeric characters"
+        )
+
+
+class NameInvalid(InvalidArgument):
+    """A volume's name has characters outside the grammar."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f'create {name}: "{name}" includes invalid characters for a local volume name, only "{RESTRICTED_TEXT}" '
+            "are allowed. If you intended to pass a host directory, use absolute path"
+        )
+
+
+class NameTaken(Conflict):
+    """A volume of this name belongs to another driver."""
+
+    def __init__(self, name: str, driver: str) -> None:
+        super().__init__(
+            f"create {name}: conflict: volume name must be unique. A volume of driver {driver} has this name; "
+            f"choose another, or remove it with: docker volume rm {name}"
+        )
+
+
+class NoSuchDriver(NotFound):
+    """No volume driver has this name."""
+
+    def __init__(self, name: str, driver: str) -> None:
+        super().__init__(
+            f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found. '
+            'The driver at hand is "local"'
+        )
+
+
+class BadOption(InvalidArgument):
+    """An option of a driver is unknown, missing or wrong."""
+
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__(f"create {name}: {what}")
+
+
+class VolumeInUse(Conflict):
+    """Containers hold the volume, running or not."""
+
+    def __init__(self, name: str, holders: Sequence[str]) -> None:
+        ids = ", ".join(holders)
+        brief = " ".join(short(ident) for ident in holders)
+        super().__init__(
+            f"remove {name}: volume is in use - [{ids}]. "
+            f"Stopped containers hold their volumes too; remove them first: docker rm -f {brief}"
+        )
+        self.holders = tuple(holders)
+
+
+class VolumeMounted(SystemFault):
+    """Something is still mounted in the volume's directory."""
+
+    def __init__(self, name: str, where: str) -> None:
+        super().__init__(
+            f"remove {name}: volume has active mounts. {where} is a mount point; unmount it first: umount {where}"
+        )
+
+
+class MountOfVolumeFailed(SystemFault):
+    """A volume's own mount could not be made."""
+
+    def __init__(self, data: str, reason: str) -> None:
+        super().__init__(f"error while mounting volume '{data}': {reason}")
+
+
+class PruneRunning(Conflict):
+    """Somebody prunes already."""
+
+    def __init__(self) -> None:
+        super().__init__("a prune operation is already running")
+
+
+class NotAClusterVolume(Unavailable):
+    """Only volumes of a cluster can be changed."""
+
+    def __init__(self) -> None:
+        super().__init__("volume update is only valid for cluster volumes, but swarm is unavailable")
+
+
+class BadVolumeSpec(InvalidArgument):
+    """A ``-v`` text makes no sense."""
+
+    def __init__(self, raw: str, reason: str = "") -> None:
+        super().__init__(f"invalid volume specification: '{raw}'" + (f": {reason}" if reason else ""))
+
+
+class BadMode(InvalidArgument):
+    """The mode part of a ``-v`` or ``--volumes-from`` text is wrong."""
+
+    def __init__(self, mode: str) -> None:
+        super().__init__(f"invalid mode: {mode}")
+
+
+class BadMount(InvalidArgument):
+    """A ``--mount`` cannot be."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(f'invalid mount config for type "{kind}": {reason}')
+        self.reason = reason
+
+
+class BadTarget(InvalidArgument):
+    """A target of a mount is relative or the root itself."""
+
+
+class BadTmpfsOption(InvalidArgument):
+    """An option of a tmpfs is unknown."""
+
+    def __init__(self, options: Sequence[str]) -> None:
+        listed = " ".join(f'"{one}"' for one in options)
+        super().__init__(f"invalid tmpfs option [{listed}]")
+
+
+class DuplicateTarget(InvalidArgument):
+    """Two mounts want the same place."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(f"Duplicate mount point: {target}")
+
+
+class ImageMountsMissing(NotImplementedYet):
+    """Mounts of images are not built yet."""
+
+    def __init__(self) -> None:
+        super().__init__('invalid mount config for type "image": this engine does not mount images yet')
+
+
+class NotShared(InvalidArgument):
+    """Propagation was asked for where the host's mount does not pass it on."""
+
+    def __init__(self, source: str, mount_point: str, *, slave_would_do: bool) -> None:
+        kind = "shared or slave" if slave_would_do else "shared"
+        super().__init__(f"path {source} is mounted on {mount_point} but it is not a {kind} mount")
+
+
+class TargetIsFile(SystemFault):
+    """A directory cannot be mounted onto a file, nor the other way round."""
+
+    def __init__(self, source: str, target: str) -> None:
+        super().__init__(
+            f'error mounting "{source}" to rootfs at "{target}": not a directory: '
+            "Are you trying to mount a directory onto a file (or vice-versa)? "
+            "Check if the specified host path exists and is the expected type"
+        )
+
+
+class VolumeOverFile(SystemFault):
+    """The image has a file where a volume is wanted."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(f"cannot mount volume over existing file, file exists {target}")

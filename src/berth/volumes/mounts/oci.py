@@ -1,0 +1,23 @@
+"""A mount point as the OCI runtime gets it. Pure."""
+
+from berth.volumes.mounts.model import MountPoint, MountType, OciMount
+from berth.volumes.mounts.parse import DEFAULT_PROPAGATION
+
+
+def render(point: MountPoint, source: str, *, has_submounts: bool = False) -> OciMount:
+    """Render `point` with `source`, the path on this host that is mounted in the end.
+
+    Read-only reaches what is mounted below the source (``rro``) only where there is something: older runtimes
+    do not know the word.
+    """
+    if point.type is MountType.TMPFS:
+        return OciMount(point.target, "tmpfs", "tmpfs", (*point.tmpfs_options, DEFAULT_PROPAGATION))
+    options = ["rbind" if point.recursive else "bind"]
+    if point.rw:
+        options.append("rw")
+    elif point.recursive and has_submounts and point.read_only_recursive != "off":
+        options += ["ro", "rro"]
+    else:
+        options.append("ro")
+    options.append(point.propagation or DEFAULT_PROPAGATION)
+    return OciMount(point.target, source, "bind", tuple(options))

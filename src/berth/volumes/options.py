@@ -1,0 +1,105 @@
+"""The local driver's options and names, checked. Pure."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from berth.base.errors import InvalidArgument
+from berth.base.names import is_restricted_name
+from berth.base.units import parse_bytes
+from berth.volumes.errors import BadOption, NameInvalid, NameTooShort
+
+#: Longest name of a directory entry, in bytes (linux/limits.h, NAME_MAX).
+NAME_MAX: Final = 255
+_KNOWN: Final = ("type", "o", "device", "size")
+#: Kernel types whose server may be gone: nothing of the engine itself may touch such a mount.
+_NETWORKED: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "afs"})
+
+
+class LocalOptions(msgspec.Struct, frozen=True):
+    """What the local driver was told; an empty `type` means a plain directory."""
+
+    type: str = ""
+    o: str = ""
+    device: str = ""
+
+    @property
+    def wants_mount(self) -> bool:
+        """Whether something is to be mounted at the volume's directory."""
+        return bool(self.device)
+
+    @property
+    def networked(self) -> bool:
+        """Whether the data is on another machine."""
+        return self.type in _NETWORKED or self.type.startswith("fuse")
+
+
+def check_name(name: str) -> None:
+    """Raise `NameTooShort` or `NameInvalid` unless `name` can name a volume."""
+    if len(name) == 1:
+        raise NameTooShort(name)
+    if not is_restricted_name(name) or len(name) > NAME_MAX:
+        raise NameInvalid(name)
+
+
+def parse_local(name: str, options: Mapping[str, str]) -> LocalOptions:
+    """Check the options of volume `name`. Raises `BadOption`."""
+    for key in options:
+        if key not in _KNOWN:
+            raise BadOption(name, f'invalid option: "{key}"')
+    if "size" in options:
+        try:
+            parse_bytes(options["size"])
+        except InvalidArgument as exc:
+            raise BadOption(name, str(exc)) from None
+        raise BadOption(name, "quota size requested but no quota support")
+    kind, o, device = (options.get(key, "") for key in ("type", "o", "device"))
+    # Docker's order: the device is missed before the type, and "o" alone asks for both.
+    if (kind or o) and not device:
+        raise BadOption(name, 'missing required option: "device"')
+    if device and not kind:
+        raise BadOption(name, 'missing required option: "type"')
+    if "\0" in kind + o + device:
+        raise BadOption(name, "options contain a NUL character")
+    return LocalOptions(kind, o, device)
+
+
+#: Options of mount(8) that mount(2) takes as flags: name → (bit, whether it sets it). linux/mount.h
+FLAGS: Final[Mapping[str, tuple[int, bool]]] = {
+    "defaults": (0, True),
+    "ro": (0x1, True), "rw": (0x1, False),
+    "nosuid": (0x2, True), "suid": (0x2, False),
+    "nodev": (0x4, True), "dev": (0x4, False),
+    "noexec": (0x8, True), "exec": (0x8, False),
+    "sync": (0x10, True), "async": (0x10, False),
+    "remount": (0x20, True),
+    "mand": (0x40, True), "nomand": (0x40, False),
+    "dirsync": (0x80, True),
+    "noatime": (0x400, True), "atime": (0x400, False),
+    "nodiratime": (0x800, True), "diratime": (0x800, False),
+    "bind": (0x1000, True), "rbind": (0x1000 | 0x4000, True),
+    "unbindable": (0x20000, True), "runbindable": (0x20000 | 0x4000, True),
+    "private": (0x40000, True), "rprivate": (0x40000 | 0x4000, True),
+    "slave": (0x80000, True), "rslave": (0x80000 | 0x4000, True),
+    "shared": (0x100000, True), "rshared": (0x100000 | 0x4000, True),
+    "relatime": (0x200000, True), "norelatime": (0x200000, False),
+    "strictatime": (0x1000000, True), "nostrictatime": (0x1000000, False),
+}  # fmt: skip
+
+
+def split_mount_options(o: str) -> tuple[int, str]:
+    """Split an ``o=`` text into mount(2)'s flags and its data string."""
+    flags, data = 0, []
+    for word in o.split(","):
+        if word in FLAGS:
+            bit, sets = FLAGS[word]
+            flags = flags | bit if sets else flags & ~bit
+        elif word:
+            data.append(word)
+    return flags, ",".join(data)
+
+
+def masked(data: str) -> str:
+    """Hide a password in mount data before it goes into a message."""
+    return ",".join("password=********" if word.startswith("password=") else word for word in data.split(","))
