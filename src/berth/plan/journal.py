@@ -16,10 +16,10 @@ from berth.plan.model import Step
 
 
 class Line(msgspec.Struct, omit_defaults=True):
-    """One line: either an intent or the inverse of the last intent (absent when nothing changed)."""
+    """One line: either an intent, or that it was done, with its inverse (empty when nothing changed)."""
 
-    intent: msgspec.Raw | None = None
-    inverse: msgspec.Raw | None = None
+    intent: msgspec.Raw = msgspec.Raw()
+    inverse: msgspec.Raw = msgspec.Raw()
     done: bool = False
 
 
@@ -81,10 +81,10 @@ class Journal:
                     line = self._lines.decode(raw)
                 except msgspec.DecodeError:
                     break  # cut off by the kill: what it would have said was not begun
-                if line.intent is not None:
+                if line.intent:
                     pending = self._decoder.decode(line.intent)
                 elif line.done:
                     pending = None
-                    if line.inverse is not None:
+                    if line.inverse:
                         inverses.append(self._decoder.decode(line.inverse))
             yield Unfinished(path, inverses, pending)

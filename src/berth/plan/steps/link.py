@@ -1,0 +1,50 @@
+"""Steps about links: bridges, container links, their addresses. Data only."""
+
+from berth.plan.model import Step
+
+
+class MakeBridge(Step, frozen=True):
+    """Make a bridge with its addresses (CIDR texts) and bring it up; `alias` marks it as ours."""
+
+    name: str
+    mac: str
+    mtu: int
+    alias: str
+    addresses: tuple[str, ...] = ()
+    ipv6: bool = False
+
+
+class AddressBridge(Step, frozen=True):
+    """Put addresses on a bridge that was there before us and bring it up."""
+
+    name: str
+    addresses: tuple[str, ...]
+
+
+class MakeContainerLink(Step, frozen=True):
+    """Make a pair: `name` as a port of `bridge` here, `inside` in the pinned namespace, both up, with addresses.
+
+    `gateways` become the default routes, empty for none.
+    """
+
+    name: str
+    bridge: str
+    namespace: str
+    inside: str
+    mac: str
+    mtu: int
+    addresses: tuple[str, ...]
+    gateways: tuple[str, ...] = ()
+    isolated: bool = False
+
+
+class DeleteLink(Step, frozen=True):
+    """Delete a link; nothing happens if it is not there."""
+
+    name: str
+
+
+class SilencePort(Step, frozen=True):
+    """Cut a bridge port off at once, before its slow deletion; nothing happens if it is not there."""
+
+    name: str

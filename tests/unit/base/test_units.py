@@ -1,0 +1,45 @@
+"""Sizes and durations."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from berth.base.units import BadDuration, BadSize, human_size, parse_bytes, parse_duration_ns
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("0", 0), ("64m", 64 << 20), ("1.5GiB", 3 << 29), ("100", 100), ("7kb", 7168), ("2 G", 2 << 30), ("10B", 10)],
+)
+def test_sizes(text: str, count: int) -> None:
+    assert parse_bytes(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "m", "1x", "-1", "1e3", "1mm", "0x10"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(BadSize):
+        parse_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "ns"),
+    [("0", 0), ("1s", 10**9), ("1m30s", 90 * 10**9), ("1.5h", 5400 * 10**9), ("-2ms", -2 * 10**6), ("3us", 3000)],
+)
+def test_durations(text: str, ns: int) -> None:
+    assert parse_duration_ns(text) == ns
+
+
+@pytest.mark.parametrize("text", ["", "1", "s", "1d", "1s2", "+", "1 s"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(BadDuration):
+        parse_duration_ns(text)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 59), st.integers(0, 59))
+def test_parts_add_up(hours: int, minutes: int, seconds: int) -> None:
+    assert parse_duration_ns(f"{hours}h{minutes}m{seconds}s") == (hours * 3600 + minutes * 60 + seconds) * 10**9
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0B"), (999, "999B"), (1240000, "1.24MB"), (190_000_000, "190MB")])
+def test_printed_sizes(count: int, text: str) -> None:
+    assert human_size(count) == text
