@@ -192,7 +192,8 @@ class SharedNamespace(InvalidArgument):
 
     def __init__(self) -> None:
         super().__init__(
-            "container sharing network namespace with another container or host cannot be connected to any other network"
+            "container sharing network namespace with another container or host "
+            "cannot be connected to any other network"
         )
 
 

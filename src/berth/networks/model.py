@@ -25,7 +25,8 @@ class Pool(msgspec.Struct, frozen=True):
     subnet: str
     gateway: str = ""
     ip_range: str = ""
-    auxiliary: dict[str, str] = {}
+    #: Name and address, kept out of allocation.
+    auxiliary: tuple[tuple[str, str], ...] = ()
     #: Whether a user named the subnet: only then may addresses be asked for (on user networks always).
     given: bool = False
 

@@ -30,7 +30,7 @@ def bounds(pool: Pool) -> tuple[int, int, int]:
 @lru_cache(maxsize=4096)
 def fixed(pool: Pool) -> frozenset[int]:
     """Return the addresses never given away: gateway and auxiliary ones."""
-    texts = [*pool.auxiliary.values(), *([pool.gateway] if pool.gateway else [])]
+    texts = [*(address for _, address in pool.auxiliary), *([pool.gateway] if pool.gateway else [])]
     return frozenset(int(ip_address(text)) for text in texts)
 
 

@@ -1,0 +1,173 @@
+"""Carries out the steps about links and routes: batches of netlink messages. Must not: decide names or addresses."""
+
+import contextlib
+import functools
+import socket
+from collections.abc import Callable
+from ipaddress import IPv4Network, ip_interface, ip_network
+from typing import cast
+
+from berth.kernel import netlink, netns, sysctl
+from berth.kernel.netlink import LinkNotFound, Message, RouteSocket
+from berth.plan.model import Step
+from berth.plan.steps.link import AddressBridge, DeleteLink, MakeBridge, MakeContainerLink, SilencePort
+from berth.plan.steps.route import SetDefaultRoute
+
+
+@functools.cache
+def host() -> RouteSocket:
+    """Return the one socket of the namespace the engine runs in."""
+    return RouteSocket()
+
+
+def inside(namespace: str) -> RouteSocket:
+    """Open a socket in a pinned namespace; the caller closes it."""
+    return netns.inside(namespace, RouteSocket)
+
+
+def _addresses(index: int, cidrs: tuple[str, ...]) -> list[Message]:
+    out = []
+    for cidr in cidrs:
+        interface = ip_interface(cidr)
+        network = interface.network
+        has_broadcast = network.version == 4 and network.prefixlen < 31
+        out.append(
+            netlink.new_address(
+                index,
+                str(interface.ip),
+                network.prefixlen,
+                broadcast=str(network.broadcast_address) if has_broadcast else "",
+                replace=True,
+            )
+        )
+    return out
+
+
+def _make_bridge(step: Step) -> Step | None:
+    want = cast("MakeBridge", step)
+    route = host()
+    route.send(netlink.new_bridge(want.name, want.mac, want.mtu))
+    try:
+        # loopback publishing: packets from 127.0.0.1 leave through the bridge and their answers come back by it
+        sysctl.write(f"net/ipv4/conf/{want.name}/route_localnet", "1")
+        index = socket.if_nametoindex(want.name)
+        quiet = [] if want.ipv6 else [netlink.no_link_local(want.name)]
+        route.send(
+            *quiet,
+            netlink.set_alias(want.name, want.alias),
+            *_addresses(index, want.addresses),
+            netlink.set_up(want.name),
+        )
+    except BaseException:
+        route.try_send(netlink.delete_link(want.name))
+        raise
+    return DeleteLink(want.name)
+
+
+def _address_bridge(step: Step) -> Step | None:
+    want = cast("AddressBridge", step)
+    sysctl.write(f"net/ipv4/conf/{want.name}/route_localnet", "1")
+    route = host()
+    route.send(*_addresses(route.index(want.name), want.addresses), netlink.set_up(want.name))
+    return None
+
+
+def _make_container_link(step: Step) -> Step | None:
+    want = cast("MakeContainerLink", step)
+    route = host()
+    with netns.opened(want.namespace) as fd:
+        master = route.index(want.bridge)
+        pair = netlink.new_veth(
+            want.name, peer=want.inside, peer_mac=want.mac, namespace_fd=fd, mtu=want.mtu, master=master
+        )
+        route.send(pair)
+    try:
+        port = socket.if_nametoindex(want.name)
+        isolation = [netlink.isolate_port(port)] if want.isolated else []
+        route.send(netlink.no_link_local(want.name), *isolation, netlink.set_up(want.name))
+        has_ipv6 = any(":" in cidr for cidr in want.addresses)
+        if has_ipv6:
+            netns.inside(want.namespace, sysctl.write, f"net/ipv6/conf/{want.inside}/disable_ipv6", "0")
+        with inside(want.namespace) as there:
+            index = there.index(want.inside)
+            routes = [netlink.default_route(gateway, index, replace=True) for gateway in want.gateways]
+            there.send(*_addresses(index, want.addresses), netlink.set_up(want.inside), *routes)
+    except BaseException:
+        route.try_send(netlink.delete_link(want.name))
+        raise
+    return DeleteLink(want.name)
+
+
+def _delete_link(step: Step) -> Step | None:
+    with contextlib.suppress(LinkNotFound):
+        host().send(netlink.delete_link(cast("DeleteLink", step).name))
+    return None
+
+
+def _silence_port(step: Step) -> Step | None:
+    with contextlib.suppress(OSError, LinkNotFound):
+        host().send(netlink.silence_port(socket.if_nametoindex(cast("SilencePort", step).name)))
+    return None
+
+
+def _set_default_route(step: Step) -> Step | None:
+    want = cast("SetDefaultRoute", step)
+    with inside(want.namespace) as there:
+        if want.gateway:
+            there.send(netlink.default_route(want.gateway, there.index(want.link), replace=True))
+        elif want.before[0]:
+            with contextlib.suppress(LinkNotFound):
+                index = there.index(want.before[1])
+                there.try_send(netlink.default_route(want.before[0], index, delete=True))
+    return SetDefaultRoute(want.namespace, *want.before, before=(want.gateway, want.link))
+
+
+def _undo_bridge(step: Step) -> Step | None:
+    return DeleteLink(cast("MakeBridge", step).name)
+
+
+def _undo_container_link(step: Step) -> Step | None:
+    return DeleteLink(cast("MakeContainerLink", step).name)
+
+
+HANDLERS: dict[type[Step], Callable[[Step], Step | None]] = {
+    MakeBridge: _make_bridge,
+    AddressBridge: _address_bridge,
+    MakeContainerLink: _make_container_link,
+    DeleteLink: _delete_link,
+    SilencePort: _silence_port,
+    SetDefaultRoute: _set_default_route,
+}
+UNDO: dict[type[Step], Callable[[Step], Step | None]] = {
+    MakeBridge: _undo_bridge,
+    MakeContainerLink: _undo_container_link,
+    DeleteLink: lambda step: step,
+}
+
+
+# -- questions for planning -------------------------------------------------------------------------
+
+
+def link_exists(name: str) -> bool:
+    """Tell whether the host has a link of that name."""
+    try:
+        socket.if_nametoindex(name)
+    except OSError:
+        return False
+    return True
+
+
+def routed_prefixes() -> list[IPv4Network]:
+    """Return every IPv4 prefix the host routes, of any table but the local one, and of its own addresses."""
+    route = host()
+    found = set()
+    for table in route.rule_tables(socket.AF_INET):
+        if table != netlink.RT_TABLE_LOCAL:
+            found |= netlink.prefixes(route.routes(socket.AF_INET, table))
+    found |= {f"{one.address}/{one.prefix}" for one in route.addresses(socket.AF_INET)}
+    return [network for text in found if isinstance(network := ip_network(text, strict=False), IPv4Network)]
+
+
+def links() -> list[netlink.Link]:
+    """Return every link of the host."""
+    return host().links()
