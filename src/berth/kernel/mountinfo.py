@@ -44,12 +44,12 @@ def holder_of(path: str) -> Holder:
     for line in _rows().splitlines():
         fields = line.partition(" - ")[0].split(" ")
         point = _plain(fields[4])
-        if point in ("/", path) or path.startswith(point + "/"):
-            if len(point) >= len(best.mount_point):  # of equal ones the later lies on top
-                tags = fields[6:]
-                best = Holder(
-                    point,
-                    shared=any(tag.startswith("shared:") for tag in tags),
-                    slave=any(tag.startswith("master:") for tag in tags),
-                )
+        holds = point in ("/", path) or path.startswith(point + "/")
+        if holds and len(point) >= len(best.mount_point):  # of equal ones the later lies on top
+            tags = fields[6:]
+            best = Holder(
+                point,
+                shared=any(tag.startswith("shared:") for tag in tags),
+                slave=any(tag.startswith("master:") for tag in tags),
+            )
     return best

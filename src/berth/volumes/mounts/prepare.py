@@ -1,0 +1,134 @@
+"""What has to be there before the OCI runtime mounts: sources, filled volumes, targets inside the root. Blocking."""
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from berth.base.errors import SystemFault
+from berth.kernel import copyup, rootpath
+from berth.kernel.mount import MS_BIND, MS_REC, mount, unmount
+from berth.kernel.mountinfo import holder_of, mounts_below
+from berth.volumes.errors import BadMount, MountOfVolumeFailed, NotShared, TargetIsFile
+from berth.volumes.mounts import oci
+from berth.volumes.mounts.model import MountPoint, MountType, OciMount
+from berth.volumes.mounts.order import below, by_depth
+
+#: Fills one volume from the image: (mount point) → None.
+Fill = Callable[[MountPoint], None]
+
+
+def prepare(points: Sequence[MountPoint], rootfs: str, scratch: Path, fill: Fill) -> tuple[OciMount, ...]:
+    """Make sources and targets ready and return what the runtime is to mount, parents first.
+
+    `scratch` is a directory of this container for the mounts that pin subpaths.
+    """
+    ordered = by_depth(points)
+    entries: list[OciMount] = []
+    done: list[str] = []
+    for point in ordered:
+        if point.type is MountType.TMPFS:
+            # A tmpfs takes over the mode of a directory that exists: the runtime makes its own.
+            entries.append(oci.render(point, ""))
+            done.append(point.target)
+            continue
+        source = _source(point, scratch / str(len(done)))
+        if point.copy_up:
+            fill(point)
+        if not below(point.target, done):
+            _target(rootfs, point, source)
+        bound_ro = point.type is MountType.BIND and not point.rw
+        entries.append(oci.render(point, source, has_submounts=bound_ro and _has_submounts(source)))
+        done.append(point.target)
+    return tuple(entries)
+
+
+def let_go(scratch: Path) -> None:
+    """Take away what `prepare` mounted in `scratch`; nothing happens if there is nothing."""
+    try:
+        names = os.listdir(scratch)
+    except FileNotFoundError:
+        return
+    for name in names:
+        place = scratch / name
+        unmount(str(place), 2)  # MNT_DETACH: what the container still holds open stays valid for it
+        if place.is_dir():
+            place.rmdir()
+        else:
+            place.unlink(missing_ok=True)
+    scratch.rmdir()
+
+
+def _source(point: MountPoint, pin: Path) -> str:
+    if point.type is MountType.VOLUME:
+        if not point.subpath:
+            return point.source
+        return _pinned(point, pin)
+    if not os.path.exists(point.source):
+        if not point.create_source:
+            raise BadMount("bind", f"bind source path does not exist: {point.source}")
+        try:
+            os.makedirs(point.source, 0o755, exist_ok=True)
+        except OSError as exc:
+            raise SystemFault(f"error while creating mount source path '{point.source}': {exc.strerror}") from exc
+    if point.propagation in ("shared", "rshared", "slave", "rslave"):
+        _check_shared(point)
+    return point.source
+
+
+def _pinned(point: MountPoint, pin: Path) -> str:
+    """Bind a directory or file of a volume to a place of ours: the volume's other users cannot move it any more."""
+    fd = rootpath.open_beneath(point.source, point.subpath)
+    try:
+        directory = stat.S_ISDIR(os.fstat(fd).st_mode)
+        pin.parent.mkdir(parents=True, exist_ok=True)
+        if directory:
+            pin.mkdir(exist_ok=True)
+        else:
+            pin.touch()
+        mount(f"/proc/self/fd/{fd}", str(pin), flags=MS_BIND | MS_REC)
+    finally:
+        os.close(fd)
+    return str(pin)
+
+
+def _check_shared(point: MountPoint) -> None:
+    real = os.path.realpath(point.source)
+    on = holder_of(real)
+    if not on.shared and not (on.slave and point.propagation.endswith("slave")):
+        raise NotShared(point.source, on.mount_point, slave_would_do=point.propagation.endswith("slave"))
+
+
+def _target(rootfs: str, point: MountPoint, source: str) -> None:
+    try:
+        directory = stat.S_ISDIR(os.stat(source).st_mode)
+    except OSError as exc:
+        if point.type is MountType.VOLUME:
+            raise MountOfVolumeFailed(source, exc.strerror or str(exc)) from exc
+        raise SystemFault(f"cannot look at {source}: {exc.strerror}") from exc
+    try:
+        fits = rootpath.make_target(rootfs, point.target, directory=directory)
+    except rootpath.NotADirectoryHere:
+        fits = False
+    if not fits:
+        raise TargetIsFile(source, point.target)
+
+
+def _has_submounts(source: str) -> bool:
+    real = os.path.realpath(source)
+    return any(point != real for point in mounts_below(real))
+
+
+def filler(rootfs: str, marker_of: Callable[[str], Path]) -> Fill:
+    """Return what fills a volume from the image mounted at `rootfs`."""
+
+    def fill(point: MountPoint) -> None:
+        with contextlib.suppress(FileNotFoundError):  # of the volume itself: said when it is mounted
+            copyup.fill(rootfs, point.target, Path(point.source), marker_of(point.name))
+
+    return fill
+
+
+def nothing_to_fill(_point: MountPoint) -> None:
+    """Fill nothing: the container has been started before, or a helper process did it."""
