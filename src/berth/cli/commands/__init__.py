@@ -1,0 +1,1 @@
+"""One module per group of commands; `berth.cli.tree` names them and imports the one that is called."""

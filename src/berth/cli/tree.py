@@ -1,0 +1,163 @@
+"""The names of all commands: what they are called, one line about each, and which module carries them out. Data.
+
+A target is ``module:NAME`` below `berth.cli.commands`; only the module of the command called is imported.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from berth.cli.command import Command
+
+    Entries = dict[str, tuple[str, str]]
+
+CONTAINER: Entries = {
+    "attach": ("Attach local standard input, output, and error streams to a running container", "attach:ATTACH"),
+    "cp": ("Copy files/folders between a container and the local filesystem", "copy:CP"),
+    "create": ("Create a new container", "run:CREATE"),
+    "diff": ("Inspect changes to files or directories on a container's filesystem", "container:DIFF"),
+    "exec": ("Execute a command in a running container", "execute:EXEC"),
+    "export": ("Export a container's filesystem as a tar archive", "container:EXPORT"),
+    "inspect": ("Display detailed information on one or more containers", "inspect:CONTAINER"),
+    "kill": ("Kill one or more running containers", "container:KILL"),
+    "logs": ("Fetch the logs of a container", "logs:LOGS"),
+    "ls": ("List containers", "listing:PS"),
+    "pause": ("Pause all processes within one or more containers", "container:PAUSE"),
+    "port": ("List port mappings or a specific mapping for the container", "container:PORT"),
+    "prune": ("Remove all stopped containers", "prune:CONTAINERS"),
+    "rename": ("Rename a container", "container:RENAME"),
+    "restart": ("Restart one or more containers", "container:RESTART"),
+    "rm": ("Remove one or more containers", "container:RM"),
+    "run": ("Create and run a new container from an image", "run:RUN"),
+    "start": ("Start one or more stopped containers", "attach:START"),
+    "stats": ("Display a live stream of container(s) resource usage statistics", "stats:STATS"),
+    "stop": ("Stop one or more running containers", "container:STOP"),
+    "top": ("Display the running processes of a container", "container:TOP"),
+    "unpause": ("Unpause all processes within one or more containers", "container:UNPAUSE"),
+    "update": ("Update configuration of one or more containers", "update:UPDATE"),
+    "wait": ("Block until one or more containers stop, then print their exit codes", "container:WAIT"),
+}
+
+IMAGE: Entries = {
+    "bootstrap": ("Make an image from this machine's own package mirror", "image:BOOTSTRAP"),
+    "history": ("Show the history of an image", "image:HISTORY"),
+    "import": ("Import the contents from a tarball to create a filesystem image", "transfer:IMPORT"),
+    "inspect": ("Display detailed information on one or more images", "inspect:IMAGE"),
+    "load": ("Load an image from a tar archive or STDIN", "transfer:LOAD"),
+    "ls": ("List images", "image:LS"),
+    "prune": ("Remove unused images", "prune:IMAGES"),
+    "pull": ("Download an image from a registry", "transfer:PULL"),
+    "push": ("Upload an image to a registry", "transfer:PUSH"),
+    "rm": ("Remove one or more images", "image:RM"),
+    "save": ("Save one or more images to a tar archive (streamed to STDOUT by default)", "transfer:SAVE"),
+    "tag": ("Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE", "image:TAG"),
+}
+
+NETWORK: Entries = {
+    "connect": ("Connect a container to a network", "network:CONNECT"),
+    "create": ("Create a network", "network:CREATE"),
+    "disconnect": ("Disconnect a container from a network", "network:DISCONNECT"),
+    "inspect": ("Display detailed information on one or more networks", "inspect:NETWORK"),
+    "ls": ("List networks", "network:LS"),
+    "prune": ("Remove all unused networks", "prune:NETWORKS"),
+    "rm": ("Remove one or more networks", "network:RM"),
+}
+
+VOLUME: Entries = {
+    "create": ("Create a volume", "volume:CREATE"),
+    "inspect": ("Display detailed information on one or more volumes", "inspect:VOLUME"),
+    "ls": ("List volumes", "volume:LS"),
+    "prune": ("Remove unused local volumes", "prune:VOLUMES"),
+    "rm": ("Remove one or more volumes", "volume:RM"),
+}
+
+SYSTEM: Entries = {
+    "df": ("Show docker disk usage", "disk:DF"),
+    "events": ("Get real time events from the server", "events:EVENTS"),
+    "info": ("Display system-wide information", "info:INFO"),
+    "prune": ("Remove unused data", "prune:SYSTEM"),
+}
+
+#: group → (one line, its commands)
+GROUPS: dict[str, tuple[str, Entries]] = {
+    "container": ("Manage containers", CONTAINER),
+    "image": ("Manage images", IMAGE),
+    "network": ("Manage networks", NETWORK),
+    "system": ("Manage the engine", SYSTEM),
+    "volume": ("Manage volumes", VOLUME),
+}
+
+#: Other names within a group.
+OTHER_NAMES: dict[str, dict[str, str]] = {
+    "container": {"list": "ls", "ps": "ls", "remove": "rm"},
+    "image": {"list": "ls", "remove": "rm"},
+    "network": {"list": "ls", "remove": "rm"},
+    "volume": {"list": "ls", "remove": "rm"},
+}
+
+#: The commands at the top that are no short form of a grouped one.
+OWN: Entries = {
+    "completion": ("Print the completion script of a shell", "completion:COMPLETION"),
+    "compose": ("Define and run applications of several containers", "compose:COMPOSE"),
+    "inspect": ("Return low-level information on Docker objects", "inspect:ANY"),
+    "login": ("Authenticate to a registry", "login:LOGIN"),
+    "logout": ("Log out from a registry", "login:LOGOUT"),
+    "version": ("Show the Berth version information", "info:VERSION"),
+    "__complete": ("", "completion:COMPLETE"),
+}
+
+#: Short forms at the top: name → (group, command).
+SHORT: dict[str, tuple[str, str]] = {
+    **{name: ("container", name) for name in CONTAINER if name not in ("inspect", "ls", "prune")},
+    **{name: ("image", name) for name in ("history", "import", "load", "pull", "push", "save", "tag")},
+    "ps": ("container", "ls"),
+    "images": ("image", "ls"),
+    "rmi": ("image", "rm"),
+    "events": ("system", "events"),
+    "info": ("system", "info"),
+}
+
+#: The first block of the front page, in this order.
+COMMON = ("run", "exec", "ps", "pull", "push", "images", "login", "logout", "version", "info", "compose")
+
+
+def short_of(name: str) -> str:
+    """Return the one line about a command at the top."""
+    if name in OWN:
+        return OWN[name][0]
+    group, command = SHORT[name]
+    return GROUPS[group][1][command][0]
+
+
+def target_of(path: tuple[str, ...]) -> str | None:
+    """Return the target of a command's path without the program's name; None if there is no such command."""
+    if len(path) == 1:
+        if path[0] in SHORT:
+            path = SHORT[path[0]]
+        else:
+            return OWN[path[0]][1] if path[0] in OWN else None
+    group, name = path
+    name = OTHER_NAMES.get(group, {}).get(name, name)
+    entry = GROUPS[group][1].get(name)
+    return entry[1] if entry else None
+
+
+def names_of(path: tuple[str, ...]) -> list[str]:
+    """Return all names of a command, the grouped one first."""
+    if len(path) == 1 and path[0] not in SHORT:
+        return [path[0]]
+    group, name = SHORT[path[0]] if len(path) == 1 else path
+    name = OTHER_NAMES.get(group, {}).get(name, name)
+    names = [f"{group} {name}"]
+    names += [f"{group} {other}" for other, real in OTHER_NAMES.get(group, {}).items() if real == name]
+    names += [top for top, real in SHORT.items() if real == (group, name)]
+    return names
+
+
+def load(target: str) -> Command:
+    """Import a command."""
+    module, _, name = target.partition(":")
+    import importlib
+
+    command: Command = getattr(importlib.import_module(f"berth.cli.commands.{module}"), name)
+    return command
