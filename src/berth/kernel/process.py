@@ -5,10 +5,13 @@ subprocess machinery and needs no child watcher thread.
 """
 
 import asyncio
+import fcntl
 import os
 import signal
+import struct
 import subprocess
-from collections.abc import AsyncIterator, Mapping, Sequence
+import termios
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Final
 
@@ -179,6 +182,55 @@ async def run(
     if check and code != 0:
         raise ProgramFailed(argv, code, (err or out).decode(errors="replace"))
     return Finished(code, out, err)
+
+
+#: Size of the terminal lent to programs that draw their progress: rows enough for every bar, columns for no break.
+_TERMINAL: Final = (200, 160)
+
+
+async def run_on_terminal(
+    argv: Sequence[str],
+    *,
+    timeout_s: float,
+    on_output: Callable[[bytes], None],
+    env: Mapping[str, str] | None = None,
+) -> None:
+    """Run a program whose standard output is a terminal and hand over what it draws, piece by piece.
+
+    Killed after `timeout_s` seconds or on cancellation; a status other than 0 raises `ProgramFailed` with its errors.
+    """
+    ours, theirs = os.openpty()
+    try:
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *_TERMINAL, 0, 0))
+        child = spawn(argv, stdout=theirs, stderr=subprocess.PIPE, env=env, new_session=True)
+    except BaseException:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
+
+    async def show() -> None:
+        async for piece in read_pipe(ours):
+            on_output(piece)
+
+    try:
+        async with asyncio.timeout(timeout_s):
+            said, _ = await asyncio.gather(_drain(child.stderr), show())
+            code = await child.wait()
+    except TimeoutError:
+        child.kill()
+        await child.wait()
+        raise ProgramTimedOut(argv, timeout_s) from None
+    except BaseException:
+        child.kill()
+        await child.wait()
+        raise
+    finally:
+        os.close(ours)
+        if child.stderr is not None:
+            child.stderr.close()
+    if code != 0:
+        raise ProgramFailed(argv, code, said.decode(errors="replace"))
 
 
 async def _drain(pipe: IO[bytes] | None) -> bytes:
