@@ -1,0 +1,191 @@
+"""Manifests and configurations of images: reading registries' answers, making our own. Pure."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from berth.base.errors import InvalidArgument
+from berth.images.errors import BadArchive
+from berth.wire.images import HistoryEntry
+
+# Media types: OCI image-spec, and Docker's image manifest version 2, schema 2.
+DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_CONFIG: Final = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar"
+OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
+OCI_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
+
+#: The kernel's names of machines (uname -m) in Go's words, with the variant (containerd platforms, normalizeArch).
+_ARCHITECTURES: Final = {
+    "x86_64": ("amd64", ""), "x86-64": ("amd64", ""), "aarch64": ("arm64", ""), "arm64": ("arm64", ""),
+    "armv7l": ("arm", "v7"), "armhf": ("arm", "v7"), "armv6l": ("arm", "v6"), "armel": ("arm", "v6"),
+    "i386": ("386", ""), "i686": ("386", ""), "ppc64le": ("ppc64le", ""),
+    "riscv64": ("riscv64", ""), "s390x": ("s390x", ""),
+}  # fmt: skip
+
+_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d\d:\d\d)\Z")
+
+
+class Descriptor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """Points to a blob; in an index also says for which platform it is."""
+
+    media_type: str = ""
+    digest: str = ""
+    size: int = 0
+    platform: dict[str, object] | None = None
+    annotations: dict[str, str] | None = None
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """A manifest or an index: `manifests` is set in an index, `layers` and `config` in a manifest."""
+
+    schema_version: int = 0
+    media_type: str = ""
+    config: Descriptor | None = None
+    layers: list[Descriptor] | None = None
+    manifests: list[Descriptor] | None = None
+
+    @property
+    def is_index(self) -> bool:
+        """Whether it lists manifests rather than layers."""
+        return self.manifests is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What an image runs on; empty parts are not asked for."""
+
+    os: str = ""
+    architecture: str = ""
+    variant: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+
+def machine_platform(machine: str) -> Platform:
+    """Return the platform of a machine by its kernel name (``uname -m``)."""
+    architecture, variant = _ARCHITECTURES.get(machine.lower(), (machine, ""))
+    return Platform("linux", architecture, variant)
+
+
+def parse_platform(text: str, default: Platform) -> Platform:
+    """Parse ``os/arch[/variant]``, ``os`` or ``arch``; empty text is `default`. Raises `InvalidArgument`.
+
+    The API also sends an OCI platform object as JSON.
+    """
+    if not text:
+        return default
+    if text.startswith("{"):
+        try:
+            given = msgspec.json.decode(text, type=dict[str, object])
+        except msgspec.DecodeError:
+            raise InvalidArgument(f"failed to parse platform: {text}") from None
+        return Platform(*(str(given.get(key) or "") for key in ("os", "architecture", "variant")))
+    parts = text.lower().split("/")
+    if len(parts) > 3 or not all(re.fullmatch(r"[a-z0-9_.-]+", part) for part in parts):
+        raise InvalidArgument(f'"{text}": invalid platform, expected os/architecture[/variant]')
+    if len(parts) == 1:
+        if parts[0] == "linux":
+            return default
+        architecture, variant = _ARCHITECTURES.get(parts[0], (parts[0], ""))
+        return Platform("linux", architecture, variant)
+    architecture, variant = _ARCHITECTURES.get(parts[1], (parts[1], ""))
+    return Platform(parts[0], architecture, parts[2] if len(parts) > 2 else variant)
+
+
+def digest_of(data: bytes) -> str:
+    """Return the SHA-256 digest with its algorithm."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def parse_manifest(raw: bytes) -> Manifest:
+    """Read a manifest or index; raises `BadArchive`."""
+    try:
+        return msgspec.json.decode(raw, type=Manifest)
+    except msgspec.DecodeError as exc:
+        raise BadArchive(f"manifest: {exc}") from None
+
+
+def choose(index: Manifest, want: Platform) -> Descriptor | None:
+    """Return the manifest of an index that fits `want` best, or None."""
+    fits = []
+    for entry in index.manifests or ():
+        have = entry.platform or {}
+        if have.get("os") != want.os or have.get("architecture") != want.architecture:
+            continue
+        variant = str(have.get("variant") or "")
+        if want.variant and variant and variant != want.variant:
+            continue
+        fits.append((variant != want.variant, entry))
+    return min(fits, key=lambda fit: fit[0])[1] if fits else None
+
+
+def parse_time_ns(text: str) -> int:
+    """Parse RFC 3339 into nanoseconds since the epoch; 0 for nothing, nonsense and times before it."""
+    match = _TIME.match(text)
+    if match is None:
+        return 0
+    offset = "+00:00" if match[3] in "Zz" else match[3]
+    seconds = int(datetime.fromisoformat(match[1] + offset).astimezone(UTC).timestamp())
+    return max(seconds * 1_000_000_000 + int((match[2] or "").ljust(9, "0")), 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeLayer:
+    """A layer of an image we make: an unpacked tar stream by its digest."""
+
+    digest: str
+    size: int
+    created_by: str
+    comment: str = ""
+
+
+def make_config(
+    *,
+    config: dict[str, object],
+    layers: Sequence[MadeLayer],
+    created: str,
+    platform: Platform,
+    author: str = "",
+    comment: str = "",
+) -> bytes:
+    """Write the configuration blob of an image made here; its digest is the image's identifier."""
+    history = [
+        HistoryEntry(created=created, created_by=layer.created_by, comment=layer.comment or None) for layer in layers
+    ]
+    body: dict[str, object] = {
+        "architecture": platform.architecture,
+        "os": platform.os,
+        "created": created,
+        "config": config,
+        "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]},
+        "history": msgspec.to_builtins(history),
+    }
+    body |= {"variant": platform.variant} if platform.variant else {}
+    body |= {"author": author} if author else {}
+    body |= {"comment": comment} if comment else {}
+    return msgspec.json.encode(body)
+
+
+def make_manifest(config: bytes, layers: Sequence[MadeLayer]) -> bytes:
+    """Write the manifest for a configuration and its unpacked layers, in Docker's form.
+
+    Docker's and not OCI's: the store keeps the configuration byte for byte, health checks included.
+    """
+    return msgspec.json.encode(
+        {
+            "schemaVersion": 2,
+            "mediaType": DOCKER_MANIFEST,
+            "config": {"mediaType": DOCKER_CONFIG, "size": len(config), "digest": digest_of(config)},
+            "layers": [{"mediaType": DOCKER_LAYER, "size": one.size, "digest": one.digest} for one in layers],
+        }
+    )

@@ -1,0 +1,109 @@
+"""An image as the engine knows it, and the record of one of its names. Pure."""
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from berth.base.ids import ImageId
+from berth.wire.images import HistoryEntry, ImageConfig
+
+
+class TagRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One name of an image, as stored: ``registry/path:tag`` or ``registry/path@sha256:…``.
+
+    The table of these is the truth about names; the image store's own names mean nothing to us.
+    """
+
+    reference: str
+    image_id: str
+    tagged_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A layer as it lies on disk."""
+
+    ident: str
+    diff_id: str
+    #: Absolute path, short on purpose: it becomes part of an overlay mount's options.
+    path: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredImage:
+    """What the image store holds about one image, names left out."""
+
+    id: ImageId
+    #: Bottom layer first.
+    layer_chain: tuple[Layer, ...]
+    created_ns: int
+    #: When this store got it.
+    stored_ns: int
+    architecture: str
+    os: str
+    variant: str
+    author: str
+    comment: str
+    docker_version: str
+    config: ImageConfig
+    #: The config object as the image has it, for answers that must show it whole.
+    config_json: bytes
+    diff_ids: tuple[str, ...]
+    history: tuple[HistoryEntry, ...]
+    #: Digest of the manifest in the store; the registry's may differ.
+    manifest_digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRecord:
+    """An image with its names in the form users type them. `layers` has the topmost directory first."""
+
+    stored: StoredImage
+    repo_tags: tuple[str, ...] = ()
+    repo_digests: tuple[str, ...] = field(default=())
+
+    @property
+    def id(self) -> ImageId:
+        """``sha256:`` and the digest of the configuration."""
+        return self.stored.id
+
+    @property
+    def created_ns(self) -> int:
+        """When it was made, nanoseconds since the epoch."""
+        return self.stored.created_ns
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its layers, unpacked."""
+        return sum(layer.size for layer in self.stored.layer_chain)
+
+    @property
+    def architecture(self) -> str:
+        """In Go's words (``amd64``)."""
+        return self.stored.architecture
+
+    @property
+    def os(self) -> str:
+        """In Go's words (``linux``)."""
+        return self.stored.os
+
+    @property
+    def variant(self) -> str:
+        """Of the architecture (``v8``), mostly empty."""
+        return self.stored.variant
+
+    @property
+    def config(self) -> ImageConfig:
+        """What containers made from it inherit."""
+        return self.stored.config
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Directories to mount, topmost first, as overlay's ``lowerdir`` wants them."""
+        return tuple(layer.path for layer in reversed(self.stored.layer_chain))
+
+    @property
+    def familiar(self) -> str:
+        """Its first name, or its identifier if it has none."""
+        return (self.repo_tags or self.repo_digests or (self.id,))[0]

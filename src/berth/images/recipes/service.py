@@ -1,0 +1,124 @@
+"""Builds images from this machine's own packages and puts them into the store under the names asked for.
+
+Such an image says in its labels what it is. Must not: mount or start anything outside namespaces of its own.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from berth.base.aio import KeyedLocks, Tasks, in_thread
+from berth.base.clock import Clock, rfc3339
+from berth.base.ids import ImageId, short
+from berth.base.paths import Layout
+from berth.images import messages
+from berth.images.bundle import add_layer_bytes, finish_bundle, layer_bytes
+from berth.images.catalogue import Catalogue
+from berth.images.errors import RecipeFailed, UnknownRecipe
+from berth.images.intake import Intake
+from berth.images.manifest import Platform
+from berth.images.messages import Message
+from berth.images.recipes import busybox
+from berth.images.reference import Reference
+from berth.images.skopeo import passed_on, scratch
+from berth.kernel import process
+
+Publish = Callable[[str, str, str], None]
+
+DESCRIPTION: Final = "made from this machine's Debian packages; not the well-known image of the same name"
+#: How long one package may take to arrive, in seconds.
+_FETCH_LIMIT_S: Final = 120.0
+
+
+def labels(recipe: str) -> dict[str, str]:
+    """Return the labels that tell such an image from the well-known one."""
+    return {
+        "io.berth.bootstrap": "true",
+        "io.berth.recipe": recipe,
+        "org.opencontainers.image.description": DESCRIPTION,
+    }
+
+
+class Recipes:
+    """The recipes and how they are cooked."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        catalogue: Catalogue,
+        intake: Intake,
+        clock: Clock,
+        tasks: Tasks,
+        publish: Publish,
+        environment: Mapping[str, str],
+        platform: Platform,
+    ) -> None:
+        self._layout = layout
+        self._catalogue = catalogue
+        self._intake = intake
+        self._clock = clock
+        self._tasks = tasks
+        self._publish = publish
+        self._environment = passed_on(environment)
+        self._platform = platform
+        self._locks = KeyedLocks()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What can be made."""
+        return ("busybox",)
+
+    async def bootstrap(self, name: str, target: Reference | None = None) -> AsyncIterator[Message]:
+        """Make the image of recipe `name`, call it `target` (by default NAME:latest), and say how it goes."""
+        if name not in self.names:
+            raise UnknownRecipe(name, self.names)
+        reference = (target or Reference(registry="docker.io", path=f"library/{name}")).or_latest()
+        yield messages.status(f"Making {reference.familiar} from this machine's packages", name)
+        async with self._locks.hold(name):
+            ident = await self._busybox()
+        await self._catalogue.put(reference, ident)
+        self._publish("tag", ident, reference.familiar)
+        yield messages.status(f"Made {reference.familiar}", short(ident))
+
+    async def _busybox(self) -> ImageId:
+        async with scratch(self._layout, "busybox") as directory:
+            program = await self._busybox_program(directory)
+            listed = await process.run([str(program), "--list"], timeout_s=_FETCH_LIMIT_S)
+            now = self._clock.now_ns()
+            data = await in_thread(
+                lambda: layer_bytes(
+                    busybox.entries(program, listed.stdout.decode().split()), mtime_s=now // 1_000_000_000
+                )
+            )
+            bundle = directory / "bundle"
+            await in_thread(bundle.mkdir)
+            layer = await in_thread(add_layer_bytes, bundle, data, created_by="berth image bootstrap busybox")
+            await in_thread(
+                finish_bundle,
+                bundle,
+                config=busybox.CONFIG | {"Labels": labels("busybox")},
+                layers=[layer],
+                created=rfc3339(now),
+                platform=self._platform,
+            )
+            return await self._intake.take_in(f"dir:{bundle}")
+
+    async def _busybox_program(self, directory: Path) -> Path:
+        for installed in busybox.INSTALLED:
+            if await in_thread(busybox.is_static, installed):
+                return installed
+        await process.run(
+            ["apt-get", "download", busybox.PACKAGE],
+            timeout_s=_FETCH_LIMIT_S,
+            env=self._environment,
+            cwd=str(directory),
+        )
+        package = next(iter(await in_thread(lambda: list(directory.glob("*.deb")))), None)
+        if package is None:
+            raise RecipeFailed(f"the package {busybox.PACKAGE} did not arrive")
+        tree = directory / "package"
+        await process.run(["dpkg-deb", "-x", str(package), str(tree)], timeout_s=_FETCH_LIMIT_S)
+        for inside in ("usr/bin/busybox", "bin/busybox"):
+            if await in_thread(busybox.is_static, tree / inside):
+                return tree / inside
+        raise RecipeFailed(f"the package {busybox.PACKAGE} holds no static busybox")
