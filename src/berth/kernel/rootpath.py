@@ -126,7 +126,7 @@ def _make(root_fd: int, parent: int, left: list[str], *, directory: bool) -> str
             except FileExistsError:
                 again = _through_link(root_fd, here, left[index:])
                 if again is None:
-                    raise SystemFault(f"{name} was made by somebody else meanwhile") from None
+                    raise SystemFault(f"cannot make mount point {'/'.join(left)}: {name} is in the way") from None
                 return again
             except NotADirectoryError:
                 raise NotADirectoryHere("/".join(left)) from None

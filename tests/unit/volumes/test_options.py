@@ -1,0 +1,65 @@
+"""Options of the local driver, and names."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from berth.base.errors import InvalidArgument
+from berth.volumes.options import LocalOptions, check_name, masked, parse_local, split_mount_options
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"foo": "1"}, 'create v: invalid option: "foo"'),
+        ({"type": "tmpfs"}, 'create v: missing required option: "device"'),
+        ({"o": "bind"}, 'create v: missing required option: "device"'),
+        ({"device": "/x"}, 'create v: missing required option: "type"'),
+        ({"size": "1m"}, "create v: quota size requested but no quota support"),
+        ({"size": "zz"}, "create v: invalid size: 'zz'"),
+    ],
+)
+def test_bad_options(options: dict[str, str], words: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        parse_local("v", options)
+    assert str(caught.value) == words
+
+
+def test_good_options() -> None:
+    assert parse_local("v", {}) == LocalOptions()
+    assert not parse_local("v", {}).wants_mount
+    nfs = parse_local("v", {"type": "nfs", "o": "addr=h", "device": ":/x"})
+    assert nfs.wants_mount
+    assert nfs.networked
+    assert not parse_local("v", {"type": "tmpfs", "device": "tmpfs"}).networked
+
+
+def test_flags_and_data_are_told_apart() -> None:
+    assert split_mount_options("ro,size=1m,nosuid,rw") == (0x2, "size=1m")
+    assert split_mount_options("rbind") == (0x5000, "")
+    assert masked("username=a,password=b,addr=c") == "username=a,password=********,addr=c"
+
+
+@pytest.mark.parametrize(
+    "name", ["x/y", "../y", ".hidden", "-x1", "a b", "a\nb", "a\0b", "é1", "aa\n", "a" * 256, "..", "_a"]
+)
+def test_hostile_names(name: str) -> None:
+    with pytest.raises(InvalidArgument, match="invalid characters"):
+        check_name(name)
+
+
+def test_names_have_two_characters() -> None:
+    with pytest.raises(InvalidArgument, match="create x: volume name is too short, names should be at least two"):
+        check_name("x")
+    check_name("xy")
+
+
+@given(st.text(max_size=12))
+def test_a_good_name_is_one_path_component(name: str) -> None:
+    try:
+        check_name(name)
+    except InvalidArgument:
+        return
+    assert "/" not in name
+    assert not name.startswith(".")
+    assert name.isascii()
