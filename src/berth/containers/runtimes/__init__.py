@@ -1,0 +1,1 @@
+"""OCI runtimes: the programs that make a container out of a bundle."""
