@@ -1,7 +1,7 @@
 """Queries a second of a name server: batches of packets by sendmmsg, several processes, replies checked.
 
-    bench/dnsload.py                                    own server, in a throw-away namespace (root)
-    bench/dnsload.py --pid PID --port 53 --name web     the resolver of a running container, Docker's or ours
+bench/dnsload.py                                    own server, in a throw-away namespace (root)
+bench/dnsload.py --pid PID --port 53 --name web     the resolver of a running container, Docker's or ours
 """
 
 import argparse
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from multiprocessing.queues import Queue
 from pathlib import Path
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -71,7 +72,7 @@ def question(name: str, ident: int) -> bytes:
     return struct.pack("!HHHHHH", ident, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", 1, 1)
 
 
-def load(netns: str, target: tuple[str, int], names: list[str], batch: int, seconds: float, out) -> None:
+def load(netns: str, target: tuple[str, int], names: list[str], batch: int, seconds: float, out: Queue) -> None:
     """Send `batch` queries, take `batch` replies, and so on; report counts."""
     if netns:
         enter(netns)
@@ -89,7 +90,9 @@ def load(netns: str, target: tuple[str, int], names: list[str], batch: int, seco
     while time.monotonic() < end:
         sent = 0
         while sent < batch:
-            sent += max(0, LIBC.sendmmsg(fd, ctypes.byref(sending.headers, sent * ctypes.sizeof(Mmsghdr)), batch - sent, 0))
+            sent += max(
+                0, LIBC.sendmmsg(fd, ctypes.byref(sending.headers, sent * ctypes.sizeof(Mmsghdr)), batch - sent, 0)
+            )
         got = 0
         while got < batch:
             n = LIBC.recvmmsg(fd, taking.headers, batch - got, 0x10000, None)  # MSG_WAITFORONE
@@ -105,7 +108,7 @@ def load(netns: str, target: tuple[str, int], names: list[str], batch: int, seco
 
 
 def measure(netns: str, target: tuple[str, int], options: argparse.Namespace) -> tuple[float, int]:
-    out: multiprocessing.Queue = multiprocessing.Queue()
+    out: Queue = multiprocessing.Queue()
     load_args = (netns, target, options.name, options.batch, options.seconds, out)
     workers = [multiprocessing.Process(target=load, args=load_args) for _ in range(options.processes)]
     for worker in workers:
@@ -139,7 +142,7 @@ def own_server(options: argparse.Namespace) -> list[tuple[float, int]]:
             return udp, tcp
 
         async def serve() -> tuple[str, int]:
-            while not control.exists():
+            while not control.exists():  # noqa: ASYNC110  another process makes it
                 await asyncio.sleep(0.02)
             client = DnsClient(control)
             await client.start()
@@ -184,8 +187,10 @@ def main() -> None:
     else:
         results = own_server(options)
     rates = [rate for rate, _ in results]
-    print(f"{statistics.median(rates):,.0f} queries/s (median of {len(rates)}: {min(rates):,.0f} to {max(rates):,.0f}), "
-          f"{sum(lost for _, lost in results)} lost")
+    print(
+        f"{statistics.median(rates):,.0f} queries/s (median of {len(rates)}: {min(rates):,.0f} to {max(rates):,.0f}), "
+        f"{sum(lost for _, lost in results)} lost"
+    )
 
 
 if __name__ == "__main__":

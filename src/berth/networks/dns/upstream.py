@@ -39,7 +39,7 @@ class Outlet:
     def __init__(self, netns_fd: int) -> None:
         self._netns_fd = netns_fd
         self._spares: dict[socket.AddressFamily, list[socket.socket]] = {}
-        self._late_until: dict[str, float] = {}
+        self._late_until: dict[Upstream, float] = {}
         self.under_way: set[Exchange] = set()
 
     def open(self, family: socket.AddressFamily, kind: socket.SocketKind, *, from_host: bool) -> socket.socket:
@@ -61,15 +61,15 @@ class Outlet:
     def in_order(self, upstreams: Sequence[Upstream]) -> list[Upstream]:
         """Put those that were late lately last; else the order given."""
         now = time.monotonic()
-        return sorted(upstreams, key=lambda up: self._late_until.get(up.address, 0.0) > now)
+        return sorted(upstreams, key=lambda up: self._late_until.get(up, 0.0) > now)
 
     def was_late(self, upstream: Upstream) -> None:
         """Note that `upstream` did not answer in time."""
-        self._late_until[upstream.address] = time.monotonic() + LATE_FOR_S
+        self._late_until[upstream] = time.monotonic() + LATE_FOR_S
 
     def was_there(self, upstream: Upstream) -> None:
         """Note that `upstream` answers."""
-        self._late_until.pop(upstream.address, None)
+        self._late_until.pop(upstream, None)
 
     def close(self) -> None:
         """Abandon what is under way and close everything."""

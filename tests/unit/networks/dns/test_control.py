@@ -1,0 +1,38 @@
+import typing
+
+import msgspec
+import pytest
+
+from berth.networks.dns import control
+from berth.networks.dns.model import NamedEndpoint, ServeConfig, Upstream
+
+EXAMPLES = (
+    control.Serve(
+        1, ServeConfig("c", (Upstream("192.0.2.1"), Upstream("127.0.0.1", from_host=True, port=5353)), internal=True)
+    ),
+    control.Configure(2, ServeConfig("c", ndots_set=True)),
+    control.Forget(3, "c"),
+    control.Up(4, NamedEndpoint("c", "n", "net", ("a", "b"), ("10.0.0.1",), ("fd00::1",), (("x", "y"),))),
+    control.Down(5, "c", "n"),
+    control.Serving(6, "a"),
+    control.Begin(7),
+    control.Commit(8),
+    control.Quit(9),
+)
+
+
+def test_every_request_survives_the_wire() -> None:
+    assert {type(one) for one in EXAMPLES} == set(typing.get_args(control.Request))
+    for one in EXAMPLES:
+        assert control.decode_request(control.encode(one)) == one
+
+
+def test_a_page_of_ids_fits_a_packet() -> None:
+    page = control.Reply(2**31, ids=tuple(f"{i:064x}" for i in range(control.IDS_A_PAGE)), pid=2**22)
+    assert len(control.encode(page)) < control.PACKET_LIMIT
+
+
+@pytest.mark.parametrize("junk", [b"{}", b'{"op":"rm"}', b"\xff", b'{"op":"up","seq":1,"endpoint":{}}'])
+def test_junk_is_refused(junk: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        control.decode_request(junk)
