@@ -281,6 +281,7 @@ class Volumes:
 
     async def attach(self, container_id: str, points: Sequence[MountPoint], rootfs: Path) -> tuple[OciMount, ...]:
         """Make everything ready for a start: sources mounted, empty volumes filled, targets made inside `rootfs`."""
+        self._pending.pop(container_id, None)  # what starts has a record by now
         if not points:
             return ()
         mounted = self._mounted_ones(points)

@@ -1,5 +1,7 @@
 """A mount point as the OCI runtime gets it. Pure."""
 
+from collections.abc import Iterable
+
 from berth.volumes.mounts.model import MountPoint, MountType, OciMount
 from berth.volumes.mounts.parse import DEFAULT_PROPAGATION
 
@@ -13,11 +15,16 @@ def render(point: MountPoint, source: str, *, has_submounts: bool = False) -> Oc
     if point.type is MountType.TMPFS:
         return OciMount(point.target, "tmpfs", "tmpfs", (*point.tmpfs_options, DEFAULT_PROPAGATION))
     options = ["rbind" if point.recursive else "bind"]
-    if point.rw:
-        options.append("rw")
-    elif point.recursive and has_submounts and point.read_only_recursive != "off":
-        options += ["ro", "rro"]
-    else:
+    # Never "rw": that would make a source writable which is mounted read-only on the host.
+    if not point.rw:
         options.append("ro")
+        if point.recursive and has_submounts and point.read_only_recursive != "off":
+            options.append("rro")
     options.append(point.propagation or DEFAULT_PROPAGATION)
     return OciMount(point.target, source, "bind", tuple(options))
+
+
+def root_propagation(points: Iterable[MountPoint]) -> str:
+    """Return what ``linux.rootfsPropagation`` must say so that mounts pass through; empty for the default."""
+    asked = {point.propagation.removeprefix("r") for point in points}
+    return "shared" if "shared" in asked else "slave" if "slave" in asked else ""

@@ -1,15 +1,15 @@
 """Entries of the OCI specification."""
 
 from berth.volumes.mounts.model import OciMount
-from berth.volumes.mounts.oci import render
+from berth.volumes.mounts.oci import render, root_propagation
 from berth.volumes.mounts.parse import parse_bind, parse_mount, parse_tmpfs
 from berth.wire.volumes import BindOptions, Mount
 
 
 def test_volumes_and_binds() -> None:
-    assert render(parse_bind("v1:/x").point, "/data") == OciMount("/x", "/data", "bind", ("rbind", "rw", "rprivate"))
+    assert render(parse_bind("v1:/x").point, "/data") == OciMount("/x", "/data", "bind", ("rbind", "rprivate"))
     assert render(parse_bind("v1:/x:ro").point, "/data").options == ("rbind", "ro", "rprivate")
-    assert render(parse_bind("/h:/x:rslave").point, "/h").options == ("rbind", "rw", "rslave")
+    assert render(parse_bind("/h:/x:rslave").point, "/h").options == ("rbind", "rslave")
 
 
 def test_read_only_reaches_what_lies_below() -> None:
@@ -27,3 +27,10 @@ def test_tmpfs() -> None:
     assert render(parse_tmpfs("/t", "size=1m").point, "") == OciMount(
         "/t", "tmpfs", "tmpfs", ("noexec", "nosuid", "nodev", "size=1m", "rprivate")
     )
+
+
+def test_the_root_passes_mounts_on_where_asked() -> None:
+    private, slave, shared = (parse_bind(f"/h:/x{mode}").point for mode in ("", ":rslave", ":shared"))
+    assert root_propagation([private]) == ""
+    assert root_propagation([private, slave]) == "slave"
+    assert root_propagation([slave, shared]) == "shared"
