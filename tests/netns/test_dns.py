@@ -25,6 +25,7 @@ from berth.kernel import netns
 from berth.networks.dns import control
 from berth.networks.dns.client import DnsClient, NameServerRefused, command
 from berth.networks.dns.model import ADDRESS, NamedEndpoint, ServeConfig, Sockets, Upstream
+from berth.networks.dns.sockets import open_sockets
 
 pytestmark = pytest.mark.root
 
@@ -41,16 +42,10 @@ class Container:
         netns.create(self.path)
 
     def sockets(self) -> Sockets:
-        def bind() -> tuple[int, int]:
-            udp, tcp = socket.socket(type=socket.SOCK_DGRAM), socket.socket()
-            udp.bind((ADDRESS, self.port[0]))
-            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            tcp.bind((ADDRESS, self.port[1]))
-            tcp.listen(64)
-            self.port = (udp.getsockname()[1], tcp.getsockname()[1])
-            return udp.detach(), tcp.detach()
-
-        return Sockets(*netns.inside(self.path, bind), os.open(self.path, os.O_RDONLY))
+        """New sockets, at the old ports if there were any: where a redirect leads to."""
+        opened = open_sockets(self.path, udp_port=self.port[0], tcp_port=self.port[1])
+        self.port = (opened.udp_port, opened.tcp_port)
+        return opened.sockets
 
     def exchange(self, query: dns.message.Message, *, tcp: bool = False, timeout: float = 5) -> dns.message.Message:
         def ask() -> dns.message.Message:

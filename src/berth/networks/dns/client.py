@@ -243,7 +243,7 @@ class DnsClient:
         return {ident for ident, well in zip(order, done, strict=True) if not well}
 
     async def _describe(self, to: "_Connection") -> None:
-        """Tell all that is remembered, in one swap. Calls of others may come between: memory is read as late as can be."""
+        """Tell all that is remembered, in one swap. Calls of others may come between: memory is read late."""
         await to.call(control.Begin(to.seq()))
         under_way: list[asyncio.Future[control.Reply]] = []
         for request in self._remembered(to):

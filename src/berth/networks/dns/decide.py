@@ -5,6 +5,8 @@ which answers that the name does not exist) the RFC is followed. `docs/dns.md` l
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
+from ipaddress import ip_address
 from typing import Final, NamedTuple
 
 from berth.networks.dns import message
@@ -52,14 +54,26 @@ def decide(query: Query, view: View, config: ServeConfig) -> Decision:
     return Forward(upstreams) if upstreams else Refuse(message.SERVFAIL)
 
 
+@lru_cache(maxsize=1024)
 def usable(config: ServeConfig) -> tuple[Upstream, ...]:
-    """Return the upstreams that may be asked: never ourselves, none on the host for internal networks."""
+    """Return the upstreams that may be asked: never ourselves, none on the host for internal networks.
+
+    Only plain addresses: connecting to anything else would look a name up, and wait for it.
+    """
     chosen = [
         up
         for up in config.upstreams[:MAX_UPSTREAMS]
-        if not (up.from_host and config.internal) and (up.from_host or up.address != ADDRESS)
+        if _is_plain(up.address) and not (up.from_host and config.internal) and (up.from_host or up.address != ADDRESS)
     ]
     return tuple(chosen)
+
+
+def _is_plain(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text
 
 
 def _own(query: Query, view: View) -> tuple[Record, ...] | None:

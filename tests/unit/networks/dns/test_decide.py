@@ -68,6 +68,8 @@ def test_which_upstreams_may_be_asked() -> None:
     host, own, five = Upstream("127.0.0.53", from_host=True), Upstream("127.0.0.11"), Upstream("192.0.2.5")
     assert usable(ServeConfig("me", (host, own, OUT, five))) == (host, OUT), "three at most, never ourselves"
     assert usable(ServeConfig("me", (host, OUT), internal=True)) == (OUT,)
+    names = (Upstream("dns.example"), Upstream("fe80::1%eth0"), Upstream("2001:db8::1"))
+    assert usable(ServeConfig("me", names)) == names[2:], "only what needs no look-up to connect to"
 
 
 def test_rotations_begin_with_each_in_turn() -> None:
