@@ -325,14 +325,14 @@ def test_a_volume_with_something_mounted_in_it_stays(world: World) -> None:
         await world.volumes.create("vol")
         inner = world.layout.volumes / "vol/_data/inner"
         inner.mkdir()
-        os.system(f"mount -t tmpfs t {inner}")
+        mount("t", str(inner), "tmpfs")
         (inner / "precious").touch()
         try:
             with pytest.raises(EngineError, match="volume has active mounts"):
                 await world.volumes.remove("vol", force=True)
             assert (inner / "precious").exists()
         finally:
-            os.system(f"umount {inner}")
+            unmount(str(inner))
         await world.volumes.remove("vol", force=False)
 
     go(work)

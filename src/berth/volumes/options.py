@@ -100,6 +100,11 @@ def split_mount_options(o: str) -> tuple[int, str]:
     return flags, ",".join(data)
 
 
+def read_only(options: LocalOptions) -> bool:
+    """Tell whether a volume is mounted read-only."""
+    return bool(split_mount_options(options.o)[0] & FLAGS["ro"][0])
+
+
 def masked(data: str) -> str:
     """Hide a password in mount data before it goes into a message."""
     return ",".join("password=********" if word.startswith("password=") else word for word in data.split(","))

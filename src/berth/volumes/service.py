@@ -40,7 +40,7 @@ from berth.volumes.model import ANONYMOUS_LABEL, LOCAL, VolumeRecord, to_wire
 from berth.volumes.mounts import order, parse
 from berth.volumes.mounts.model import MountPoint, MountType, OciMount
 from berth.volumes.mounts.prepare import filler, let_go, nothing_to_fill, prepare
-from berth.volumes.options import LocalOptions, check_name, parse_local
+from berth.volumes.options import LocalOptions, check_name, parse_local, read_only
 from berth.volumes.references import Users
 from berth.volumes.storage import LocalStorage
 from berth.wire.filters import Filters
@@ -306,12 +306,12 @@ class Volumes:
         scratch = self._scratch(container_id)
         filled = home / _FILLED
         to_fill = [point for point in points if point.copy_up]
+        away = {record.name: read_only(options) for record, options in self._mounted_ones(points) if options.networked}
         if not to_fill or filled.exists():
-            return await in_thread(prepare, points, str(rootfs), scratch, nothing_to_fill)
+            return await in_thread(prepare, points, str(rootfs), scratch, nothing_to_fill, away)
         async with AsyncExitStack() as locks:
             for name in sorted(references.names(to_fill)):
                 await locks.enter_async_context(self._locks.hold(name))
-            away = {record.name for record, options in self._mounted_ones(points) if options.networked}
             for point in to_fill:
                 if point.name in away:
                     marker = self._storage.filling(point.name)
@@ -321,9 +321,11 @@ class Volumes:
             here = filler(str(rootfs), self._storage.filling)
 
             def work() -> tuple[OciMount, ...]:
-                entries = prepare(
-                    points, str(rootfs), scratch, lambda point: None if point.name in away else here(point)
-                )
+                def fill(point: MountPoint) -> None:
+                    if point.name not in away:
+                        here(point)
+
+                entries = prepare(points, str(rootfs), scratch, fill, away)
                 if home.is_dir():
                     filled.touch()
                 return entries

@@ -3,8 +3,10 @@
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import msgspec
 
 from berth.base.errors import SystemFault
 from berth.kernel import copyup, rootpath
@@ -19,10 +21,13 @@ from berth.volumes.mounts.order import below, by_depth
 Fill = Callable[[MountPoint], None]
 
 
-def prepare(points: Sequence[MountPoint], rootfs: str, scratch: Path, fill: Fill) -> tuple[OciMount, ...]:
+def prepare(
+    points: Sequence[MountPoint], rootfs: str, scratch: Path, fill: Fill, away: Mapping[str, bool]
+) -> tuple[OciMount, ...]:
     """Make sources and targets ready and return what the runtime is to mount, parents first.
 
-    `scratch` is a directory of this container for the mounts that pin subpaths.
+    `scratch` is a directory of this container for the mounts that pin subpaths. `away` names the volumes whose
+    data is on another machine, with whether they are mounted read-only: nothing here looks at them.
     """
     ordered = by_depth(points)
     entries: list[OciMount] = []
@@ -36,8 +41,12 @@ def prepare(points: Sequence[MountPoint], rootfs: str, scratch: Path, fill: Fill
         source = _source(point, scratch / str(len(done)))
         if point.copy_up:
             fill(point)
+        directory, read_only = (True, away[point.name]) if point.name in away else _look(point, source)
         if not below(point.target, done):
-            _target(rootfs, point, source)
+            _target(rootfs, point, source, directory=directory)
+        if read_only:
+            # Some runtimes remount a bind with the options stated and nothing else: say what is already so.
+            point = msgspec.structs.replace(point, rw=False)  # noqa: PLW2901  the same point, seen truly
         bound_ro = point.type is MountType.BIND and not point.rw
         entries.append(oci.render(point, source, has_submounts=bound_ro and _has_submounts(source)))
         done.append(point.target)
@@ -100,13 +109,17 @@ def _check_shared(point: MountPoint) -> None:
         raise NotShared(point.source, on.mount_point, slave_would_do=point.propagation.endswith("slave"))
 
 
-def _target(rootfs: str, point: MountPoint, source: str) -> None:
+def _look(point: MountPoint, source: str) -> tuple[bool, bool]:
+    """Tell whether a source is a directory, and whether its mount is read-only."""
     try:
-        directory = stat.S_ISDIR(os.stat(source).st_mode)
+        return stat.S_ISDIR(os.stat(source).st_mode), bool(os.statvfs(source).f_flag & os.ST_RDONLY)
     except OSError as exc:
         if point.type is MountType.VOLUME:
             raise MountOfVolumeFailed(source, exc.strerror or str(exc)) from exc
         raise SystemFault(f"cannot look at {source}: {exc.strerror}") from exc
+
+
+def _target(rootfs: str, point: MountPoint, source: str, *, directory: bool) -> None:
     try:
         fits = rootpath.make_target(rootfs, point.target, directory=directory)
     except rootpath.NotADirectoryHere:
