@@ -6,7 +6,7 @@ import signal
 
 
 def start_ticks(pid: int) -> int:
-    """Return when a process started, in clock ticks since boot (proc(5), stat field 22); 0 if it is gone or a zombie."""
+    """Return when a process started, in clock ticks since boot (proc(5), stat field 22); 0 if it is dead."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
             text = stat.read()

@@ -1,12 +1,12 @@
-"""Launches conmon, one per container, and knows the files it makes. Must not: know what a container is for.
+r"""Launches conmon, one per container, and knows the files it makes. Must not: know what a container is for.
 
 conmon holds the container's streams and log, outlives the engine (a session of its own), and when the
 process ends writes the exit code to ``EXIT_DIR/ID`` and ends itself. In the bundle it makes
 
     attach   SEQPACKET socket: what the process prints, each packet after one byte saying which stream (2 out, 3 err);
              what is sent to it becomes standard input
-    ctl      FIFO: ``1 HEIGHT WIDTH\\n`` sets the terminal's size, ``2 0 0\\n`` reopens the log
-    winsz    FIFO: ``HEIGHT WIDTH\\n``
+    ctl      FIFO: ``1 HEIGHT WIDTH\n`` sets the terminal's size, ``2 0 0\\n`` reopens the log
+    winsz    FIFO: ``HEIGHT WIDTH\n``
 
 (conmon 2.1.6, src/conn_sock.c, src/ctrl.c, src/parent_pipe_fd.c).
 """

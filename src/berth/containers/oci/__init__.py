@@ -1,0 +1,1 @@
+"""The OCI runtime specification of a container, made from its record. Pure."""
