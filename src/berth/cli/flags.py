@@ -118,9 +118,10 @@ class Flag:
         shown: What help says in ``(default …)`` when the plain rule would not say it.
         check: Parses and checks one value; raises ValueError with the words for the user.
         hidden: Accepted, not shown.
+        into: The flag this one is another name of.
     """
 
-    __slots__ = ("check", "default", "hidden", "kind", "many", "name", "short", "shown", "usage", "word")
+    __slots__ = ("check", "default", "hidden", "into", "kind", "many", "name", "short", "shown", "usage", "word")
 
     def __init__(
         self,
@@ -133,8 +134,10 @@ class Flag:
         shown: str | None = None,
         check: Callable[[str], Any] | None = None,
         hidden: bool = False,
+        into: str = "",
     ) -> None:
         self.name, self.short, self.kind, self.usage, self.hidden = name, short, kind, usage, hidden
+        self.into = into or name
         self.word, parse, self.many = KINDS[kind]
         self.check = check or parse
         self.default: Any = [] if self.many else _EMPTY.get(kind, 0) if default is None else default
@@ -202,9 +205,9 @@ class Parsed:
         except ValueError as error:
             raise UsageError(f'invalid argument "{text}" for "{flag.label()}" flag: {error}') from None
         if flag.many:
-            self._values.setdefault(flag.name, []).extend(values)
+            self._values.setdefault(flag.into, []).extend(values)
         else:
-            self._values[flag.name] = values[-1]
+            self._values[flag.into] = values[-1]
 
 
 def split_csv(text: str) -> list[str]:

@@ -1,0 +1,149 @@
+"""Parses ``-v``, ``--mount`` and ``--tmpfs`` into what the API wants."""
+
+from __future__ import annotations
+
+import os
+
+from berth.cli.flags import size, split_csv
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_TRUE = {"1": True, "true": True, "0": False, "false": False}
+
+
+def volume_flags(specs: list[str]) -> tuple[list[str], list[str]]:
+    """Sort ``-v`` flags into binds (with a source) and anonymous volumes; a relative source is resolved here."""
+    binds: list[str] = []
+    anonymous: list[str] = []
+    for spec in specs:
+        source, colon, rest = spec.partition(":")
+        if not colon:
+            anonymous.append(spec)
+        elif source in (".", "..") or source.startswith(("./", "../")):
+            binds.append(f"{os.path.abspath(source)}:{rest}")
+        else:
+            binds.append(spec)
+    return binds, anonymous
+
+
+def check_mount(text: str) -> dict[str, Any]:
+    """Parse one ``--mount``.
+
+    Raises:
+        ValueError: In Docker's words.
+    """
+    mount: dict[str, Any] = {"Type": "volume"}
+    parts: dict[str, dict[str, Any]] = {}
+    fields = split_csv(text)
+    if not fields:
+        raise ValueError("value is empty")
+    for field in fields:
+        key, equals, value = field.partition("=")
+        key = key.strip().lower()
+        if not equals:
+            if key not in ("readonly", "ro", "volume-nocopy", "bind-nonrecursive", "bind-create-src"):
+                raise ValueError(f"invalid field '{field}' must be a key=value pair")
+            value = "true"
+        _field(mount, parts, key, value, field)
+    kind = mount["Type"]
+    if not kind:
+        raise ValueError("type is required")
+    if not mount.get("Target"):
+        raise ValueError("target is required")
+    for name in ("Volume", "Bind", "Tmpfs", "Image"):
+        if name in parts and name.lower() != kind:
+            raise ValueError(f"cannot mix '{name.lower()}-*' options with mount type '{kind}'")
+    if kind == "bind" and parts.get("Bind", {}).pop("_readonly", False):
+        if not mount.get("ReadOnly"):
+            raise ValueError("option 'bind-recursive=readonly' requires 'readonly' to be specified in conjunction")
+        if parts["Bind"].get("Propagation") != "rprivate":
+            raise ValueError(
+                "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction"
+            )
+    for name, content in parts.items():
+        mount[f"{name}Options"] = content
+    return mount
+
+
+def _field(mount: dict[str, Any], parts: dict[str, dict[str, Any]], key: str, value: str, field: str) -> None:
+    options = parts.setdefault
+    match key:
+        case "type":
+            mount["Type"] = value.lower()
+        case "source" | "src":
+            relative = value in (".", "..") or value.startswith(("./", "../"))
+            mount["Source"] = os.path.abspath(value) if relative else value
+        case "target" | "dst" | "destination":
+            mount["Target"] = value
+        case "readonly" | "ro":
+            mount["ReadOnly"] = _boolean(key, value)
+        case "consistency":
+            mount["Consistency"] = value.lower()
+        case "bind-propagation":
+            options("Bind", {})["Propagation"] = value.lower()
+        case "bind-create-src":
+            options("Bind", {})["CreateMountpoint"] = _boolean(key, value)
+        case "bind-nonrecursive":
+            options("Bind", {})["NonRecursive"] = _boolean(key, value)
+        case "bind-recursive":
+            _recursive(options("Bind", {}), value)
+        case "volume-nocopy":
+            options("Volume", {})["NoCopy"] = _boolean(key, value)
+        case "volume-subpath":
+            options("Volume", {})["Subpath"] = value
+        case "volume-label":
+            name, _, text = value.partition("=")
+            options("Volume", {}).setdefault("Labels", {})[name] = text
+        case "volume-driver":
+            options("Volume", {}).setdefault("DriverConfig", {})["Name"] = value
+        case "volume-opt":
+            name, _, text = value.partition("=")
+            options("Volume", {}).setdefault("DriverConfig", {}).setdefault("Options", {})[name] = text
+        case "image-subpath":
+            options("Image", {})["Subpath"] = value
+        case "tmpfs-size":
+            try:
+                options("Tmpfs", {})["SizeBytes"] = size(value)
+            except ValueError:
+                raise ValueError(f"invalid value for {key}: {value}") from None
+        case "tmpfs-mode":
+            try:
+                options("Tmpfs", {})["Mode"] = int(value, 8)
+            except ValueError:
+                raise ValueError(f"invalid value for {key}: {value}") from None
+        case _:
+            raise ValueError(f"unexpected key '{key}' in '{field}'")
+
+
+def _recursive(bind: dict[str, Any], value: str) -> None:
+    match value:
+        case "enabled":
+            pass
+        case "disabled":
+            bind["NonRecursive"] = True
+        case "writable":
+            bind["ReadOnlyNonRecursive"] = True
+        case "readonly":
+            bind["ReadOnlyForceRecursive"] = True
+            bind["_readonly"] = True
+        case _:
+            raise ValueError(
+                f'invalid value for bind-recursive: {value} (must be "enabled", "disabled", "writable", or "readonly")'
+            )
+
+
+def _boolean(key: str, value: str) -> bool:
+    if value not in _TRUE:
+        raise ValueError(f"invalid value for {key}: {value}")
+    return _TRUE[value]
+
+
+def tmpfs_flags(specs: list[str]) -> dict[str, str]:
+    """Parse ``--tmpfs`` flags: target → options."""
+    found: dict[str, str] = {}
+    for spec in specs:
+        target, _, options = spec.partition(":")
+        found[target] = options
+    return found
