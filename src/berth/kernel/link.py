@@ -98,15 +98,31 @@ def _make_container_link(step: Step) -> Step | None:
     return DeleteLink(want.name)
 
 
-def _delete_link(step: Step) -> Step | None:
+def delete(name: str) -> None:
+    """Delete a link; nothing happens if it is not there. Takes tens of milliseconds."""
     with contextlib.suppress(LinkNotFound):
-        host().send(netlink.delete_link(cast("DeleteLink", step).name))
+        host().send(netlink.delete_link(name))
+
+
+def take_down(name: str) -> None:
+    """Bring a link down; nothing happens if it is not there."""
+    with contextlib.suppress(LinkNotFound):
+        host().send(netlink.set_up(name, up=False))
+
+
+def silence(name: str) -> None:
+    """Cut a bridge port off at once; nothing happens if it is not there."""
+    with contextlib.suppress(OSError, LinkNotFound):
+        host().send(netlink.silence_port(socket.if_nametoindex(name)))
+
+
+def _delete_link(step: Step) -> Step | None:
+    delete(cast("DeleteLink", step).name)
     return None
 
 
 def _silence_port(step: Step) -> Step | None:
-    with contextlib.suppress(OSError, LinkNotFound):
-        host().send(netlink.silence_port(socket.if_nametoindex(cast("SilencePort", step).name)))
+    silence(cast("SilencePort", step).name)
     return None
 
 

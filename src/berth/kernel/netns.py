@@ -63,7 +63,7 @@ def create(path: str) -> None:
 
     def make() -> None:
         check(LIBC.unshare(CLONE_NEWNET), "unshare network namespace")
-        bind(f"/proc/self/task/{threading.get_native_id()}/ns/net", path)
+        bind("/proc/thread-self/ns/net", path)
         with netlink.RouteSocket() as route:
             route.send(netlink.set_up("lo"))
         with contextlib.suppress(OSError):  # a kernel without IPv6

@@ -1,0 +1,72 @@
+"""``/networks``: parse, call the service, render."""
+
+from aiohttp import web
+
+from berth.api.call import Call
+from berth.api.routes import Route
+from berth.base.errors import InvalidArgument
+from berth.wire.networks import EndpointSettings, NetworkConnect, NetworkCreate, NetworkDisconnect
+
+
+async def list_networks(call: Call) -> web.StreamResponse:
+    """GET /networks."""
+    return call.json(call.engine.networks.list(call.filters()))
+
+
+async def inspect(call: Call) -> web.StreamResponse:
+    """GET /networks/{id}."""
+    return call.json(call.engine.networks.inspect(call.path["id"], scope=call.text("scope")))
+
+
+async def create(call: Call) -> web.StreamResponse:
+    """POST /networks/create."""
+    ident, warning = await call.engine.networks.create(await call.body(NetworkCreate))
+    return call.json({"Id": ident, "Warning": warning}, 201)
+
+
+async def remove(call: Call) -> web.StreamResponse:
+    """DELETE /networks/{id}."""
+    await call.engine.networks.remove(call.path["id"])
+    return call.empty()
+
+
+async def prune(call: Call) -> web.StreamResponse:
+    """POST /networks/prune."""
+    names = await call.engine.networks.prune(call.filters())
+    return call.json({"NetworksDeleted": names or None})
+
+
+async def connect(call: Call) -> web.StreamResponse:
+    """POST /networks/{id}/connect."""
+    want = await call.body(NetworkConnect)
+    if not want.container:
+        raise InvalidArgument("container name or ID is required")
+    engine = call.engine
+    network = engine.networks.get(call.path["id"])
+    container = engine.containers.find(want.container)
+    settings = want.endpoint or EndpointSettings()
+    await engine.networks.connect(network.id, container.id, settings, running=engine.networks.is_open(container.id))
+    return call.empty(200)
+
+
+async def disconnect(call: Call) -> web.StreamResponse:
+    """POST /networks/{id}/disconnect."""
+    want = await call.body(NetworkDisconnect)
+    if not want.container:
+        raise InvalidArgument("container name or ID is required")
+    engine = call.engine
+    container = engine.containers.find(want.container)
+    running = engine.networks.is_open(container.id)
+    await engine.networks.disconnect(call.path["id"], container.id, force=bool(want.force), running=running)
+    return call.empty(200)
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/networks", list_networks),
+    Route("GET", "/networks/{id}", inspect),
+    Route("POST", "/networks/create", create),
+    Route("POST", "/networks/prune", prune),
+    Route("POST", "/networks/{id}/connect", connect),
+    Route("POST", "/networks/{id}/disconnect", disconnect),
+    Route("DELETE", "/networks/{id}", remove),
+)

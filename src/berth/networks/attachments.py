@@ -1,0 +1,604 @@
+"""Containers on networks: declared at create, opened at start, closed at exit, changed while they run.
+
+The only writer of tenants (what containers want) and live sandboxes (what they have). Each container has a lock.
+What is slow and nobody waits for, the deletion of links and namespaces, happens behind the answer.
+"""
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from berth.base.aio import KeyedLocks, Tasks, finish, in_thread
+from berth.base.config import Config
+from berth.base.ids import new_id
+from berth.base.paths import Layout
+from berth.events.bus import Bus
+from berth.events.model import Event
+from berth.kernel import nft
+from berth.networks import hosts_files, sandboxes, wants
+from berth.networks.dns.client import DnsClient
+from berth.networks.dns.model import NamedEndpoint, ServeConfig, Sockets
+from berth.networks.errors import (
+    EndpointExists,
+    HostNetworkFixed,
+    NetworkNotFound,
+    NotConnected,
+    NotRunning,
+)
+from berth.networks.firewall import ruleset
+from berth.networks.firewall.ruleset import Forward
+from berth.networks.ipam.addresses import mac_of
+from berth.networks.model import (
+    DEFAULT,
+    LiveEndpoint,
+    LiveSandbox,
+    NetworkRecord,
+    Published,
+    Sandbox,
+    Tenant,
+    veth_name,
+)
+from berth.networks.options import ENDPOINT_LINK, parse_bridge
+from berth.networks.planning import gateway_endpoint, next_link_name, plan_link, pool_of
+from berth.networks.ports.choose import Wish, wishes
+from berth.networks.ports.hold import Claim, PortHolder
+from berth.networks.register import Register
+from berth.networks.render import dns_names
+from berth.plan.model import Plan, Planned
+from berth.plan.run import Runner
+from berth.plan.steps.link import DeleteLink
+from berth.plan.steps.netns import MakeNamespace
+from berth.plan.steps.nft import NftTransaction
+from berth.plan.steps.route import SetDefaultRoute
+from berth.store.base import Records
+from berth.wire.networks import EndpointSettings
+
+log = logging.getLogger(__name__)
+
+HOST_RESOLV_CONF: Final = Path("/etc/resolv.conf")
+#: Where systemd-resolved lists the servers behind its stub.
+RESOLVED_CONF: Final = Path("/run/systemd/resolve/resolv.conf")
+
+
+class Attachments:
+    """The containers' half of the networks service."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        tenants: Records[Tenant],
+        live: Records[LiveSandbox],
+        runner: Runner,
+        bus: Bus,
+        dns: DnsClient | None,
+        config: Config,
+        register: Register,
+    ) -> None:
+        self._layout = layout
+        self._tenants = tenants
+        self._live = live
+        self._runner = runner
+        self._bus = bus
+        self._dns = dns
+        self._config = config
+        self._register = register
+        self._locks = KeyedLocks()
+        self.ports = PortHolder()
+        self.tasks = Tasks()
+
+    # -- wanting
+
+    def tenant(self, container_id: str) -> Tenant:
+        """Return what a container wants; one never declared wants nothing."""
+        return self._tenants.get(container_id) or Tenant(container_id, "", mode="none")
+
+    async def declare(self, tenant: Tenant) -> None:
+        """Check everything a container wants and keep it; nothing happens in the kernel."""
+        tenant = wants.normalised(tenant, self._register)
+        wants.check(tenant, self._register)
+        old = self._tenants.get(tenant.container_id)
+        if old is not None:
+            self._register.unexpect(old)
+        self._register.expect(tenant)
+        await self._tenants.put(tenant.container_id, tenant)
+
+    async def forget(self, container_id: str) -> None:
+        """Drop what a container wants; it has been closed."""
+        await self.close(container_id)
+        tenant = self._tenants.get(container_id)
+        if tenant is not None:
+            self._register.unexpect(tenant)
+            await self._tenants.drop(container_id)
+
+    async def renamed(self, container_id: str, new_name: str) -> None:
+        """Take over a container's new name."""
+        async with self._locks.hold(container_id):
+            tenant = msgspec.structs.replace(self.tenant(container_id), name=new_name)
+            await self._tenants.put(container_id, tenant)
+            live = self._live.get(container_id)
+            if live is not None and live.has_dns:
+                for end in live.endpoints:
+                    await self._announce(tenant, end)
+
+    def find_tenant(self, ref: str) -> Tenant | None:
+        """Look a container up by id or name."""
+        exact = self._tenants.get(ref)
+        if exact is not None:
+            return exact
+        name = ref.removeprefix("/")
+        return next((one for one in self._tenants.all() if one.name == name or one.container_id.startswith(ref)), None)
+
+    # -- opening
+
+    async def open(self, container_id: str) -> Sandbox:
+        """Give a container its namespace, links, addresses, ports, names and files; all or nothing."""
+        async with self._locks.hold(container_id):
+            tenant = self.tenant(container_id)
+            if self._live.get(container_id) is not None:
+                await self._close(container_id)
+            if tenant.mode.startswith("container:"):
+                return await self._share(tenant)
+            return await finish(self._open(tenant))
+
+    async def _share(self, tenant: Tenant) -> Sandbox:
+        ref = tenant.mode.partition(":")[2]
+        owner = self.find_tenant(ref)
+        live = self._live.get(owner.container_id) if owner else None
+        if owner is None or live is None:
+            raise NotRunning(owner.container_id if owner else ref)
+        mine = LiveSandbox(tenant.container_id, live.sandbox_id, live.netns_path, shared_with=owner.container_id)
+        await self._live.put(tenant.container_id, mine)
+        return Sandbox(live.netns_path or None, self._files(live.shared_with or owner.container_id))
+
+    def _files(self, container_id: str) -> dict[str, str]:
+        directory = self._layout.container(container_id)
+        return {target: str(directory / target.rpartition("/")[2]) for target in sandboxes.TARGETS}
+
+    async def _open(self, tenant: Tenant) -> Sandbox:
+        ident = tenant.container_id
+        wanted = [(self._network_of(name, settings), settings) for name, settings in tenant.endpoints.items()]
+        on_host = any(record.driver == "host" for record, _ in wanted)
+        namespace = "" if on_host else str(self._layout.namespaces / ident)
+        ends: list[LiveEndpoint] = []
+        published: tuple[Published, ...] = ()
+        try:
+            for record, settings in wanted:
+                ends.append(self._reserve(tenant, record, settings, ends))
+            published = self._claim_ports(tenant, ends)
+            resolver = self._dns is not None and any(self._has_names(end) for end in ends)
+            plan = self._plan(ident, namespace, ends, published)
+            files = self._file_texts(tenant, ends, resolver=resolver, on_host=on_host)
+            sockets = await in_thread(sandboxes.prepare, self._runner, plan, namespace, files, resolver=resolver)
+        except BaseException:
+            self._give_back(ident, ends, published)
+            raise
+        live = LiveSandbox(ident, new_id(), namespace, tuple(ends), published, has_dns=resolver)
+        await self._live.put(ident, live)
+        try:
+            if sockets is not None:
+                await self._serve(tenant, live, sockets)
+        except BaseException:
+            await self._close(ident)
+            raise
+        for end in ends:
+            self._tell("connect", ident, end)
+        return Sandbox(namespace or None, self._files(ident))
+
+    def _network_of(self, name: str, settings: EndpointSettings) -> NetworkRecord:
+        record = self._register.by_id(settings.network_id or "") or self._register.named(name)
+        if record is None:
+            raise NetworkNotFound(name)
+        return record
+
+    def _reserve(
+        self, tenant: Tenant, record: NetworkRecord, settings: EndpointSettings, ends: Iterable[LiveEndpoint]
+    ) -> LiveEndpoint:
+        endpoint_id = new_id()
+        end = LiveEndpoint(record.id, record.name, endpoint_id, gw_priority=settings.gw_priority or 0)
+        if record.driver != "bridge":
+            self._register.attach(tenant.container_id, end)
+            return end
+        asked = settings.ipam_config
+        ipv4, prefix4, gateway4 = self._register.take(
+            record, 4, tenant.container_id, (asked.ipv4_address or "") if asked else ""
+        )
+        ipv6, prefix6, gateway6 = "", 0, ""
+        if record.enable_ipv6:
+            try:
+                ipv6, prefix6, gateway6 = self._register.take(
+                    record, 6, tenant.container_id, (asked.ipv6_address or "") if asked else ""
+                )
+            except BaseException:
+                self._register.take_back(record.id, tenant.container_id, (ipv4,))
+                raise
+        options = parse_bridge(record.options)
+        link = (settings.driver_opts or {}).get(ENDPOINT_LINK) or next_link_name(
+            options.link_prefix, [one.link for one in ends]
+        )
+        reaches_out = not record.internal
+        end = msgspec.structs.replace(
+            end,
+            host_link=veth_name(self._layout, endpoint_id),
+            link=link,
+            mac=(settings.mac_address or mac_of(ipv4)).lower().replace("-", ":"),
+            ipv4=ipv4,
+            prefix4=prefix4,
+            gateway4=gateway4 if reaches_out else "",
+            ipv6=ipv6,
+            prefix6=prefix6,
+            gateway6=gateway6 if reaches_out else "",
+        )
+        self._register.attach(tenant.container_id, end)
+        return end
+
+    def _give_back(self, container_id: str, ends: Iterable[LiveEndpoint], published: tuple[Published, ...]) -> None:
+        self.ports.release(published)
+        for end in ends:
+            self._register.detach(container_id, end)
+
+    def _publisher(self, ends: Iterable[LiveEndpoint]) -> LiveEndpoint | None:
+        """Return the attachment published ports lead to: the one that has the default route."""
+        return gateway_endpoint(end for end in ends if end.host_link)
+
+    def _claim_ports(self, tenant: Tenant, ends: Iterable[LiveEndpoint]) -> tuple[Published, ...]:
+        end = self._publisher(ends)
+        if end is None:
+            return ()
+        wanted = self._wishes(tenant, end)
+        return self.ports.claim(wanted, Claim(tenant.container_id, tenant.name, end.endpoint_id)) if wanted else ()
+
+    def _wishes(self, tenant: Tenant, end: LiveEndpoint) -> list[Wish]:
+        record = self._register.by_id(end.network_id)
+        binding = parse_bridge(record.options if record else {}).host_binding
+        return wishes(
+            tenant.port_bindings, tenant.exposed_ports, publish_all=tenant.publish_all_ports, default_ip=binding
+        )
+
+    def _plan(
+        self, container_id: str, namespace: str, ends: Iterable[LiveEndpoint], published: tuple[Published, ...]
+    ) -> Plan:
+        if not namespace:
+            return ()
+        ends = list(ends)
+        plan: list[Planned] = [Planned(MakeNamespace(namespace), f"namespace of container {container_id[:12]}")]
+        gateway = gateway_endpoint(ends)
+        for end in ends:
+            record = self._register.by_id(end.network_id)
+            if record is not None and end.host_link:
+                plan += plan_link(record, namespace, end, default_route=end is gateway)
+        forwards = self.forwards(ends, published)
+        if forwards:
+            plan.append(self._publication(forwards))
+        return tuple(plan)
+
+    def forwards(self, ends: Iterable[LiveEndpoint], published: Iterable[Published]) -> list[Forward]:
+        """Return where published ports lead."""
+        end = self._publisher(ends)
+        if end is None:
+            return []
+        return [Forward(one.protocol, one.host_ip, one.host_port, end.ipv4, one.container_port) for one in published]
+
+    def _publication(self, forwards: list[Forward]) -> Planned:
+        table = self._layout.nft_table
+        step = NftTransaction(ruleset.publish(table, forwards), ruleset.unpublish(table, forwards))
+        return Planned(step, f"publish {len(forwards)} ports")
+
+    def _has_names(self, end: LiveEndpoint) -> bool:
+        return bool(end.host_link) and end.network_name != DEFAULT
+
+    # -- names and files
+
+    def _host_resolv_conf(self) -> hosts_files.ResolvConf:
+        for path in (HOST_RESOLV_CONF, RESOLVED_CONF):
+            try:
+                conf = hosts_files.parse_resolv_conf(path.read_text(errors="replace"))
+            except OSError:
+                continue
+            if set(conf.servers) != {hosts_files.STUB}:
+                return conf
+        return hosts_files.ResolvConf()
+
+    def _resolv_conf(self, tenant: Tenant) -> hosts_files.ResolvConf:
+        return hosts_files.asked(
+            self._host_resolv_conf(),
+            tenant.dns or self._config.dns,
+            tenant.dns_search or self._config.dns_search,
+            tenant.dns_options or self._config.dns_opts,
+        )
+
+    def _file_texts(
+        self, tenant: Tenant, ends: Iterable[LiveEndpoint], *, resolver: bool, on_host: bool
+    ) -> dict[Path, str]:
+        conf = self._resolv_conf(tenant)
+        if resolver:
+            conf = hosts_files.for_user_network(conf)
+        elif not on_host:
+            conf = hosts_files.for_default_bridge(conf)
+        own = [address for end in ends for address in (end.ipv4, end.ipv6) if address]
+        extra = hosts_files.extra_hosts(tenant.extra_hosts, self._host_gateway()) + self._linked_hosts(tenant, ends)
+        hosts = hosts_files.render_hosts(extra, own, tenant.hostname, tenant.domainname)
+        if on_host and not tenant.extra_hosts:
+            hosts = _read_or(Path("/etc/hosts"), hosts)
+        directory = self._layout.container(tenant.container_id)
+        return {
+            directory / "hosts": hosts,
+            directory / "resolv.conf": hosts_files.render_resolv_conf(conf),
+            directory / "hostname": hosts_files.render_hostname(tenant.hostname),
+        }
+
+    def _host_gateway(self) -> str:
+        record = self._register.named(DEFAULT)
+        pool = pool_of(record, 4) if record else None
+        return pool.gateway if pool else "127.0.0.1"
+
+    def _linked_hosts(self, tenant: Tenant, ends: Iterable[LiveEndpoint]) -> list[tuple[str, str]]:
+        """Return hosts entries of ``--link`` on the default bridge."""
+        here = next((end for end in ends if end.network_name == DEFAULT and end.host_link), None)
+        if here is None:
+            return []
+        found = []
+        for text in tenant.links:
+            target, _, alias = text.partition(":")
+            other = self.find_tenant(target)
+            theirs = self._register.attached(here.network_id).get(other.container_id) if other else None
+            if other is not None and theirs is not None:
+                alias = alias.rpartition("/")[2] or other.name
+                names = dict.fromkeys((alias, other.hostname, other.name))
+                found.append((theirs.ipv4, " ".join(names)))
+        return found
+
+    def _serve_config(self, tenant: Tenant, live: LiveSandbox) -> ServeConfig:
+        conf = self._resolv_conf(tenant)
+        records = [self._register.by_id(end.network_id) for end in live.endpoints]
+        return ServeConfig(
+            tenant.container_id,
+            hosts_files.upstreams(conf, explicit=bool(tenant.dns)),
+            ndots_set=any(option.startswith("ndots:") for option in conf.options),
+            internal=all(record is None or record.internal for record in records),
+        )
+
+    async def _serve(self, tenant: Tenant, live: LiveSandbox, sockets: Sockets) -> None:
+        if self._dns is None:
+            sandboxes.close_sockets(sockets)
+            return
+        await self._dns.serve(self._serve_config(tenant, live), sockets.udp, sockets.tcp, sockets.netns)
+        for end in live.endpoints:
+            await self._announce(tenant, end)
+
+    async def _announce(self, tenant: Tenant, end: LiveEndpoint) -> None:
+        named = self.named_endpoint(tenant, end)
+        if self._dns is not None and named is not None:
+            await self._dns.endpoint_up(named)
+
+    def named_endpoint(self, tenant: Tenant, end: LiveEndpoint) -> NamedEndpoint | None:
+        """Return the names an attachment has, None where networks have no names."""
+        if not self._has_names(end):
+            return None
+        settings = tenant.endpoints.get(end.network_name, EndpointSettings())
+        links = []
+        for text in settings.links or ():
+            target, _, alias = text.partition(":")
+            links.append((alias or target, target))
+        return NamedEndpoint(
+            tenant.container_id,
+            end.network_id,
+            end.network_name,
+            dns_names(tenant, settings),
+            (end.ipv4,) if end.ipv4 else (),
+            (end.ipv6,) if end.ipv6 else (),
+            tuple(links),
+        )
+
+    async def resolver_sockets(self, container_id: str) -> Sockets:
+        """Open new sockets for the name server in a running container, for a server that lost the old ones."""
+        live = self._live.get(container_id)
+        if live is None or not live.netns_path or not live.has_dns:
+            raise NotRunning(container_id)
+        return await in_thread(sandboxes.resolver_sockets, live.netns_path)
+
+    # -- closing
+
+    async def close(self, container_id: str) -> None:
+        """Take away what `open` gave; may be repeated. Links and namespace go behind the answer."""
+        async with self._locks.hold(container_id):
+            await finish(self._close(container_id))
+
+    async def _close(self, container_id: str) -> None:
+        live = self._live.get(container_id)
+        if live is None:
+            return
+        if live.shared_with:
+            await self._live.drop(container_id)
+            return
+        links = tuple(end.host_link for end in live.endpoints if end.host_link)
+        table = self._layout.nft_table
+        commands = ruleset.unpublish(table, self.forwards(live.endpoints, live.published))
+        if links or commands:
+            await in_thread(_cut_off, links, commands)
+        self._give_back(container_id, live.endpoints, live.published)
+        await self._live.drop(container_id)
+        if live.has_dns and self._dns is not None:
+            await self._dns.forget(container_id)
+        self.tasks.start(f"dismantle {container_id[:12]}", self._dismantle(links, live.netns_path))
+        for end in live.endpoints:
+            self._tell("disconnect", container_id, end)
+
+    async def _dismantle(self, links: tuple[str, ...], namespace: str) -> None:
+        await in_thread(sandboxes.dismantle, links, namespace)
+
+    # -- while it runs
+
+    async def connect(
+        self, record: NetworkRecord, container_id: str, settings: EndpointSettings, *, running: bool
+    ) -> None:
+        """Put a container on one more network, at once if it runs."""
+        async with self._locks.hold(container_id):
+            tenant = self.tenant(container_id)
+            wants.check_joinable(tenant, record)
+            wants.check_endpoint(record, settings)
+            live = self._live.get(container_id) if running else None
+            if live is not None and live.on(record.id) is not None:
+                raise EndpointExists(tenant.name, record.name)
+            wanted = msgspec.structs.replace(settings, network_id=record.id, endpoint_id="")
+            changed = msgspec.structs.replace(tenant, endpoints={**tenant.endpoints, record.name: wanted})
+            self._register.expect(changed)
+            try:
+                if live is not None:
+                    await finish(self._connect_live(changed, live, record, wanted))
+            except BaseException:
+                self._register.unexpect(changed)
+                self._register.expect(tenant)
+                raise
+            await self._tenants.put(container_id, changed)
+
+    async def _connect_live(
+        self, tenant: Tenant, live: LiveSandbox, record: NetworkRecord, settings: EndpointSettings
+    ) -> None:
+        if not live.netns_path:
+            raise HostNetworkFixed
+        ident = tenant.container_id
+        end = self._reserve(tenant, record, settings, live.endpoints)
+        sockets: Sockets | None = None
+        try:
+            ends = (*live.endpoints, end)
+            resolver = self._dns is not None and not live.has_dns and self._has_names(end)
+            takes_over = gateway_endpoint(ends) is end
+            plan = plan_link(record, live.netns_path, end, default_route=takes_over)
+            published = live.published
+            if not published and not self._publisher(live.endpoints):
+                published = self._claim_ports(tenant, ends)
+            plan += self._moved_publication(live, ends, published)
+            sockets = await in_thread(sandboxes.prepare, self._runner, plan, live.netns_path, {}, resolver=resolver)
+        except BaseException:
+            self._register.detach(ident, end)
+            raise
+        now = msgspec.structs.replace(live, endpoints=ends, published=published, has_dns=live.has_dns or resolver)
+        await self._live.put(ident, now)
+        await in_thread(self._follow_in_files, tenant, end, resolver)
+        if sockets is not None:
+            await self._serve(tenant, now, sockets)
+        else:
+            await self._announce(tenant, end)
+        self._tell("connect", ident, end)
+
+    def _moved_publication(
+        self, live: LiveSandbox, ends: tuple[LiveEndpoint, ...], published: tuple[Published, ...]
+    ) -> Plan:
+        """Plan the move of published ports when the attachment they lead to changes."""
+        before = self.forwards(live.endpoints, live.published)
+        after = self.forwards(ends, published)
+        if before == after:
+            return ()
+        table = self._layout.nft_table
+        there = ruleset.unpublish(table, before) + ruleset.publish(table, after)
+        back = ruleset.unpublish(table, after) + ruleset.publish(table, before)
+        return (Planned(NftTransaction(there, back), "published ports follow the default route"),)
+
+    def _follow_in_files(self, tenant: Tenant, end: LiveEndpoint, resolver: bool) -> None:  # noqa: FBT001
+        directory = self._layout.container(tenant.container_id)
+        own = [address for address in (end.ipv4, end.ipv6) if address]
+        line = hosts_files.render_own(own, tenant.hostname, tenant.domainname)
+        sandboxes.edit_lines(directory / "hosts", add=line)
+        if resolver:
+            before = hosts_files.render_resolv_conf(hosts_files.for_default_bridge(self._resolv_conf(tenant)))
+            after = hosts_files.render_resolv_conf(hosts_files.for_user_network(self._resolv_conf(tenant)))
+            if _read_or(directory / "resolv.conf", "") == before:  # else a user edited it: never overwritten
+                sandboxes.write_in_place(directory / "resolv.conf", after)
+
+    async def disconnect(
+        self, ref: str, record: NetworkRecord | None, container_id: str, *, force: bool, running: bool
+    ) -> None:
+        """Take a container off a network, at once if it runs."""
+        async with self._locks.hold(container_id):
+            tenant = self.tenant(container_id)
+            name = record.name if record else ref
+            if record is not None and record.driver == "host":
+                raise HostNetworkFixed
+            live = self._live.get(container_id) if running or force else None
+            end = live.on(record.id) if live and record else None
+            if name not in tenant.endpoints and end is None:
+                raise NotConnected(container_id, name)
+            if live is not None and end is not None:
+                await finish(self._disconnect_live(tenant, live, end))
+            self._register.unexpect(tenant)
+            left = {key: value for key, value in tenant.endpoints.items() if key != name}
+            changed = msgspec.structs.replace(tenant, endpoints=left)
+            self._register.expect(changed)
+            await self._tenants.put(container_id, changed)
+
+    async def _disconnect_live(self, tenant: Tenant, live: LiveSandbox, end: LiveEndpoint) -> None:
+        left = tuple(one for one in live.endpoints if one is not end)
+        before, after = gateway_endpoint(live.endpoints), gateway_endpoint(left)
+        plan = self._moved_publication(live, left, live.published)
+        if after is not None and after is not before:
+            was = (before.gateway4, before.link) if before else ("", "")
+            plan += (Planned(SetDefaultRoute(live.netns_path, after.gateway4, after.link, was), "default route moves"),)
+        await in_thread(self._leave, plan, end)
+        published = live.published if self._publisher(left) else ()
+        if not published:
+            self.ports.release(live.published)
+        self._register.detach(tenant.container_id, end)
+        now = msgspec.structs.replace(live, endpoints=left, published=published)
+        await self._live.put(tenant.container_id, now)
+        hosts = self._layout.container(tenant.container_id) / "hosts"
+        await in_thread(sandboxes.edit_lines, hosts, drop=tuple(one for one in (end.ipv4, end.ipv6) if one))
+        if live.has_dns and self._dns is not None:
+            await self._dns.endpoint_down(tenant.container_id, end.network_id)
+        self._tell("disconnect", tenant.container_id, end)
+
+    def _leave(self, plan: Plan, end: LiveEndpoint) -> None:
+        deletion = (Planned(DeleteLink(end.host_link), "container leaves the network"),) if end.host_link else ()
+        self._runner.run_blocking((*deletion, *plan))
+
+    def _tell(self, action: str, container_id: str, end: LiveEndpoint) -> None:
+        record = self._register.by_id(end.network_id)
+        attributes = {"container": container_id, "name": end.network_name, "type": record.driver if record else ""}
+        self._bus.publish(Event(type="network", action=action, actor_id=end.network_id, attributes=attributes))
+
+    # -- starting again
+
+    async def adopt(self, alive: set[str]) -> None:
+        """Take over running containers' ports and names; close those that do not run."""
+        for live in self._live.all():
+            if live.container_id not in alive:
+                await self.close(live.container_id)
+                continue
+            tenant, end = self.tenant(live.container_id), self._publisher(live.endpoints)
+            for one in live.published:
+                claim = Claim(live.container_id, tenant.name, end.endpoint_id if end else "")
+                self._hold_again(one, claim)
+        await self._adopt_names()
+
+    def _hold_again(self, published: Published, claim: Claim) -> None:
+        try:
+            self.ports.again(published, claim)
+        except OSError:
+            log.exception("port %s of container %s", published.host_port, claim.name)
+
+    async def _adopt_names(self) -> None:
+        if self._dns is None:
+            return
+        served = [live for live in self._live.all() if live.has_dns]
+        configs = [self._serve_config(self.tenant(live.container_id), live) for live in served]
+        named = [self.named_endpoint(self.tenant(live.container_id), end) for live in served for end in live.endpoints]
+        lost = await self._dns.adopt(configs, [one for one in named if one is not None])
+        for live in served:
+            if live.container_id in lost:
+                sockets = await self.resolver_sockets(live.container_id)
+                await self._serve(self.tenant(live.container_id), live, sockets)
+
+
+def _cut_off(links: tuple[str, ...], commands: str) -> None:
+    sandboxes.silence(links)
+    if commands:
+        nft.host().run(commands)
+
+
+def _read_or(path: Path, default: str) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return default

@@ -1,0 +1,193 @@
+"""What was asked for → a network's record, checked whole before anything happens. Pure."""
+
+from collections.abc import Sequence
+from ipaddress import IPv4Network, ip_address, ip_network
+from typing import Final
+
+from berth.networks.errors import (
+    BadNetworkConfig,
+    BadNetworkName,
+    BadOption,
+    DriverNotYet,
+    ManySubnets,
+    NotASwarmManager,
+    OnlyOneInstance,
+    PluginNotFound,
+    PoolOverlaps,
+    PredefinedName,
+)
+from berth.networks.ipam.addresses import default_gateway
+from berth.networks.ipam.pools import Network, overlapping
+from berth.networks.model import PREDEFINED, NetworkRecord, Pool, bridge_name
+from berth.networks.options import DEFAULT_BRIDGE, parse_bridge
+from berth.wire.networks import IPAMConfig, NetworkCreate
+
+#: Drivers that Docker has and this engine will have.
+LATER: Final = ("macvlan", "ipvlan")
+#: Drivers of which there is one network, made at first start.
+SINGLE: Final = ("host", "null")
+
+
+def check_request(want: NetworkCreate) -> None:
+    """Refuse what needs no look at other networks to be refused."""
+    name = want.name or ""
+    if not name.strip():
+        raise BadNetworkName(name)
+    if "/" in name or any(ord(char) < 32 or ord(char) == 127 for char in name):
+        raise BadOption(f"invalid name: {name!r}: a network's name has no slash and no control characters")
+    if name in PREDEFINED or name == "default":
+        raise PredefinedName(name)
+    driver = want.driver or "bridge"
+    if driver == "overlay" or want.scope == "swarm" or want.ingress:
+        raise NotASwarmManager
+    if driver in LATER:
+        raise DriverNotYet(driver)
+    if driver in SINGLE:
+        raise OnlyOneInstance(driver)
+    if driver != "bridge":
+        raise PluginNotFound(driver)
+    ipam = want.ipam
+    if ipam and ipam.driver not in ("", "default"):
+        raise PluginNotFound(ipam.driver)
+    if want.enable_ipv4 is False:
+        if not want.enable_ipv6:
+            raise BadOption("IPv4 or IPv6 must be enabled")
+        raise BadOption("networks without IPv4 are not available yet")
+    options = parse_bridge(want.options or {})
+    if options.gateway_mode == "isolated" and not want.internal:
+        raise BadOption("gateway mode 'isolated' can only be used for an internal network")
+
+
+def parse_pools(configs: Sequence[IPAMConfig]) -> list[Pool]:
+    """Check the pools asked for and return them in canonical form. Raises `BadNetworkConfig`, `ManySubnets`."""
+    problems: list[str] = []
+    pools = [_pool(config, problems) for config in configs]
+    if problems:
+        raise BadNetworkConfig(problems)
+    found = [pool for pool in pools if pool is not None]
+    for version in (4, 6):
+        if sum((":" in pool.subnet) == (version == 6) for pool in found) > 1:
+            raise ManySubnets
+    return found
+
+
+def _pool(config: IPAMConfig, problems: list[str]) -> Pool | None:
+    if not config.subnet:
+        if config.ip_range or config.gateway or config.auxiliary:
+            problems.append("a gateway, range or auxiliary address needs a subnet")
+        return None
+    subnet = _network("subnet", config.subnet, problems)
+    if subnet is None:
+        return None
+    if subnet.num_addresses < 2:
+        problems.append(f"invalid subnet {config.subnet}: too small for a gateway and a container")
+    if config.ip_range:
+        inner = _network("ip-range", config.ip_range, problems)
+        if inner is not None and not _within(inner, subnet):
+            problems.append(f"invalid ip-range {config.ip_range}: parent subnet {subnet} does not contain it")
+    gateway = _inside("gateway", config.gateway, subnet, problems)
+    auxiliary = tuple(
+        (name, _inside(f"auxiliary address {name}", text, subnet, problems))
+        for name, text in sorted((config.auxiliary or {}).items())
+    )
+    return Pool(str(subnet), gateway, config.ip_range, auxiliary, given=True)
+
+
+def _network(what: str, text: str, problems: list[str]) -> Network | None:
+    try:
+        found = ip_network(text, strict=False)
+    except ValueError:
+        problems.append(f"invalid {what} {text}: invalid CIDR block notation")
+        return None
+    if "/" not in text:
+        problems.append(f"invalid {what} {text}: invalid CIDR block notation")
+        return None
+    if ip_address(text.partition("/")[0]) != found.network_address:
+        problems.append(f"invalid {what} {text}: it should be {found}")
+        return None
+    return found
+
+
+def _within(inner: Network, outer: Network) -> bool:
+    return inner.version == outer.version and inner.prefixlen >= outer.prefixlen and inner.overlaps(outer)
+
+
+def _inside(what: str, text: str, subnet: Network, problems: list[str]) -> str:
+    if not text:
+        return ""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        problems.append(f"invalid {what} {text}: invalid address")
+        return ""
+    if address not in subnet:
+        problems.append(f"invalid {what} {text}: parent subnet {subnet} doesn't contain this address")
+    return str(address)
+
+
+def with_gateway(pool: Pool) -> Pool:
+    """Return the pool with a gateway: the one asked for or the first of the range."""
+    if pool.gateway:
+        return pool
+    try:
+        gateway = str(default_gateway(pool))
+    except ValueError as exc:
+        raise BadNetworkConfig([str(exc)]) from None
+    return Pool(pool.subnet, gateway, pool.ip_range, pool.auxiliary, given=pool.given)
+
+
+def check_overlap(pool: Pool, others: Sequence[NetworkRecord]) -> None:
+    """Refuse a subnet that another network has part of. Raises `PoolOverlaps`."""
+    subnet = ip_network(pool.subnet)
+    for record in others:
+        theirs = [ip_network(one.subnet) for one in record.pools]
+        hit = overlapping(subnet, theirs)
+        if hit is not None:
+            raise PoolOverlaps(pool.subnet, str(hit), f"network {record.name}")
+
+
+def subnets_in_use(records: Sequence[NetworkRecord]) -> list[IPv4Network]:
+    """Return every IPv4 subnet that networks have."""
+    found = [ip_network(pool.subnet) for record in records for pool in record.pools]
+    return [subnet for subnet in found if isinstance(subnet, IPv4Network)]
+
+
+def record_of(want: NetworkCreate, ident: str, pools: Sequence[Pool], created_ns: int) -> NetworkRecord:
+    """Return the record of a checked bridge network."""
+    options = dict(want.options or {})
+    ipam = want.ipam
+    return NetworkRecord(
+        id=ident,
+        name=want.name or "",
+        driver="bridge",
+        created_ns=created_ns,
+        enable_ipv6=bool(want.enable_ipv6),
+        internal=bool(want.internal),
+        attachable=bool(want.attachable),
+        ipam_options=dict(ipam.options or {}) if ipam else {},
+        pools=tuple(pools),
+        options=options,
+        labels=dict(want.labels or {}),
+        bridge=parse_bridge(options).name or bridge_name(ident),
+    )
+
+
+def predefined(
+    name: str, ident: str, created_ns: int, *, bridge: str = "", subnet: IPv4Network | None = None, mtu: int = 0
+) -> NetworkRecord:
+    """Return the record of one of the networks that are always there."""
+    if subnet is None:
+        driver = "null" if name == "none" else name
+        return NetworkRecord(id=ident, name=name, driver=driver, created_ns=created_ns)
+    options = {
+        DEFAULT_BRIDGE: "true",
+        "com.docker.network.bridge.enable_icc": "true",
+        "com.docker.network.bridge.enable_ip_masquerade": "true",
+        "com.docker.network.bridge.host_binding_ipv4": "0.0.0.0",  # noqa: S104  Docker's default
+        "com.docker.network.bridge.name": bridge,
+        "com.docker.network.driver.mtu": str(mtu or 1500),
+    }
+    pool = with_gateway(Pool(str(subnet)))
+    return NetworkRecord(
+        id=ident, name=name, driver="bridge", created_ns=created_ns, pools=(pool,), options=options, bridge=bridge
+    )

@@ -1,0 +1,91 @@
+"""The blocking side of a container's networking: namespaces, resolver sockets, files. Runs in worker threads.
+
+Must not: decide anything or know records' stores.
+"""
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from berth.kernel import link, netns, nft
+from berth.networks.dns.model import ADDRESS, Sockets
+from berth.networks.firewall.ruleset import resolver_redirect
+from berth.plan.model import Plan
+from berth.plan.run import Runner
+
+#: Connections waiting to be accepted by the name server.
+BACKLOG: Final = 64
+
+TARGETS: Final = ("/etc/hosts", "/etc/resolv.conf", "/etc/hostname")
+
+
+def resolver_sockets(namespace: str) -> Sockets:
+    """Open the name server's sockets in a namespace and lead port 53 to them; the caller owns the descriptors."""
+
+    def make() -> tuple[int, int]:
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as udp,
+            socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as tcp,
+        ):
+            udp.bind((ADDRESS, 0))
+            tcp.bind((ADDRESS, 0))
+            tcp.listen(BACKLOG)
+            nft.run_once(resolver_redirect(ADDRESS, udp.getsockname()[1], tcp.getsockname()[1]))
+            return udp.detach(), tcp.detach()
+
+    udp, tcp = netns.inside(namespace, make)
+    return Sockets(udp, tcp, os.open(namespace, os.O_RDONLY | os.O_CLOEXEC))
+
+
+def close_sockets(sockets: Sockets) -> None:
+    """Close them all."""
+    for fd in sockets:
+        os.close(fd)
+
+
+def prepare(runner: Runner, plan: Plan, namespace: str, files: Mapping[Path, str], *, resolver: bool) -> Sockets | None:
+    """Carry out a container's plan, write its files and open its resolver's sockets, in one go; undone on error."""
+    undo = runner.run_blocking(plan)
+    try:
+        for path, text in files.items():
+            write_in_place(path, text)
+        return resolver_sockets(namespace) if resolver else None
+    except BaseException:
+        runner.apply_all(undo)
+        raise
+
+
+def write_in_place(path: Path, text: str) -> None:
+    """Write a file that containers may have bind-mounted: a rename would leave them the old one."""
+    try:
+        path.write_text(text)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    path.chmod(0o644)
+
+
+def edit_lines(path: Path, *, add: str = "", drop: tuple[str, ...] = ()) -> None:
+    """Drop lines that begin with one of `drop` (an address) and add some; what a user wrote stays."""
+    try:
+        lines = path.read_text().splitlines(keepends=True)
+    except FileNotFoundError:
+        return
+    kept = [line for line in lines if line.split("\t", 1)[0] not in drop]
+    path.write_text("".join(kept) + add)
+
+
+def dismantle(links: tuple[str, ...], namespace: str) -> None:
+    """Delete links, then unpin their namespace; slow, and repeatable."""
+    for name in links:
+        link.delete(name)
+    if namespace:
+        netns.remove(namespace)
+
+
+def silence(links: tuple[str, ...]) -> None:
+    """Cut links off at once."""
+    for name in links:
+        link.silence(name)

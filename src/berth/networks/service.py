@@ -1,0 +1,439 @@
+"""The use cases of networks, and the only writer of their records.
+
+Change goes: check all → plan → apply (undone on error) → record → event. The kernel's view is rebuilt from records
+at start. Containers' attachments are `berth.networks.attachments`' half; this class is the door to both.
+"""
+
+import logging
+import re
+import secrets
+from collections.abc import Sequence
+from ipaddress import IPv4Network, ip_network
+from typing import Any, Final
+
+import msgspec
+
+from berth.base.aio import finish, in_thread
+from berth.base.clock import Clock, SystemClock
+from berth.base.config import Config
+from berth.base.ids import new_id
+from berth.base.paths import Layout
+from berth.base.units import parse_duration_ns
+from berth.events.bus import Bus
+from berth.events.model import Event
+from berth.kernel import link, netns, nft, sysctl
+from berth.networks import creation, render
+from berth.networks.attachments import Attachments
+from berth.networks.dns.client import DnsClient
+from berth.networks.dns.model import Sockets
+from berth.networks.errors import (
+    BadOption,
+    BridgeNameTaken,
+    HasActiveEndpoints,
+    NetworkNameTaken,
+    NetworkNotFound,
+    PredefinedNetwork,
+    PruneRunning,
+)
+from berth.networks.firewall import ruleset
+from berth.networks.ipam.pools import DEFAULT_BRIDGE_SOURCES, DEFAULT_SOURCES, PoolSource, choose_subnet, unique_local
+from berth.networks.model import (
+    DEFAULT,
+    PREDEFINED,
+    LiveEndpoint,
+    LiveSandbox,
+    NetworkRecord,
+    Pool,
+    Sandbox,
+    Tenant,
+    alias_mark,
+)
+from berth.networks.planning import plan_bridge, policy_of
+from berth.networks.register import Register
+from berth.plan.model import Planned
+from berth.plan.run import Runner
+from berth.plan.steps.nft import NftTransaction
+from berth.store.base import Records
+from berth.wire.filters import Filters, InvalidFilter
+from berth.wire.networks import EndpointSettings, NetworkCreate
+
+log = logging.getLogger(__name__)
+
+#: Filters of the network list; prune knows others.
+LIST_FILTERS: Final = ("dangling", "driver", "id", "label", "name", "scope", "type")
+PRUNE_FILTERS: Final = ("label", "label!", "until")
+
+
+class Networks:
+    """Networks, and containers on them."""
+
+    def __init__(  # noqa: PLR0913  what it is wired to
+        self,
+        layout: Layout,
+        networks: Records[NetworkRecord],
+        endpoints: Records[Tenant],
+        live: Records[LiveSandbox],
+        runner: Runner,
+        bus: Bus,
+        dns: DnsClient | None,
+        config: Config,
+        *,
+        clock: Clock | None = None,
+    ) -> None:
+        self._layout = layout
+        self._networks = networks
+        self._tenants = endpoints
+        self._live = live
+        self._runner = runner
+        self._bus = bus
+        self._config = config
+        self._clock = clock or SystemClock()
+        self._register = Register()
+        self._attachments = Attachments(layout, endpoints, live, runner, bus, dns, config, self._register)
+        self._creating: dict[str, NetworkRecord | None] = {}
+        self._pruning = False
+        for record in networks.all():
+            self._register.add(record)
+        for tenant in endpoints.all():
+            self._register.expect(tenant)
+        self._register.load(live.all())
+
+    # -- networks
+
+    async def create(self, want: NetworkCreate) -> tuple[str, str]:
+        """Make a network; return its id and a warning (empty for none)."""
+        creation.check_request(want)
+        pools = creation.parse_pools((want.ipam.config if want.ipam else None) or ())
+        name = want.name or ""
+        if self._register.named(name) is not None or name in self._creating:
+            raise NetworkNameTaken(name)
+        self._creating[name] = None
+        try:
+            record = await self._planned_record(want, pools)
+            self._creating[name] = record
+            await finish(self._make(record))
+        finally:
+            del self._creating[name]
+        self._tell("create", record)
+        return record.id, ""
+
+    async def _planned_record(self, want: NetworkCreate, pools: list[Pool]) -> NetworkRecord:
+        routed = await in_thread(link.routed_prefixes)
+        # from here on without a pause, so that two creations at once cannot choose the same
+        ident = new_id()
+        others = [*self._register.all(), *(record for record in self._creating.values() if record)]
+        for pool in pools:
+            creation.check_overlap(pool, others)
+        if not any(":" not in pool.subnet for pool in pools):
+            busy = routed + creation.subnets_in_use(others)
+            pools = [Pool(str(choose_subnet(self._sources(), busy))), *pools]
+        if want.enable_ipv6 and not any(":" in pool.subnet for pool in pools):
+            pools = [*pools, Pool(str(unique_local(secrets.token_bytes(8))))]
+        if not want.enable_ipv6:
+            pools = [pool for pool in pools if ":" not in pool.subnet]
+        record = creation.record_of(want, ident, [creation.with_gateway(pool) for pool in pools], self._clock.now_ns())
+        for other in others:
+            if other.bridge == record.bridge:
+                raise BridgeNameTaken(record.id, record.bridge, other.id, other.bridge)
+        return record
+
+    def _sources(self) -> tuple[PoolSource, ...]:
+        given = self._config.default_address_pools
+        return tuple(PoolSource(IPv4Network(pool.base), pool.size) for pool in given) or DEFAULT_SOURCES
+
+    async def _make(self, record: NetworkRecord) -> None:
+        exists = await in_thread(link.link_exists, record.bridge)
+        if exists:
+            record = _adopting(record)
+        table, policy = self._layout.nft_table, policy_of(record)
+        rules = NftTransaction(ruleset.add_bridge(table, policy), ruleset.remove_bridge(table, policy))
+        plan = (
+            *plan_bridge(self._layout, record, exists=exists),
+            Planned(rules, f"what network {record.name} may do"),
+        )
+        undo = await self._runner.run(plan)
+        try:
+            await self._networks.put(record.id, record)
+        except BaseException:
+            await in_thread(self._runner.apply_all, undo)
+            raise
+        self._register.add(record)
+
+    def get(self, ref: str) -> NetworkRecord:
+        """Look up by full id, name or unique id prefix. Raises `NetworkNotFound`, `NetworkAmbiguous`."""
+        return self._register.find(ref)
+
+    def list(self, filters: Filters) -> list[dict[str, Any]]:
+        """Return the networks that pass the filters, as the API lists them."""
+        filters.only(LIST_FILTERS)
+        kind = filters.get("type")
+        for word in kind:
+            if word not in ("custom", "builtin"):
+                raise InvalidFilter("type", word)
+        dangling = filters.boolean("dangling", default=False) if "dangling" in filters else None
+        return [render.network(one, {}) for one in self._register.all() if self._passes(one, filters, kind, dangling)]
+
+    def _passes(self, one: NetworkRecord, filters: Filters, kind: tuple[str, ...], dangling: bool | None) -> bool:  # noqa: FBT001
+        wanted_kind = "builtin" if one.is_predefined else "custom"
+        return (
+            (not kind or wanted_kind in kind)
+            and (dangling is None or dangling == (not one.is_predefined and not self._register.attached(one.id)))
+            and filters.exact("driver", one.driver)
+            and filters.exact("scope", one.scope)
+            and _matches(filters.get("id"), one.id)
+            and _matches(filters.get("name"), one.name)
+            and filters.labels(one.labels)
+        )
+
+    def inspect(self, ref: str, *, scope: str = "") -> dict[str, Any]:
+        """Return one network with its running containers, as the API shows it."""
+        record = self.get(ref)
+        if scope and scope != record.scope:
+            raise NetworkNotFound(ref)
+        return render.network(record, self._members(record))
+
+    def _members(self, record: NetworkRecord) -> dict[str, tuple[str, LiveEndpoint]]:
+        attached = self._register.attached(record.id)
+        return {ident: (self._attachments.tenant(ident).name, end) for ident, end in attached.items()}
+
+    async def remove(self, ref: str) -> None:
+        """Remove a network that no running container is on."""
+        record = self.get(ref)
+        if record.is_predefined:
+            raise PredefinedNetwork(record.name)
+        await finish(self._remove(record))
+        self._tell("destroy", record)
+
+    async def _remove(self, record: NetworkRecord) -> None:
+        members = self._members(record)
+        if members:
+            holders = sorted((name, end.endpoint_id) for name, end in members.values())
+            raise HasActiveEndpoints(record.name, record.id, holders)
+        self._register.discard(record)  # from now on nobody joins
+        try:
+            await self._networks.drop(record.id)
+            await in_thread(self._unrule, record)
+        except BaseException:
+            self._register.add(record)
+            raise
+        if record.bridge and not record.adopted_bridge:
+            self._attachments.tasks.start(f"delete bridge {record.bridge}", _delete_link(record.bridge))
+
+    def _unrule(self, record: NetworkRecord) -> None:
+        """Take a network's rules away and its bridge down; the slow deletion comes later."""
+        if record.bridge:
+            nft.host().run(ruleset.remove_bridge(self._layout.nft_table, policy_of(record)))
+            if not record.adopted_bridge:
+                link.take_down(record.bridge)
+
+    async def prune(self, filters: Filters) -> tuple[str, ...]:
+        """Remove every unused network that passes the filters; return their names."""
+        filters.only(PRUNE_FILTERS)
+        before_ns = self._until(filters)
+        if self._pruning:
+            raise PruneRunning
+        self._pruning = True
+        try:
+            gone = []
+            for record in self._register.all():
+                unused = not record.is_predefined and not record.config_only and not self._register.attached(record.id)
+                old = before_ns is None or record.created_ns < before_ns
+                if unused and old and filters.labels(record.labels) and filters.without_labels(record.labels):
+                    await self.remove(record.id)
+                    gone.append(record.name)
+            return tuple(gone)
+        finally:
+            self._pruning = False
+
+    def _until(self, filters: Filters) -> int | None:
+        values = filters.get("until")
+        if not values:
+            return None
+        if len(values) > 1:
+            raise InvalidFilter("until", ",".join(values))
+        text = values[0]
+        if re.fullmatch(r"\d+(\.\d+)?", text):
+            return int(float(text) * 1e9)
+        try:
+            return self._clock.now_ns() - parse_duration_ns(text)
+        except BadOption:
+            raise InvalidFilter("until", text) from None
+
+    def _tell(self, action: str, record: NetworkRecord) -> None:
+        attributes = {"name": record.name, "type": record.driver}
+        self._bus.publish(Event(type="network", action=action, actor_id=record.id, attributes=attributes))
+
+    # -- containers
+
+    async def declare(self, tenant: Tenant) -> None:
+        """See `Attachments.declare`."""
+        await self._attachments.declare(tenant)
+
+    async def open(self, container_id: str) -> Sandbox:
+        """See `Attachments.open`."""
+        return await self._attachments.open(container_id)
+
+    async def close(self, container_id: str) -> None:
+        """See `Attachments.close`."""
+        await self._attachments.close(container_id)
+
+    async def forget(self, container_id: str) -> None:
+        """See `Attachments.forget`."""
+        await self._attachments.forget(container_id)
+
+    async def renamed(self, container_id: str, new_name: str) -> None:
+        """See `Attachments.renamed`."""
+        await self._attachments.renamed(container_id, new_name)
+
+    async def resolver_sockets(self, container_id: str) -> Sockets:
+        """Give the name server new sockets in a running container."""
+        return await self._attachments.resolver_sockets(container_id)
+
+    async def connect(self, network_ref: str, tenant_id: str, settings: EndpointSettings, *, running: bool) -> None:
+        """Put a container on one more network."""
+        await self._attachments.connect(self.get(network_ref), tenant_id, settings, running=running)
+
+    async def disconnect(self, network_ref: str, container_id: str, *, force: bool, running: bool) -> None:
+        """Take a container off a network; with `force` also off one that is gone."""
+        try:
+            record: NetworkRecord | None = self.get(network_ref)
+        except NetworkNotFound:
+            if not force:
+                raise
+            record = None
+        await self._attachments.disconnect(network_ref, record, container_id, force=force, running=running)
+
+    def is_open(self, container_id: str) -> bool:
+        """Tell whether a container has its networks in the kernel now."""
+        return self._live.get(container_id) is not None
+
+    def settings(self, container_id: str) -> dict[str, Any]:
+        """Return ``NetworkSettings`` of container inspect."""
+        tenant, live = self._attachments.tenant(container_id), self._live.get(container_id)
+        return render.container_settings(tenant, live, self._endpoints(tenant, live))
+
+    def _endpoints(self, tenant: Tenant, live: LiveSandbox | None) -> dict[str, Any]:
+        found = {}
+        for name, settings in tenant.endpoints.items():
+            record = self._register.by_id(settings.network_id or "") or self._register.named(name)
+            end = live.on(record.id) if live and record else None
+            has_names = record is not None and not record.is_predefined
+            names = render.dns_names(tenant, settings) if has_names else None
+            found[name] = render.endpoint(settings, end, names, settings.network_id or (record.id if record else ""))
+        return found
+
+    def summary(self, container_id: str) -> dict[str, Any]:
+        """Return ``NetworkSettings`` of the container list."""
+        tenant, live = self._attachments.tenant(container_id), self._live.get(container_id)
+        return {"Networks": self._endpoints(tenant, live)}
+
+    def ports(self, container_id: str) -> Sequence[dict[str, Any]]:
+        """Return ``Ports`` of the container list."""
+        tenant, live = self._attachments.tenant(container_id), self._live.get(container_id)
+        return render.port_list(tenant, live)
+
+    # -- starting and ending
+
+    async def adopt(self, alive: set[str]) -> None:
+        """Make the kernel equal to the records: predefined networks, bridges, rules; take over running containers.
+
+        Containers not in `alive` are closed. What carries our mark and has no record is removed.
+        """
+        await self._predefine()
+        await in_thread(self._rebuild, alive)
+        await self._attachments.adopt(alive)
+
+    async def _predefine(self) -> None:
+        for name in PREDEFINED:
+            if self._register.named(name) is not None:
+                continue
+            now = self._clock.now_ns()
+            if name == DEFAULT:
+                subnet = await self._default_subnet()
+                record = creation.predefined(
+                    name, new_id(), now, bridge=self._layout.default_bridge, subnet=subnet, mtu=self._config.mtu
+                )
+            else:
+                record = creation.predefined(name, new_id(), now)
+            await self._networks.put(record.id, record)
+            self._register.add(record)
+
+    async def _default_subnet(self) -> IPv4Network:
+        if self._config.bip:
+            found = ip_network(self._config.bip, strict=False)
+            if isinstance(found, IPv4Network):
+                return found
+        routed = await in_thread(link.routed_prefixes)
+        return choose_subnet(DEFAULT_BRIDGE_SOURCES, routed + creation.subnets_in_use(self._register.all()))
+
+    def _rebuild(self, alive: set[str]) -> None:
+        self._layout.namespaces.mkdir(parents=True, exist_ok=True)
+        _forward()
+        records = [record for record in self._register.all() if record.bridge]
+        for record in records:
+            exists = link.link_exists(record.bridge)
+            if not exists or record.adopted_bridge:
+                self._runner.run_blocking(plan_bridge(self._layout, record, exists=exists))
+        keep = [one for one in self._live.all() if one.container_id in alive]
+        forwards = [one for sandbox in keep for one in self._attachments.forwards(sandbox.endpoints, sandbox.published)]
+        nft.host().run(ruleset.whole(self._layout.nft_table, [policy_of(one) for one in records], forwards))
+        self._sweep(records)
+
+    def _sweep(self, records: Sequence[NetworkRecord]) -> None:
+        """Remove what carries our mark and belongs to no record."""
+        known = {record.bridge for record in records}
+        ours = {end.host_link for sandbox in self._live.all() for end in sandbox.endpoints}
+        mark, prefix = alias_mark(self._layout), self._layout.veth_prefix
+        for one in link.links():
+            if (one.alias.startswith(mark) and one.name not in known) or (
+                one.name.startswith(prefix) and one.kind == "veth" and one.name not in ours
+            ):
+                log.warning("removing link %s: nothing of ours needs it", one.name)
+                link.delete(one.name)
+        pinned = {sandbox.netns_path for sandbox in self._live.all()}
+        for path in self._layout.namespaces.iterdir():
+            if str(path) not in pinned:
+                log.warning("removing namespace %s: no container of ours needs it", path.name)
+                netns.remove(str(path))
+
+    async def settle(self) -> None:
+        """Wait until what was left to do behind answers is done."""
+        await self._attachments.tasks.settle()
+
+    async def shut(self) -> None:
+        """Let go of everything that this process holds; containers keep running."""
+        await self.settle()
+        self._attachments.ports.close()
+
+    def dissolve(self) -> None:
+        """Remove every trace in the kernel, for taking an engine away for good; no container runs any more."""
+        for record in self._register.all():
+            if record.bridge and not record.adopted_bridge:
+                link.delete(record.bridge)
+        nft.host().run(ruleset.gone(self._layout.nft_table))
+
+
+def _matches(wanted: tuple[str, ...], value: str) -> bool:
+    """Match as Docker does: part of the value, or a regular expression."""
+    return not wanted or any(one in value or _searches(one, value) for one in wanted)
+
+
+def _searches(pattern: str, value: str) -> bool:
+    try:
+        return re.search(pattern, value) is not None
+    except re.error:
+        return False
+
+
+def _adopting(record: NetworkRecord) -> NetworkRecord:
+    return msgspec.structs.replace(record, adopted_bridge=True)
+
+
+async def _delete_link(name: str) -> None:
+    await in_thread(link.delete, name)
+
+
+def _forward() -> None:
+    """Switch IPv4 forwarding on: without it nothing leaves a bridge."""
+    if sysctl.write("net.ipv4.ip_forward", "1") is not None:
+        log.warning("net.ipv4.ip_forward was off and is on now: containers reach nothing outside without it")
