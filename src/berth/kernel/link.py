@@ -3,14 +3,14 @@
 import contextlib
 import functools
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, ip_interface, ip_network
 from typing import cast
 
 from berth.kernel import netlink, netns, sysctl
 from berth.kernel.netlink import LinkNotFound, Message, RouteSocket
 from berth.plan.model import Step
-from berth.plan.steps.link import AddressBridge, DeleteLink, MakeBridge, MakeContainerLink, SilencePort
+from berth.plan.steps.link import AddressBridge, DeleteLink, MakeBridge, MakeContainerLink
 from berth.plan.steps.route import SetDefaultRoute
 
 
@@ -83,8 +83,9 @@ def _make_container_link(step: Step) -> Step | None:
         route.send(pair)
     try:
         port = socket.if_nametoindex(want.name)
-        isolation = [netlink.isolate_port(port)] if want.isolated else []
-        route.send(netlink.no_link_local(want.name), *isolation, netlink.set_up(want.name))
+        special = want.isolated or want.hairpin
+        flags = [netlink.configure_port(port, isolated=want.isolated, hairpin=want.hairpin)] if special else []
+        route.send(netlink.no_link_local(want.name), *flags, netlink.set_up(want.name))
         has_ipv6 = any(":" in cidr for cidr in want.addresses)
         if has_ipv6:
             netns.inside(want.namespace, sysctl.write, f"net/ipv6/conf/{want.inside}/disable_ipv6", "0")
@@ -104,25 +105,43 @@ def delete(name: str) -> None:
         host().send(netlink.delete_link(name))
 
 
-def take_down(name: str) -> None:
-    """Bring a link down; nothing happens if it is not there."""
+def retire(ports: Sequence[str], group: int) -> None:
+    """Cut container links off at once and mark them for `reap`; what is not there is left out."""
+    messages = []
+    for name in ports:
+        with contextlib.suppress(OSError):
+            index = socket.if_nametoindex(name)
+            messages += [netlink.silence_port(index), netlink.set_group(index, group)]
+    if messages:
+        host().try_send(*messages)
+
+
+def retire_bridge(name: str, addresses: Sequence[str], group: int) -> None:
+    """Take a bridge out of use at once and mark it for `reap`; nothing happens if it is not there."""
+    try:
+        index = socket.if_nametoindex(name)
+    except OSError:
+        return
+    given = [ip_interface(cidr) for cidr in addresses]
+    dropped = [netlink.delete_address(index, str(one.ip), one.network.prefixlen) for one in given]
+    host().try_send(*dropped, netlink.set_up(name, up=False), netlink.set_group(index, group))
+
+
+def take_out(namespace: str, name: str) -> None:
+    """Bring a link inside a namespace down and out of the way of its name's next holder, before it is reaped."""
+    with inside(namespace) as there, contextlib.suppress(LinkNotFound):
+        index = there.index(name)
+        there.try_send(netlink.set_up(name, up=False), netlink.rename_link(index, f"gone{index}"))
+
+
+def reap(group: int) -> None:
+    """Delete every retired link; tens of milliseconds, however many they are."""
     with contextlib.suppress(LinkNotFound):
-        host().send(netlink.set_up(name, up=False))
-
-
-def silence(name: str) -> None:
-    """Cut a bridge port off at once; nothing happens if it is not there."""
-    with contextlib.suppress(OSError, LinkNotFound):
-        host().send(netlink.silence_port(socket.if_nametoindex(name)))
+        host().send(netlink.delete_group(group))
 
 
 def _delete_link(step: Step) -> Step | None:
     delete(cast("DeleteLink", step).name)
-    return None
-
-
-def _silence_port(step: Step) -> Step | None:
-    silence(cast("SilencePort", step).name)
     return None
 
 
@@ -151,7 +170,6 @@ HANDLERS: dict[type[Step], Callable[[Step], Step | None]] = {
     AddressBridge: _address_bridge,
     MakeContainerLink: _make_container_link,
     DeleteLink: _delete_link,
-    SilencePort: _silence_port,
     SetDefaultRoute: _set_default_route,
 }
 UNDO: dict[type[Step], Callable[[Step], Step | None]] = {

@@ -67,10 +67,12 @@ IFLA_PROTINFO: Final = 12
 IFLA_LINKINFO: Final = 18
 IFLA_IFALIAS: Final = 20
 IFLA_AF_SPEC: Final = 26
+IFLA_GROUP: Final = 27
 IFLA_NET_NS_FD: Final = 28
 IFLA_INFO_KIND: Final = 1
 IFLA_INFO_DATA: Final = 2
 IFLA_BRPORT_STATE: Final = 1
+IFLA_BRPORT_MODE: Final = 4
 IFLA_BRPORT_FLUSH: Final = 26
 IFLA_BRPORT_ISOLATED: Final = 33
 IFLA_INET6_ADDR_GEN_MODE: Final = 8
@@ -268,10 +270,11 @@ def no_link_local(name: str) -> Message:
     return Message(RTM_SETLINK, 0, body, f"keep link {name} without IPv6")
 
 
-def isolate_port(index: int) -> Message:
-    """Let a bridge port talk to the bridge itself only, not to other isolated ports."""
-    body = _link_head(index=index, family=AF_BRIDGE) + nested(IFLA_PROTINFO, u8(IFLA_BRPORT_ISOLATED, 1))
-    return Message(RTM_SETLINK, 0, body, f"isolate bridge port {index}")
+def configure_port(index: int, *, isolated: bool, hairpin: bool) -> Message:
+    """Set up a bridge port: isolated ones reach the bridge itself only; hairpin ones may get back what they sent."""
+    parts = u8(IFLA_BRPORT_ISOLATED, int(isolated)) + u8(IFLA_BRPORT_MODE, int(hairpin))
+    body = _link_head(index=index, family=AF_BRIDGE) + nested(IFLA_PROTINFO, parts)
+    return Message(RTM_SETLINK, 0, body, f"configure bridge port {index}")
 
 
 def silence_port(index: int) -> Message:
@@ -282,6 +285,16 @@ def silence_port(index: int) -> Message:
     parts = u8(IFLA_BRPORT_STATE, BR_STATE_DISABLED) + attribute(IFLA_BRPORT_FLUSH, b"")
     body = _link_head(index=index, family=AF_BRIDGE) + nested(IFLA_PROTINFO, parts)
     return Message(RTM_SETLINK, 0, body, f"silence bridge port {index}")
+
+
+def set_group(index: int, group: int) -> Message:
+    """Put a link into a group, by which many are deleted for the price of one."""
+    return Message(RTM_SETLINK, 0, _link_head(index=index) + u32(IFLA_GROUP, group), f"group link {index}")
+
+
+def delete_group(group: int) -> Message:
+    """Delete every link of a group."""
+    return Message(RTM_DELLINK, 0, _link_head() + u32(IFLA_GROUP, group), f"delete links of group {group:#x}")
 
 
 def delete_link(name: str) -> Message:

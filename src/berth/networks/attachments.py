@@ -17,7 +17,7 @@ from berth.base.ids import new_id
 from berth.base.paths import Layout
 from berth.events.bus import Bus
 from berth.events.model import Event
-from berth.kernel import nft
+from berth.kernel import link, nft
 from berth.networks import hosts_files, sandboxes, wants
 from berth.networks.dns.client import DnsClient
 from berth.networks.dns.model import NamedEndpoint, ServeConfig, Sockets
@@ -39,17 +39,18 @@ from berth.networks.model import (
     Published,
     Sandbox,
     Tenant,
+    retired_group,
     veth_name,
 )
 from berth.networks.options import ENDPOINT_LINK, parse_bridge
 from berth.networks.planning import gateway_endpoint, next_link_name, plan_link, pool_of
 from berth.networks.ports.choose import Wish, wishes
 from berth.networks.ports.hold import Claim, PortHolder
+from berth.networks.reaper import Reaper
 from berth.networks.register import Register
 from berth.networks.render import dns_names
 from berth.plan.model import Plan, Planned
 from berth.plan.run import Runner
-from berth.plan.steps.link import DeleteLink
 from berth.plan.steps.netns import MakeNamespace
 from berth.plan.steps.nft import NftTransaction
 from berth.plan.steps.route import SetDefaultRoute
@@ -87,7 +88,8 @@ class Attachments:
         self._register = register
         self._locks = KeyedLocks()
         self.ports = PortHolder()
-        self.tasks = Tasks()
+        self._tasks = Tasks()
+        self.reaper = Reaper(self._tasks, retired_group(layout))
 
     # -- wanting
 
@@ -137,6 +139,7 @@ class Attachments:
         """Give a container its namespace, links, addresses, ports, names and files; all or nothing."""
         async with self._locks.hold(container_id):
             tenant = self.tenant(container_id)
+            self.reaper.stir()
             if self._live.get(container_id) is not None:
                 await self._close(container_id)
             if tenant.mode.startswith("container:"):
@@ -169,7 +172,7 @@ class Attachments:
                 ends.append(self._reserve(tenant, record, settings, ends))
             published = self._claim_ports(tenant, ends)
             resolver = self._dns is not None and any(self._has_names(end) for end in ends)
-            plan = self._plan(ident, namespace, ends, published)
+            plan = self._plan(tenant, namespace, ends, published)
             files = self._file_texts(tenant, ends, resolver=resolver, on_host=on_host)
             sockets = await in_thread(sandboxes.prepare, self._runner, plan, namespace, files, resolver=resolver)
         except BaseException:
@@ -215,14 +218,14 @@ class Attachments:
                 self._register.take_back(record.id, tenant.container_id, (ipv4,))
                 raise
         options = parse_bridge(record.options)
-        link = (settings.driver_opts or {}).get(ENDPOINT_LINK) or next_link_name(
+        name = (settings.driver_opts or {}).get(ENDPOINT_LINK) or next_link_name(
             options.link_prefix, [one.link for one in ends]
         )
         reaches_out = not record.internal
         end = msgspec.structs.replace(
             end,
             host_link=veth_name(self._layout, endpoint_id),
-            link=link,
+            link=name,
             mac=(settings.mac_address or mac_of(ipv4)).lower().replace("-", ":"),
             ipv4=ipv4,
             prefix4=prefix4,
@@ -258,17 +261,17 @@ class Attachments:
         )
 
     def _plan(
-        self, container_id: str, namespace: str, ends: Iterable[LiveEndpoint], published: tuple[Published, ...]
+        self, tenant: Tenant, namespace: str, ends: Iterable[LiveEndpoint], published: tuple[Published, ...]
     ) -> Plan:
         if not namespace:
             return ()
         ends = list(ends)
-        plan: list[Planned] = [Planned(MakeNamespace(namespace), f"namespace of container {container_id[:12]}")]
-        gateway = gateway_endpoint(ends)
+        plan: list[Planned] = [Planned(MakeNamespace(namespace), f"namespace of container {tenant.name}")]
+        gateway, publishes = gateway_endpoint(ends), _publishes(tenant)
         for end in ends:
             record = self._register.by_id(end.network_id)
             if record is not None and end.host_link:
-                plan += plan_link(record, namespace, end, default_route=end is gateway)
+                plan += plan_link(record, namespace, end, default_route=end is gateway, hairpin=publishes)
         forwards = self.forwards(ends, published)
         if forwards:
             plan.append(self._publication(forwards))
@@ -417,17 +420,14 @@ class Attachments:
         table = self._layout.nft_table
         commands = ruleset.unpublish(table, self.forwards(live.endpoints, live.published))
         if links or commands:
-            await in_thread(_cut_off, links, commands)
+            await in_thread(_cut_off, links, self.reaper.group, commands)
         self._give_back(container_id, live.endpoints, live.published)
         await self._live.drop(container_id)
         if live.has_dns and self._dns is not None:
             await self._dns.forget(container_id)
-        self.tasks.start(f"dismantle {container_id[:12]}", self._dismantle(links, live.netns_path))
+        self.reaper.put(links=len(links), namespaces=[live.netns_path])
         for end in live.endpoints:
             self._tell("disconnect", container_id, end)
-
-    async def _dismantle(self, links: tuple[str, ...], namespace: str) -> None:
-        await in_thread(sandboxes.dismantle, links, namespace)
 
     # -- while it runs
 
@@ -466,7 +466,7 @@ class Attachments:
             ends = (*live.endpoints, end)
             resolver = self._dns is not None and not live.has_dns and self._has_names(end)
             takes_over = gateway_endpoint(ends) is end
-            plan = plan_link(record, live.netns_path, end, default_route=takes_over)
+            plan = plan_link(record, live.netns_path, end, default_route=takes_over, hairpin=_publishes(tenant))
             published = live.published
             if not published and not self._publisher(live.endpoints):
                 published = self._claim_ports(tenant, ends)
@@ -536,7 +536,8 @@ class Attachments:
         if after is not None and after is not before:
             was = (before.gateway4, before.link) if before else ("", "")
             plan += (Planned(SetDefaultRoute(live.netns_path, after.gateway4, after.link, was), "default route moves"),)
-        await in_thread(self._leave, plan, end)
+        await in_thread(self._leave, plan, live.netns_path, end)
+        self.reaper.put(links=1)
         published = live.published if self._publisher(left) else ()
         if not published:
             self.ports.release(live.published)
@@ -549,9 +550,11 @@ class Attachments:
             await self._dns.endpoint_down(tenant.container_id, end.network_id)
         self._tell("disconnect", tenant.container_id, end)
 
-    def _leave(self, plan: Plan, end: LiveEndpoint) -> None:
-        deletion = (Planned(DeleteLink(end.host_link), "container leaves the network"),) if end.host_link else ()
-        self._runner.run_blocking((*deletion, *plan))
+    def _leave(self, plan: Plan, namespace: str, end: LiveEndpoint) -> None:
+        if end.link and namespace:
+            link.take_out(namespace, end.link)
+        link.retire([end.host_link], self.reaper.group)
+        self._runner.run_blocking(plan)
 
     def _tell(self, action: str, container_id: str, end: LiveEndpoint) -> None:
         record = self._register.by_id(end.network_id)
@@ -591,10 +594,14 @@ class Attachments:
                 await self._serve(self.tenant(live.container_id), live, sockets)
 
 
-def _cut_off(links: tuple[str, ...], commands: str) -> None:
-    sandboxes.silence(links)
+def _cut_off(links: tuple[str, ...], group: int, commands: str) -> None:
+    link.retire(links, group)
     if commands:
         nft.host().run(commands)
+
+
+def _publishes(tenant: Tenant) -> bool:
+    return bool(tenant.port_bindings) or tenant.publish_all_ports
 
 
 def _read_or(path: Path, default: str) -> str:

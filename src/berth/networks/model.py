@@ -157,3 +157,8 @@ def veth_name(layout: Layout, endpoint_id: str) -> str:
 def alias_mark(layout: Layout) -> str:
     """Start of the ifalias of every bridge this engine made: how it knows its own."""
     return f"berth{layout.instance}:network:"
+
+
+def retired_group(layout: Layout) -> int:
+    """Number of the link group in which this engine's links wait to be deleted."""
+    return 0x6265_0000 | int(layout.instance or "0", 16)

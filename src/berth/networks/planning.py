@@ -59,7 +59,7 @@ def plan_bridge(layout: Layout, record: NetworkRecord, *, exists: bool) -> Plan:
     return (Planned(step, f"bridge of network {record.name}"),)
 
 
-def plan_link(record: NetworkRecord, namespace: str, end: LiveEndpoint, *, default_route: bool) -> Plan:
+def plan_link(record: NetworkRecord, namespace: str, end: LiveEndpoint, *, default_route: bool, hairpin: bool) -> Plan:
     """Plan a container's link into a bridge network."""
     options = parse_bridge(record.options)
     addresses = tuple(
@@ -76,6 +76,7 @@ def plan_link(record: NetworkRecord, namespace: str, end: LiveEndpoint, *, defau
         addresses,
         gateways,
         isolated=not options.icc,
+        hairpin=hairpin,
     )
     return (Planned(step, f"link into network {record.name}"),)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from berth.kernel import link, netns, nft
+from berth.kernel import netns, nft
 from berth.networks.dns.model import ADDRESS, Sockets
 from berth.networks.firewall.ruleset import resolver_redirect
 from berth.plan.model import Plan
@@ -75,17 +75,3 @@ def edit_lines(path: Path, *, add: str = "", drop: tuple[str, ...] = ()) -> None
         return
     kept = [line for line in lines if line.split("\t", 1)[0] not in drop]
     path.write_text("".join(kept) + add)
-
-
-def dismantle(links: tuple[str, ...], namespace: str) -> None:
-    """Delete links, then unpin their namespace; slow, and repeatable."""
-    for name in links:
-        link.delete(name)
-    if namespace:
-        netns.remove(namespace)
-
-
-def silence(links: tuple[str, ...]) -> None:
-    """Cut links off at once."""
-    for name in links:
-        link.silence(name)

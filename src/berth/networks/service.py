@@ -48,7 +48,8 @@ from berth.networks.model import (
     Tenant,
     alias_mark,
 )
-from berth.networks.planning import plan_bridge, policy_of
+from berth.networks.options import BRIDGE_NAME, parse_bridge
+from berth.networks.planning import bridge_addresses, plan_bridge, policy_of
 from berth.networks.register import Register
 from berth.plan.model import Planned
 from berth.plan.run import Runner
@@ -142,6 +143,8 @@ class Networks:
         return tuple(PoolSource(IPv4Network(pool.base), pool.size) for pool in given) or DEFAULT_SOURCES
 
     async def _make(self, record: NetworkRecord) -> None:
+        if BRIDGE_NAME in record.options:  # a network of that bridge may just have been removed
+            await self._attachments.reaper.flush()
         exists = await in_thread(link.link_exists, record.bridge)
         if exists:
             record = _adopting(record)
@@ -217,14 +220,15 @@ class Networks:
             self._register.add(record)
             raise
         if record.bridge and not record.adopted_bridge:
-            self._attachments.tasks.start(f"delete bridge {record.bridge}", _delete_link(record.bridge))
+            self._attachments.reaper.put(links=1)
 
     def _unrule(self, record: NetworkRecord) -> None:
         """Take a network's rules away and its bridge down; the slow deletion comes later."""
         if record.bridge:
             nft.host().run(ruleset.remove_bridge(self._layout.nft_table, policy_of(record)))
             if not record.adopted_bridge:
-                link.take_down(record.bridge)
+                addresses = bridge_addresses(record, parse_bridge(record.options))
+                link.retire_bridge(record.bridge, addresses, self._attachments.reaper.group)
 
     async def prune(self, filters: Filters) -> tuple[str, ...]:
         """Remove every unused network that passes the filters; return their names."""
@@ -377,6 +381,7 @@ class Networks:
         keep = [one for one in self._live.all() if one.container_id in alive]
         forwards = [one for sandbox in keep for one in self._attachments.forwards(sandbox.endpoints, sandbox.published)]
         nft.host().run(ruleset.whole(self._layout.nft_table, [policy_of(one) for one in records], forwards))
+        link.reap(self._attachments.reaper.group)
         self._sweep(records)
 
     def _sweep(self, records: Sequence[NetworkRecord]) -> None:
@@ -398,7 +403,7 @@ class Networks:
 
     async def settle(self) -> None:
         """Wait until what was left to do behind answers is done."""
-        await self._attachments.tasks.settle()
+        await self._attachments.reaper.flush()
 
     async def shut(self) -> None:
         """Let go of everything that this process holds; containers keep running."""
@@ -427,10 +432,6 @@ def _searches(pattern: str, value: str) -> bool:
 
 def _adopting(record: NetworkRecord) -> NetworkRecord:
     return msgspec.structs.replace(record, adopted_bridge=True)
-
-
-async def _delete_link(name: str) -> None:
-    await in_thread(link.delete, name)
 
 
 def _forward() -> None:

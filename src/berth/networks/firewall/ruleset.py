@@ -46,6 +46,7 @@ table inet {table} {{
 	map sources {{ type ifname : ipv4_addr; }}
 	map ports_any {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
 	map ports_at {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}
+	set itself {{ type ipv4_addr . ipv4_addr; }}
 
 	chain early {{
 		type filter hook prerouting priority raw; policy accept;
@@ -66,6 +67,7 @@ table inet {table} {{
 	chain leaving {{
 		type nat hook postrouting priority srcnat; policy accept;
 		oifname @bridges ip saddr 127.0.0.0/8 masquerade
+		ip saddr . ip daddr @itself ct status dnat masquerade comment "a container that meets its own published port"
 		meta nfproto ipv4 snat to iifname map @sources
 		meta nfproto ipv4 iifname @masquerading masquerade
 	}}
@@ -134,9 +136,15 @@ def _by_map(forwards: Iterable[Forward]) -> dict[str, list[tuple[str, str]]]:
     return maps
 
 
+def _loops(forwards: Iterable[Forward]) -> str:
+    return ", ".join(f"{address} . {address}" for address in sorted({one.address for one in forwards}))
+
+
 def publish(table: str, forwards: Iterable[Forward]) -> str:
     """Return the commands that publish ports; empty for none."""
-    return "".join(
+    forwards = list(forwards)
+    loops = f"add element inet {table} itself {{ {_loops(forwards)} }}\n" if forwards else ""
+    return loops + "".join(
         f"add element inet {table} {where} {{ {', '.join(f'{key} : {target}' for key, target in pairs)} }}\n"
         for where, pairs in _by_map(forwards).items()
     )
@@ -145,9 +153,14 @@ def publish(table: str, forwards: Iterable[Forward]) -> str:
 def unpublish(table: str, forwards: Iterable[Forward]) -> str:
     """Return the commands that take published ports back; repeatable."""
     forwards = list(forwards)
-    return publish(table, forwards) + "".join(
-        f"delete element inet {table} {where} {{ {', '.join(key for key, _ in pairs)} }}\n"
-        for where, pairs in _by_map(forwards).items()
+    loops = f"delete element inet {table} itself {{ {_loops(forwards)} }}\n" if forwards else ""
+    return (
+        publish(table, forwards)
+        + loops
+        + "".join(
+            f"delete element inet {table} {where} {{ {', '.join(key for key, _ in pairs)} }}\n"
+            for where, pairs in _by_map(forwards).items()
+        )
     )
 
 

@@ -36,15 +36,10 @@ class MakeContainerLink(Step, frozen=True):
     addresses: tuple[str, ...]
     gateways: tuple[str, ...] = ()
     isolated: bool = False
+    hairpin: bool = False
 
 
 class DeleteLink(Step, frozen=True):
     """Delete a link; nothing happens if it is not there."""
-
-    name: str
-
-
-class SilencePort(Step, frozen=True):
-    """Cut a bridge port off at once, before its slow deletion; nothing happens if it is not there."""
 
     name: str
