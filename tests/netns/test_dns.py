@@ -23,9 +23,11 @@ import pytest
 
 from berth.kernel import netns
 from berth.networks.dns import control
-from berth.networks.dns.client import DnsClient, NameServerRefused, command
+from berth.networks.dns.client import DnsClient, command
 from berth.networks.dns.model import ADDRESS, NamedEndpoint, ServeConfig, Sockets, Upstream
 from berth.networks.dns.sockets import open_sockets
+from berth.networks.processes import packets
+from berth.networks.processes.keeper import Refused
 
 pytestmark = pytest.mark.root
 
@@ -557,8 +559,8 @@ def test_a_half_told_description_is_never_seen(world: World) -> None:
             half.settimeout(5)
             half.connect(str(world.control))
             for request in (control.Begin(1), control.Up(2, endpoint(asker, "net", "10.1.0.2", "asker"))):
-                half.send(control.encode(request))
-                assert control.decode_reply(half.recv(65536)).error is None
+                half.send(packets.encode(request))
+                assert packets.decode_reply(half.recv(65536)).error is None
             assert await asyncio.to_thread(asker.both, "asker") == {"10.1.0.1"}
         assert await asyncio.to_thread(asker.both, "asker") == {"10.1.0.1"}
         assert await client.serving() == {asker.id}
@@ -596,7 +598,7 @@ def test_bad_requests_are_refused_and_change_nothing(world: World) -> None:
         await serve(client, asker)
         await client.endpoint_up(endpoint(asker, "net", "10.1.0.1", "asker"))
         files = [os.open("/dev/null", os.O_RDONLY) for _ in range(3)]
-        with pytest.raises(NameServerRefused):
+        with pytest.raises(Refused):
             await client.serve(ServeConfig(asker.id), *files)
         for fd in files:
             with pytest.raises(OSError, match="Bad file descriptor"):
@@ -604,9 +606,9 @@ def test_bad_requests_are_refused_and_change_nothing(world: World) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as raw:
             raw.settimeout(5)
             raw.connect(str(world.control))
-            for packet in (b"junk", control.encode(control.Serve(1, ServeConfig("x"))), b"x" * 100_000):
+            for packet in (b"junk", packets.encode(control.Serve(1, ServeConfig("x"))), b"x" * 100_000):
                 raw.send(packet)
-                assert control.decode_reply(raw.recv(65536)).error
+                assert packets.decode_reply(raw.recv(65536)).error
         assert await asyncio.to_thread(asker.both, "asker") == {"10.1.0.1"}
 
     world.run(story)

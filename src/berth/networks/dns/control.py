@@ -1,7 +1,4 @@
-"""The language of the control socket: one JSON value a packet (SOCK_SEQPACKET), answered in order by a `Reply`.
-
-`Serve` carries three descriptors beside it (`model.Sockets`). Pure records, used by server and client alike.
-"""
+"""What the name server can be told. `Serve` carries three descriptors beside it (`model.Sockets`). Pure records."""
 
 from typing import Final
 
@@ -9,10 +6,6 @@ import msgspec
 
 from berth.networks.dns.model import NamedEndpoint, ServeConfig
 
-#: Largest packet, bytes: well below the kernel's default send buffer (net.core.wmem_default, 212,992).
-PACKET_LIMIT: Final = 65_536
-#: How many ids one reply to `Serving` holds: 64 characters each stay below PACKET_LIMIT.
-IDS_A_PAGE: Final = 500
 #: Descriptors that come with `Serve`.
 FDS: Final = 3
 
@@ -81,15 +74,10 @@ class Quit(msgspec.Struct, frozen=True, tag="quit", tag_field="op"):
 Request = Serve | Configure | Forget | Up | Down | Serving | Begin | Commit | Quit
 
 
-class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Answer to the request with this `seq`."""
-
-    seq: int
-    error: str | None = None
-    ids: tuple[str, ...] = ()
-    pid: int = 0
+_DECODER: Final = msgspec.json.Decoder(Request)
 
 
-encode = msgspec.json.Encoder().encode
-decode_request = msgspec.json.Decoder(Request).decode
-decode_reply = msgspec.json.Decoder(Reply).decode
+def decode(packet: bytes) -> Request:
+    """Read a request. Raises msgspec.DecodeError."""
+    request: Request = _DECODER.decode(packet)
+    return request

@@ -13,11 +13,11 @@ from typing import Final
 
 from berth.networks.dns import message
 from berth.networks.dns.decide import Answer, Refuse, decide, rotations
-from berth.networks.dns.loop import READ, WRITE, Loop, Timer
 from berth.networks.dns.message import Junk, Query, Unfit
 from berth.networks.dns.model import ServeConfig, Sockets
 from berth.networks.dns.table import View
 from berth.networks.dns.upstream import MAX_IN_FLIGHT, Deliver, Exchange, Outlet
+from berth.networks.processes.loop import READ, WRITE, Loop, Timer
 
 log = logging.getLogger(__name__)
 

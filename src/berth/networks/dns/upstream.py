@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from berth.networks.dns import message
-from berth.networks.dns.loop import READ, WRITE, Loop, Timer
 from berth.networks.dns.message import Query
 from berth.networks.dns.model import Upstream
+from berth.networks.processes.loop import READ, WRITE, Loop, Timer
 
 log = logging.getLogger(__name__)
 

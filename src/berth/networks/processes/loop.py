@@ -1,6 +1,6 @@
-"""A bare epoll loop with timers: what a name server needs of asyncio, at a third of its cost per packet.
+"""A bare epoll loop with timers: what a process that moves packets needs of asyncio, at a third of its cost a packet.
 
-Must not: know DNS.
+Must not: know what the packets are.
 """
 
 import heapq

@@ -1,0 +1,1 @@
+"""What the small processes beside the daemon share: a bare loop, a control socket, a keeper that revives them."""
