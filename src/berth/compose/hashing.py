@@ -1,0 +1,53 @@
+"""Tell whether what runs is what the files say: one digest per service, network and volume. Pure but for reading secret files.
+
+The digest covers what would make another container, not how many there are, when they start or how the image is come by.
+"""
+
+import json
+from typing import Any, Final
+
+from berth.compose.model import Project, Section
+
+#: Keys that change nothing about a container once it exists.
+_IRRELEVANT: Final = frozenset(
+    {"build", "pull_policy", "pull_refresh_after", "scale", "depends_on", "profiles", "develop", "attach", "post_start", "pre_stop"}
+)
+
+
+def _digest(value: Any) -> str:  # noqa: ANN401  any JSON value
+    # The interpreter's own module: hashlib loads OpenSSL, which costs more than all the hashing here.
+    try:
+        from _sha256 import sha256
+    except ImportError:
+        from hashlib import sha256
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return str(sha256(text.encode("utf-8", "surrogateescape")).hexdigest())
+
+
+def _content(project: Project, kind: str, source: str) -> str | None:
+    """Return what a secret or config holds, as far as it can be read."""
+    resource = (project.secrets if kind == "secrets" else project.configs).get(source) or {}
+    if "content" in resource:
+        return str(resource["content"])
+    if "environment" in resource:
+        return project.variables.get(resource["environment"])
+    return None
+
+
+def service_hash(project: Project, service: Section) -> str:
+    """Digest a service, with the content of its secrets and configs."""
+    known = {key: value for key, value in service.items() if key not in _IRRELEVANT}
+    deploy = service.get("deploy")
+    if deploy:
+        known["deploy"] = {key: value for key, value in deploy.items() if key != "replicas"}
+        if not known["deploy"]:
+            del known["deploy"]
+    for kind in ("secrets", "configs"):
+        if kind in service:
+            known[kind] = [{**entry, "=": _content(project, kind, entry["source"])} for entry in service[kind]]
+    return _digest(known)
+
+
+def resource_hash(resource: Section) -> str:
+    """Digest a network or volume."""
+    return _digest({key: value for key, value in resource.items() if key not in {"external"}})
