@@ -12,19 +12,24 @@ from berth.base.clock import Clock, rfc3339
 from berth.base.ids import ImageId, short
 from berth.base.paths import Layout
 from berth.images import messages
-from berth.images.bundle import add_layer_bytes, finish_bundle, layer_bytes
+from berth.images.bundle import add_layer, add_layer_bytes, finish_bundle, layer_bytes
 from berth.images.catalogue import Catalogue
 from berth.images.errors import RecipeFailed, UnknownRecipe
 from berth.images.intake import Intake
-from berth.images.manifest import Platform
+from berth.images.manifest import MadeLayer, Platform
 from berth.images.messages import Message
-from berth.images.recipes import busybox
+from berth.images.model import ImageRecord, Layer
+from berth.images.recipes import busybox, table
+from berth.images.recipes.packages import Packages
 from berth.images.reference import Reference
 from berth.images.skopeo import passed_on, scratch
 from berth.kernel import process
 
 Publish = Callable[[str, str, str], None]
 
+LABEL_RECIPE: Final = "io.berth.recipe"
+#: Which form of the recipe made an image; another form makes it anew.
+LABEL_FORM: Final = "io.berth.recipe.form"
 DESCRIPTION: Final = "made from this machine's Debian packages; not the well-known image of the same name"
 #: How long one package may take to arrive, in seconds.
 _FETCH_LIMIT_S: Final = 120.0
@@ -34,7 +39,8 @@ def labels(recipe: str) -> dict[str, str]:
     """Return the labels that tell such an image from the well-known one."""
     return {
         "io.berth.bootstrap": "true",
-        "io.berth.recipe": recipe,
+        LABEL_RECIPE: recipe,
+        LABEL_FORM: table.FORM,
         "org.opencontainers.image.description": DESCRIPTION,
     }
 
@@ -62,11 +68,12 @@ class Recipes:
         self._environment = passed_on(environment)
         self._platform = platform
         self._locks = KeyedLocks()
+        self._packages = Packages(layout, self._environment)
 
     @property
     def names(self) -> tuple[str, ...]:
         """What can be made."""
-        return ("busybox",)
+        return table.NAMES
 
     async def bootstrap(self, name: str, target: Reference | None = None) -> AsyncIterator[Message]:
         """Make the image of recipe `name`, call it `target` (by default NAME:latest), and say how it goes."""
@@ -74,11 +81,62 @@ class Recipes:
             raise UnknownRecipe(name, self.names)
         reference = (target or Reference(registry="docker.io", path=f"library/{name}")).or_latest()
         yield messages.status(f"Making {reference.familiar} from this machine's packages", name)
-        async with self._locks.hold(name):
-            ident = await self._busybox()
+        if name not in {"busybox", "debian"} and self._made("debian") is None:
+            yield messages.status("Making its base, debian", "debian")
+            await self._shared("debian")
+        ident = await self._shared(name)
         await self._catalogue.put(reference, ident)
         self._publish("tag", ident, reference.familiar)
         yield messages.status(f"Made {reference.familiar}", short(ident))
+
+    async def _shared(self, name: str) -> ImageId:
+        """Make the image of a recipe, or return the one made before; two who ask at once share one build."""
+        async with self._locks.hold(name):
+            made = self._made(name)
+            if made is not None:
+                return made.id
+            if name == "busybox":
+                return await self._busybox()
+            return await self._from_packages(name)
+
+    def _made(self, name: str) -> ImageRecord | None:
+        """Return the newest image in the store that the present form of a recipe made."""
+        found = [
+            image
+            for image in self._catalogue.all()
+            if image.config.labels.get(LABEL_RECIPE) == name and image.config.labels.get(LABEL_FORM) == table.FORM
+        ]
+        return max(found, key=lambda image: image.created_ns, default=None)
+
+    async def _from_packages(self, name: str) -> ImageId:
+        async with scratch(self._layout, name) as directory:
+            bundle = directory / "bundle"
+            await in_thread(bundle.mkdir)
+            tar = bundle / "layer.tar"
+            if name == "debian":
+                below: tuple[Layer, ...] = ()
+                config = table.DEBIAN
+                await self._packages.base(directory, tar)
+            else:
+                base = self._made("debian") or self._catalogue.resolve(await self._shared("debian"))
+                below = base.stored.layer_chain
+                recipe = table.recipe(name)
+                config = dict(recipe.config)
+                await self._packages.above(directory, tar, base.layers, recipe)
+            now = rfc3339(self._clock.now_ns())
+            top = await in_thread(add_layer, bundle, tar, created_by=f"berth image bootstrap {name}")
+            lower = [
+                MadeLayer(digest=one.diff_id, size=one.size, created_by="berth image bootstrap debian") for one in below
+            ]
+            await in_thread(
+                finish_bundle,
+                bundle,
+                config=config | {"Labels": labels(name)},
+                layers=[*lower, top],
+                created=now,
+                platform=self._platform,
+            )
+            return await self._intake.take_in(f"dir:{bundle}")
 
     async def _busybox(self) -> ImageId:
         async with scratch(self._layout, "busybox") as directory:
