@@ -15,6 +15,7 @@ from berth import VERSION
 from berth.api import versions
 from berth.api.call import Call
 from berth.api.errors import to_response
+from berth.api.hijack import Server
 from berth.api.routes import Route, Router
 from berth.base.aio import finish
 from berth.base.errors import EngineError
@@ -46,7 +47,7 @@ class ApiServer:
     def __init__(self, engine: "Engine", routes: Sequence[Route]) -> None:
         self._engine = engine
         self._router = Router(routes)
-        self._server = web.Server(self._serve, handler_cancellation=True, access_log=None, keepalive_timeout=3600)
+        self._server = Server(self._serve, handler_cancellation=True, access_log=None, keepalive_timeout=3600)
         self._runner = web.ServerRunner(self._server, shutdown_timeout=SHUTDOWN_S)
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:

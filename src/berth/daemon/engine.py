@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from berth.containers.archive import Archives
     from berth.containers.attach import Attachments
     from berth.containers.exec import Execs
+    from berth.containers.logs.service import Logs
     from berth.containers.service import Containers
     from berth.containers.stats import Stats
     from berth.images.service import Images
@@ -35,5 +36,6 @@ class Engine:
     containers: "Containers"
     attachments: "Attachments"
     execs: "Execs"
+    logs: "Logs"
     stats: "Stats"
     archives: "Archives"

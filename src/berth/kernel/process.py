@@ -5,6 +5,7 @@ subprocess machinery and needs no child watcher thread.
 """
 
 import asyncio
+import errno
 import fcntl
 import os
 import signal
@@ -55,6 +56,8 @@ class Finished:
 
 
 Stdio = int | IO[bytes] | None
+#: Standard input, output or error that nobody reads or writes.
+DEVNULL: Final = subprocess.DEVNULL
 
 
 class Child:
@@ -287,3 +290,25 @@ async def _ready(loop: asyncio.AbstractEventLoop, fd: int, *, write: bool) -> No
         await future
     finally:
         (loop.remove_writer if write else loop.remove_reader)(fd)
+
+
+async def readable(fd: int) -> None:
+    """Wait until a descriptor can be read."""
+    await _ready(asyncio.get_running_loop(), fd, write=False)
+
+
+async def write_all(fd: int, data: bytes) -> bool:
+    """Write to a pipe or pty (made non-blocking), waiting while it is full; False if nobody reads it any more."""
+    loop = asyncio.get_running_loop()
+    os.set_blocking(fd, False)
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            await _ready(loop, fd, write=True)
+        except OSError as exc:
+            if exc.errno in (errno.EPIPE, errno.EIO):
+                return False
+            raise
+    return True

@@ -1,0 +1,1 @@
+"""What containers printed, as their monitors wrote it down: entries (pure), reading, following."""
