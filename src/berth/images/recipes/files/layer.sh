@@ -19,7 +19,7 @@ if [ "${IN_MEMORY:-0}" = 1 ]; then
 fi
 root=$room/root
 mkdir "$root" "$room/tmp" "$room/debs" "$room/debs/partial"
-export TMPDIR="$room/tmp" LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true
+export LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true
 
 in_root() {
     env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 HOME=/root \
