@@ -160,7 +160,7 @@ class NotShared(InvalidArgument):
         super().__init__(f"path {source} is mounted on {mount_point} but it is not a {kind} mount")
 
 
-class TargetIsFile(SystemFault):
+class TargetIsFile(InvalidArgument):
     """A directory cannot be mounted onto a file, nor the other way round."""
 
     def __init__(self, source: str, target: str) -> None:
