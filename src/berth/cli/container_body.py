@@ -83,8 +83,10 @@ def _attached(parsed: Parsed, *, detached: bool) -> list[str]:
 
 def _health(parsed: Parsed) -> Body | None:
     times = ("interval", "timeout", "start-period", "start-interval")
-    some = parsed.text("health-cmd") or parsed.number("health-retries") or any(
-        parsed.number(f"health-{name}") for name in times
+    some = (
+        parsed.text("health-cmd")
+        or parsed.number("health-retries")
+        or any(parsed.number(f"health-{name}") for name in times)
     )
     if parsed.flag("no-healthcheck"):
         if some:
@@ -215,9 +217,7 @@ def restart_policy(text: str) -> Body:
         try:
             return {"Name": name, "MaximumRetryCount": int(count)}
         except ValueError:
-            raise CommandFailed(
-                "invalid restart policy format: maximum retry count must be an integer", 125
-            ) from None
+            raise CommandFailed("invalid restart policy format: maximum retry count must be an integer", 125) from None
     return {"Name": name, "MaximumRetryCount": 0}
 
 

@@ -86,7 +86,23 @@ def check_ulimit(text: str) -> dict[str, Any]:
 
 
 _ULIMITS = frozenset(
-    "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split()
+    [
+        "core",
+        "cpu",
+        "data",
+        "fsize",
+        "locks",
+        "memlock",
+        "msgqueue",
+        "nice",
+        "nofile",
+        "nproc",
+        "rss",
+        "rtprio",
+        "rttime",
+        "sigpending",
+        "stack",
+    ]
 )
 
 
@@ -142,16 +158,16 @@ RESOURCES = (
     Flag("cpuset-mems", "", "string", "MEMs in which to allow execution (0-3, 0,1)"),
     Flag("memory", "m", "bytes", "Memory limit"),
     Flag("memory-reservation", "", "bytes", "Memory soft limit"),
-    Flag(
-        "memory-swap", "", "swap", "Swap limit equal to memory plus swap: '-1' to enable unlimited swap"
-    ),
+    Flag("memory-swap", "", "swap", "Swap limit equal to memory plus swap: '-1' to enable unlimited swap"),
     Flag("pids-limit", "", "int", "Tune container pids limit (set -1 for unlimited)"),
 )
 
 CONTAINER = (
     *RESOURCES,
     Flag("add-host", "", "list", "Add a custom host-to-IP mapping (host:ip)", check=check_host),
-    Flag("annotation", "", "map", "Add an annotation to the container (passed through to the OCI runtime)", shown="map[]"),
+    Flag(
+        "annotation", "", "map", "Add an annotation to the container (passed through to the OCI runtime)", shown="map[]"
+    ),
     Flag("attach", "a", "list", "Attach to STDIN, STDOUT or STDERR", check=check_stream),
     Flag("blkio-weight-device", "", "list", "Block IO weight (relative device weight)", shown="[]", check=check_weight),
     Flag("cap-add", "", "list", "Add Linux capabilities"),
@@ -170,13 +186,27 @@ CONTAINER = (
     Flag("cidfile", "", "string", "Write the container ID to the file"),
     Flag("device", "", "list", "Add a host device to the container"),
     Flag("device-cgroup-rule", "", "list", "Add a rule to the cgroup allowed devices list"),
-    Flag("device-read-bps", "", "list", "Limit read rate (bytes per second) from a device", shown="[]", check=check_rate),
     Flag(
-        "device-read-iops", "", "list", "Limit read rate (IO per second) from a device", shown="[]", check=check_operations
+        "device-read-bps", "", "list", "Limit read rate (bytes per second) from a device", shown="[]", check=check_rate
     ),
-    Flag("device-write-bps", "", "list", "Limit write rate (bytes per second) to a device", shown="[]", check=check_rate),
     Flag(
-        "device-write-iops", "", "list", "Limit write rate (IO per second) to a device", shown="[]", check=check_operations
+        "device-read-iops",
+        "",
+        "list",
+        "Limit read rate (IO per second) from a device",
+        shown="[]",
+        check=check_operations,
+    ),
+    Flag(
+        "device-write-bps", "", "list", "Limit write rate (bytes per second) to a device", shown="[]", check=check_rate
+    ),
+    Flag(
+        "device-write-iops",
+        "",
+        "list",
+        "Limit write rate (IO per second) to a device",
+        shown="[]",
+        check=check_operations,
     ),
     Flag("disable-content-trust", "", "bool", "Skip image verification", default=True),
     Flag("dns", "", "list", "Set custom DNS servers", check=check_address),

@@ -42,7 +42,7 @@ class binary_output:  # noqa: N801  reads as a function in a with statement
         else:
             self._partial = os.path.join(directory, f".berth-{os.getpid()}-{os.path.basename(self._path)}")
         try:
-            self._file = open(self._partial, "wb")  # noqa: SIM115  closed in __exit__
+            self._file = open(self._partial, "wb")
         except OSError as error:
             raise CommandFailed(f"open {self._path}: {str(error.strerror).lower()}") from None
         return self._file.write

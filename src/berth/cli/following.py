@@ -28,9 +28,7 @@ def attach(client: Client, container: str, streams: Sequence[str], detach_keys: 
         query["detachKeys"] = detach_keys
     if logs:
         query["logs"] = True
-    return client.hijack(
-        "POST", f"/containers/{part(container)}/attach", query, headers={"Content-Type": "text/plain"}
-    )
+    return client.hijack("POST", f"/containers/{part(container)}/attach", query, headers={"Content-Type": "text/plain"})
 
 
 def begin_wait(client: Client, container: str, condition: str) -> Response:

@@ -111,9 +111,7 @@ def _group(words: list[str], top: Parsed) -> int:
         return 0
     if words[1].startswith("-"):
         kind = f"flag: {words[1]}" if words[1].startswith("--") else f"shorthand flag: '{words[1][1]}' in {words[1]}"
-        return _complain(
-            f"unknown {kind}\n\nUsage:  {path} COMMAND\n\nRun '{path} --help' for more information", 125
-        )
+        return _complain(f"unknown {kind}\n\nUsage:  {path} COMMAND\n\nRun '{path} --help' for more information", 125)
     target = tree.target_of((group, words[1]))
     if target is None:
         return _complain(
@@ -140,9 +138,7 @@ def _command(path: tuple[str, ...], target: str, arguments: list[str], top: Pars
     except HelpWanted:
         from berth.cli.helptext import command_page
 
-        text = command.long or (
-            tree.short_of(path[0]) if len(path) == 1 else _entry_text(path[0], path[1])
-        )
+        text = command.long or (tree.short_of(path[0]) if len(path) == 1 else _entry_text(path[0], path[1]))
         names = [f"{PROGRAM} {name}" for name in tree.names_of(path)]
         sys.stdout.write(command_page(called, command.usage, text, names, command.flags))
         return 0
@@ -180,11 +176,7 @@ def front_page() -> str:
     """Print what `berth --help` prints."""
     from berth.cli.helptext import flag_table, listing
 
-    rest = sorted(
-        name
-        for name in (*tree.SHORT, *tree.OWN)
-        if name not in tree.COMMON and not name.startswith("_")
-    )
+    rest = sorted(name for name in (*tree.SHORT, *tree.OWN) if name not in tree.COMMON and not name.startswith("_"))
     return (
         f"Usage:  {PROGRAM} [OPTIONS] COMMAND\n\n"
         "A container engine whose heart is networks and persistent data\n\n"

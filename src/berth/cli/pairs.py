@@ -74,7 +74,9 @@ def _file_lines(path: str) -> list[str]:
         try:
             text = line.removesuffix(b"\r").decode()
         except UnicodeDecodeError:
-            raise CommandFailed(f"env file {path} contains invalid utf8 bytes at line {number}: {line!r}", 125) from None
+            raise CommandFailed(
+                f"env file {path} contains invalid utf8 bytes at line {number}: {line!r}", 125
+            ) from None
         text = text.lstrip()
         if text and not text.startswith("#"):
             lines.append(text)

@@ -75,7 +75,9 @@ def publish(specs: list[str]) -> tuple[list[str], Bindings]:
         if host:
             start, end = _range(host, "hostPort")
             if end - start != last - first and first != last:
-                raise CommandFailed(f"invalid ranges specified for container and host Ports: {container} and {host}", 125)
+                raise CommandFailed(
+                    f"invalid ranges specified for container and host Ports: {container} and {host}", 125
+                )
         for offset in range(last - first + 1):
             port = f"{first + offset}/{protocol}"
             published = ""

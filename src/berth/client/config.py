@@ -90,7 +90,11 @@ class Settings:
 def registry_of(reference: str) -> str:
     """Return the registry an image's name belongs to, as the key of its credentials."""
     first, slash, _ = reference.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost") and first not in ("docker.io", "index.docker.io"):
+    if (
+        slash
+        and ("." in first or ":" in first or first == "localhost")
+        and first not in ("docker.io", "index.docker.io")
+    ):
         return first
     return HUB
 

@@ -41,7 +41,11 @@ def _kill(session: Session, parsed: Parsed) -> int:
 
 
 def _remove(session: Session, parsed: Parsed) -> int:
-    query = {"v": parsed.flag("volumes") or None, "link": parsed.flag("link") or None, "force": parsed.flag("force") or None}
+    query = {
+        "v": parsed.flag("volumes") or None,
+        "link": parsed.flag("link") or None,
+        "force": parsed.flag("force") or None,
+    }
     force = parsed.flag("force")
     status = 0
     for given in parsed.args:

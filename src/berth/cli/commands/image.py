@@ -29,7 +29,7 @@ def columns(*, full: bool) -> Columns:
         return str(summary["Containers"]) if summary.get("Containers", -1) >= 0 else "N/A"
 
     def shared(summary: dict[str, Any], key: str) -> str:
-        return size(summary[key]) if summary.get(key, -1) >= 0 else "N/A"
+        return size(summary[key], 4) if summary.get(key, -1) >= 0 else "N/A"
 
     return {
         "ID": ("IMAGE ID", lambda it: it[0]["Id"] if full else short_id(it[0]["Id"])),
@@ -39,12 +39,12 @@ def columns(*, full: bool) -> Columns:
         "CreatedSince": ("CREATED", lambda it: ago(it[0]["Created"]) if it[0]["Created"] > 0 else "N/A"),
         "CreatedAt": ("CREATED AT", lambda it: local_time(it[0]["Created"])),
         "Size": ("SIZE", lambda it: size(it[0]["Size"])),
-        "VirtualSize": ("SIZE", lambda it: size(it[0].get("VirtualSize") or it[0]["Size"])),
+        "VirtualSize": ("SIZE", lambda it: size(it[0].get("VirtualSize") or it[0]["Size"], 4)),
         "Containers": ("CONTAINERS", lambda it: count(it[0])),
         "SharedSize": ("SHARED SIZE", lambda it: shared(it[0], "SharedSize")),
         "UniqueSize": (
             "UNIQUE SIZE",
-            lambda it: size(it[0]["Size"] - it[0]["SharedSize"]) if it[0].get("SharedSize", -1) >= 0 else "N/A",
+            lambda it: size(it[0]["Size"] - it[0]["SharedSize"], 4) if it[0].get("SharedSize", -1) >= 0 else "N/A",
         ),
     }
 

@@ -96,7 +96,11 @@ def _ipam(parsed: Parsed) -> dict[str, Any]:
     gateways: list[str] = parsed.list("gateway")
     if len(subnets) < len(ranges) or len(subnets) < len(gateways):
         raise CommandFailed("every ip-range or gateway must have a corresponding subnet")
-    ipam: dict[str, Any] = {"Driver": parsed.text("ipam-driver"), "Options": pairs(parsed.list("ipam-opt")), "Config": []}
+    ipam: dict[str, Any] = {
+        "Driver": parsed.text("ipam-driver"),
+        "Options": pairs(parsed.list("ipam-opt")),
+        "Config": [],
+    }
     reserved = pairs(parsed.list("aux-address"))
     if not subnets:
         if reserved:
@@ -185,7 +189,7 @@ def _connect(session: Session, parsed: Parsed) -> None:
     if parsed.list("driver-opt"):
         for option in parsed.list("driver-opt"):
             if "=" not in option:
-                raise CommandFailed(f"invalid key/value pair format in driver options")
+                raise CommandFailed("invalid key/value pair format in driver options")
         endpoint["DriverOpts"] = pairs(parsed.list("driver-opt"))
     if parsed.number("gw-priority"):
         endpoint["GwPriority"] = parsed.number("gw-priority")

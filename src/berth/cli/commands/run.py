@@ -11,7 +11,6 @@ from berth.cli.container_flags import CONTAINER
 from berth.cli.errors import CommandFailed
 from berth.cli.flags import Flag, Parsed
 from berth.client.errors import ApiError, ClientError
-from berth.client.http import part
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ def _create_container(session: Session, parsed: Parsed, body: dict[str, Any]) ->
     """Create the container, pulling its image if the policy says so; returns its id."""
     policy = parsed.text("pull")
     if policy not in ("always", "missing", "never", ""):
-        raise CommandFailed(f"invalid pull option: '{policy}': must be one of \"always\", \"missing\" or \"never\"", 125)
+        raise CommandFailed(f'invalid pull option: \'{policy}\': must be one of "always", "missing" or "never"', 125)
     cidfile = parsed.text("cidfile")
     if cidfile and os.path.exists(cidfile):
         raise CommandFailed(

@@ -56,7 +56,9 @@ def check_reference(name: str) -> None:
         raise CommandFailed("invalid reference format")
 
 
-def pull(session: Session, image: str, *, platform: str = "", quiet: bool = False, out: TextIO, every: bool = False) -> None:
+def pull(
+    session: Session, image: str, *, platform: str = "", quiet: bool = False, out: TextIO, every: bool = False
+) -> None:
     """Pull an image, showing progress on `out`."""
     from berth.cli.progress import show_progress
 

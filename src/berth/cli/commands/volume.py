@@ -63,7 +63,9 @@ def _create(session: Session, parsed: Parsed) -> None:
     name = parsed.args[0] if parsed.args else ""
     if parsed.given("name"):
         if name:
-            raise CommandFailed("conflicting options: cannot specify a volume-name through both --name and as a positional arg")
+            raise CommandFailed(
+                "conflicting options: cannot specify a volume-name through both --name and as a positional arg"
+            )
         name = parsed.text("name")
     body = {
         "Name": name,

@@ -1,0 +1,156 @@
+"""`berth … prune`."""
+
+from __future__ import annotations
+
+from berth.cli.command import Command
+from berth.cli.errors import CommandFailed
+from berth.cli.flags import Flag, Parsed
+from berth.cli.formatting import filters_of
+from berth.cli.human import size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from berth.cli.session import Session
+
+    Filters = dict[str, list[str]]
+
+
+def _ask(session: Session, parsed: Parsed, warning: str, what: str) -> None:
+    if not parsed.flag("force") and not session.confirm(f"{warning}\nAre you sure you want to continue?"):
+        raise CommandFailed(f"{what} prune has been cancelled")
+
+
+def _deleted(session: Session, heading: str, names: list[str] | None) -> None:
+    if names:
+        session.line(heading)
+        session.line("\n".join(names) + "\n")
+
+
+def _prune_containers(session: Session, filters: Filters | None) -> int:
+    answer = session.client.post("/containers/prune", {"filters": filters})
+    _deleted(session, "Deleted Containers:", answer.get("ContainersDeleted"))
+    return int(answer.get("SpaceReclaimed") or 0)
+
+
+def _prune_networks(session: Session, filters: Filters | None) -> int:
+    _deleted(
+        session,
+        "Deleted Networks:",
+        session.client.post("/networks/prune", {"filters": filters}).get("NetworksDeleted"),
+    )
+    return 0
+
+
+def _prune_volumes(session: Session, filters: Filters | None, *, every: bool) -> int:
+    filters = dict(filters or {})
+    if every:
+        filters["all"] = ["true"]
+    answer = session.client.post("/volumes/prune", {"filters": filters or None})
+    _deleted(session, "Deleted Volumes:", answer.get("VolumesDeleted"))
+    return int(answer.get("SpaceReclaimed") or 0)
+
+
+def _prune_images(session: Session, filters: Filters | None, *, every: bool) -> int:
+    answer = session.client.post(
+        "/images/prune", {"filters": {**(filters or {}), "dangling": ["false" if every else "true"]}}
+    )
+    lines = [
+        f"untagged: {item['Untagged']}" if item.get("Untagged") else f"deleted: {item['Deleted']}"
+        for item in answer.get("ImagesDeleted") or ()
+    ]
+    _deleted(session, "Deleted Images:", lines)
+    return int(answer.get("SpaceReclaimed") or 0)
+
+
+def _total(session: Session, reclaimed: int) -> None:
+    session.line(f"Total reclaimed space: {size(reclaimed, 4)}")
+
+
+def _containers(session: Session, parsed: Parsed) -> None:
+    _ask(session, parsed, "WARNING! This will remove all stopped containers.", "container")
+    _total(session, _prune_containers(session, filters_of(parsed)))
+
+
+def _networks(session: Session, parsed: Parsed) -> None:
+    warning = "WARNING! This will remove all custom networks not used by at least one container."
+    _ask(session, parsed, warning, "network")
+    _prune_networks(session, filters_of(parsed))
+
+
+def _volumes(session: Session, parsed: Parsed) -> None:
+    every = parsed.flag("all")
+    old = session.client.api_version() < (1, 42)  # such an engine takes the named ones as well
+    if every and old:
+        version = ".".join(map(str, session.client.api_version()))
+        raise CommandFailed(f'"--all" requires API version 1.42, but the Docker daemon API version is {version}')
+    kind = "local" if every or old else "anonymous local"
+    _ask(session, parsed, f"WARNING! This will remove {kind} volumes not used by at least one container.".replace(
+        "remove local", "remove all local"), "volume")  # fmt: skip
+    _total(session, _prune_volumes(session, filters_of(parsed), every=every))
+
+
+def _images(session: Session, parsed: Parsed) -> None:
+    every = parsed.flag("all")
+    which = "images without at least one container associated to them" if every else "dangling images"
+    _ask(session, parsed, f"WARNING! This will remove all {which}.", "image")
+    _total(session, _prune_images(session, filters_of(parsed), every=every))
+
+
+def _system(session: Session, parsed: Parsed) -> None:
+    every, volumes = parsed.flag("all"), parsed.flag("volumes")
+    given: list[Any] = parsed.list("filter")
+    filters = filters_of(parsed)
+    if volumes and filters and "until" in filters:
+        raise CommandFailed('ERROR: The "until" filter is not supported with "--volumes"')
+    if not parsed.flag("force"):
+        parts = [
+            "all stopped containers",
+            "all networks not used by at least one container",
+            *(["all anonymous volumes not used by at least one container"] if volumes else []),
+            "all images without at least one container associated to them" if every else "all dangling images",
+        ]
+        warning = "WARNING! This will remove:\n" + "".join(f"  - {part}\n" for part in parts)
+        if given:
+            warning += "\n  Items to be pruned will be filtered with:\n" + "".join(
+                f"  - {text}\n" for text in sorted(given)
+            )
+        _ask(session, parsed, warning, "system")
+    reclaimed = _prune_containers(session, filters)
+    _prune_networks(session, filters)
+    if volumes:
+        reclaimed += _prune_volumes(session, filters, every=False)
+    reclaimed += _prune_images(session, filters, every=every)
+    _total(session, reclaimed)
+
+
+_FORCE = Flag("force", "f", "bool", "Do not prompt for confirmation")
+_UNTIL = Flag("filter", "", "filter", 'Provide filter values (e.g. "until=<timestamp>")')
+
+CONTAINERS = Command("[OPTIONS]", _containers, (_FORCE, _UNTIL))
+NETWORKS = Command("[OPTIONS]", _networks, (_FORCE, _UNTIL))
+IMAGES = Command(
+    "[OPTIONS]",
+    _images,
+    (_FORCE, _UNTIL, Flag("all", "a", "bool", "Remove all unused images, not just dangling ones")),
+)
+VOLUMES = Command(
+    "[OPTIONS]",
+    _volumes,
+    (
+        _FORCE,
+        Flag("all", "a", "bool", "Remove all unused volumes, not just anonymous ones"),
+        Flag("filter", "", "filter", 'Provide filter values (e.g. "label=<label>")'),
+    ),
+)
+SYSTEM = Command(
+    "[OPTIONS]",
+    _system,
+    (
+        _FORCE,
+        Flag("all", "a", "bool", "Remove all unused images not just dangling ones"),
+        Flag("volumes", "", "bool", "Prune anonymous volumes"),
+        Flag("filter", "", "filter", 'Provide filter values (e.g. "label=<key>=<value>")'),
+    ),
+)
