@@ -110,8 +110,7 @@ def retire(ports: Sequence[str], group: int) -> None:
     messages = []
     for name in ports:
         with contextlib.suppress(OSError):
-            index = socket.if_nametoindex(name)
-            messages += [netlink.silence_port(index), netlink.set_group(index, group)]
+            messages.append(netlink.retire(socket.if_nametoindex(name), group))
     if messages:
         host().try_send(*messages)
 
@@ -124,7 +123,7 @@ def retire_bridge(name: str, addresses: Sequence[str], group: int) -> None:
         return
     given = [ip_interface(cidr) for cidr in addresses]
     dropped = [netlink.delete_address(index, str(one.ip), one.network.prefixlen) for one in given]
-    host().try_send(*dropped, netlink.set_up(name, up=False), netlink.set_group(index, group))
+    host().try_send(*dropped, netlink.retire(index, group))
 
 
 def take_out(namespace: str, name: str) -> None:

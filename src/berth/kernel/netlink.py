@@ -71,14 +71,11 @@ IFLA_GROUP: Final = 27
 IFLA_NET_NS_FD: Final = 28
 IFLA_INFO_KIND: Final = 1
 IFLA_INFO_DATA: Final = 2
-IFLA_BRPORT_STATE: Final = 1
 IFLA_BRPORT_MODE: Final = 4
-IFLA_BRPORT_FLUSH: Final = 26
 IFLA_BRPORT_ISOLATED: Final = 33
 IFLA_INET6_ADDR_GEN_MODE: Final = 8
 IN6_ADDR_GEN_MODE_NONE: Final = 1
 VETH_INFO_PEER: Final = 1
-BR_STATE_DISABLED: Final = 0
 IFF_UP: Final = 0x1
 # linux/if_addr.h
 IFA_ADDRESS: Final = 1
@@ -231,24 +228,16 @@ def new_bridge(name: str, mac: str, mtu: int) -> Message:
     return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _link_head() + parts, f"make bridge {name}")
 
 
-def new_veth(name: str, *, peer: str, peer_mac: str, namespace_fd: int, mtu: int, master: int) -> Message:
-    """Make a pair: `name` here as a port of `master`, the peer at once in another namespace; both down."""
+def new_veth(name: str, *, peer: str, peer_mac: str, namespace_fd: int, mtu: int, master: int = 0) -> Message:
+    """Make a pair: `name` here, as a port of `master` if given, the peer at once in another namespace; both down."""
     inside = text(IFLA_IFNAME, peer) + attribute(IFLA_ADDRESS, pack_mac(peer_mac)) + u32(IFLA_NET_NS_FD, namespace_fd)
-    outside = text(IFLA_IFNAME, name) + u32(IFLA_MASTER, master)
+    outside = text(IFLA_IFNAME, name) + (u32(IFLA_MASTER, master) if master else b"")
     if mtu:
         inside += u32(IFLA_MTU, mtu)
         outside += u32(IFLA_MTU, mtu)
     data = nested(IFLA_INFO_DATA, nested(VETH_INFO_PEER, _link_head() + inside))
     info = nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "veth"), data)
     return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _link_head() + outside + info, f"make link {name}")
-
-
-def new_dummy(name: str) -> Message:
-    """Make a dummy link (tests, internal parents)."""
-    info = nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "dummy"))
-    return Message(
-        RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _link_head() + text(IFLA_IFNAME, name) + info, f"make {name}"
-    )
 
 
 def set_up(name: str, *, up: bool = True) -> Message:
@@ -277,19 +266,13 @@ def configure_port(index: int, *, isolated: bool, hairpin: bool) -> Message:
     return Message(RTM_SETLINK, 0, body, f"configure bridge port {index}")
 
 
-def silence_port(index: int) -> Message:
-    """Cut a bridge port off at once and forget who lived behind it.
+def retire(index: int, group: int) -> Message:
+    """Bring a link down and put it into a group, by which many are deleted for the price of one.
 
-    Deleting the link takes the kernel tens of milliseconds; its address may be given away before that.
+    Down, a bridge port is cut off at once and its neighbours forgotten; deleting takes tens of milliseconds more,
+    and its address may be given away before.
     """
-    parts = u8(IFLA_BRPORT_STATE, BR_STATE_DISABLED) + attribute(IFLA_BRPORT_FLUSH, b"")
-    body = _link_head(index=index, family=AF_BRIDGE) + nested(IFLA_PROTINFO, parts)
-    return Message(RTM_SETLINK, 0, body, f"silence bridge port {index}")
-
-
-def set_group(index: int, group: int) -> Message:
-    """Put a link into a group, by which many are deleted for the price of one."""
-    return Message(RTM_SETLINK, 0, _link_head(index=index) + u32(IFLA_GROUP, group), f"group link {index}")
+    return Message(RTM_SETLINK, 0, _link_head(index=index, up=False) + u32(IFLA_GROUP, group), f"retire link {index}")
 
 
 def delete_group(group: int) -> Message:

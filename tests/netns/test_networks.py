@@ -1,0 +1,532 @@
+"""Networks in a real kernel: who reaches whom, by packets; what is left, by looking."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from berth.base.clock import SystemClock
+from berth.base.config import Config
+from berth.base.errors import EngineError, Kind
+from berth.base.paths import Layout
+from berth.events.bus import Bus
+from berth.kernel import link, netlink, netns, nft
+from berth.kernel.actuator import KernelActuator
+from berth.networks.model import LiveSandbox, NetworkRecord, Tenant
+from berth.networks.service import Networks
+from berth.plan.journal import Journal
+from berth.plan.run import Runner
+from berth.store.memory import MemoryRecords
+from berth.wire.networks import IPAM, EndpointIPAMConfig, EndpointSettings, IPAMConfig, NetworkCreate, PortBinding
+from tests.netns.throwaway import isolated
+
+pytestmark = pytest.mark.root
+
+ICC = "com.docker.network.bridge.enable_icc"
+
+
+class World:
+    """A networks service over a kernel of its own, and containers that are namespaces only."""
+
+    def __init__(self, root: Path, **config: object) -> None:
+        self.layout = Layout(root / "data", root / "exec")
+        self.layout.exec_root.mkdir(exist_ok=True)
+        self.layout.data_root.mkdir(exist_ok=True)
+        self.networks: MemoryRecords[NetworkRecord] = MemoryRecords()
+        self.tenants: MemoryRecords[Tenant] = MemoryRecords()
+        self.live: MemoryRecords[LiveSandbox] = MemoryRecords()
+        self.bus = Bus(SystemClock())
+        self.config = Config(**config)  # type: ignore[arg-type]
+        self._count = 0
+        self.service = self.fresh()
+
+    def fresh(self) -> Networks:
+        """A service as after a restart of the daemon: same records, empty memory."""
+        actuator = KernelActuator()
+        runner = Runner(actuator, Journal(self.layout.journal, actuator.step_types))
+        self.service = Networks(
+            self.layout, self.networks, self.tenants, self.live, runner, self.bus, None, self.config
+        )
+        return self.service
+
+    async def network(self, name: str, *, subnet: str = "", **settings: object) -> str:
+        if subnet:
+            settings["ipam"] = IPAM(config=[IPAMConfig(subnet=subnet)])
+        ident, _ = await self.service.create(NetworkCreate(name=name, **settings))  # type: ignore[arg-type]
+        return ident
+
+    async def container(self, name: str, network: str, **settings: object) -> "Container":
+        self._count += 1
+        ident = f"{self._count:02x}c0ffee" * 8
+        await self.service.declare(Tenant(ident, name, hostname=name, mode=network, **settings))  # type: ignore[arg-type]
+        sandbox = await self.service.open(ident)
+        return Container(self, ident, name, sandbox.netns_path or "", sandbox.files)
+
+
+class Container:
+    """One namespace, with a server on port 80 that says its name and who asked."""
+
+    def __init__(self, world: World, ident: str, name: str, namespace: str, files: dict[str, str]) -> None:
+        self.world, self.id, self.name, self.namespace, self.files = world, ident, name, namespace, files
+        if namespace:
+            self.serve(80)
+
+    def serve(self, port: int) -> None:
+        serve(lambda: netns.inside(self.namespace, socket.socket), self.name, port)
+
+    def address(self, network: str) -> str:
+        return str(self.world.service.settings(self.id)["Networks"][network]["IPAddress"])
+
+    def ask(self, address: str, port: int = 80) -> str:
+        return ask(address, port, self.namespace)
+
+    @property
+    def route(self) -> str:
+        with link.inside(self.namespace) as there:
+            return next((one.gateway for one in there.routes(socket.AF_INET, 254) if not one.destination), "")
+
+    async def close(self) -> None:
+        await self.world.service.close(self.id)
+
+
+def serve(make: "object", name: str, port: int) -> None:
+    listener = make()  # type: ignore[operator]
+    listener.bind(("0.0.0.0", port))
+    listener.listen()
+
+    def loop() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                peer, (source, _) = listener.accept()
+                with peer:
+                    peer.sendall(f"{name} {source}".encode())
+
+    threading.Thread(target=loop, daemon=True).start()
+
+
+def ask(address: str, port: int = 80, namespace: str = "", *, limit: float = 0.4) -> str:
+    """Return what the server there says, or the name of what went wrong; a drop is a time-out."""
+    client = netns.inside(namespace, socket.socket) if namespace else socket.socket()
+    with client:
+        client.settimeout(limit)
+        try:
+            client.connect((address, port))
+            return client.recv(99).decode()
+        except TimeoutError:
+            return "silence"
+        except OSError as exc:
+            return errno.errorcode[exc.errno or 0]
+
+
+def neighbour(place: Path, name: str = "remote") -> str:
+    """Another host: a namespace at 203.0.113.2 that routes everything through ours, at 203.0.113.1."""
+    path = str(place / name)
+    netns.create(path)
+    route = link.host()
+    with netns.opened(path) as fd:
+        route.send(netlink.new_veth("cable0", peer="cable1", peer_mac="02:00:00:00:00:02", namespace_fd=fd, mtu=1500))
+    near = route.index("cable0")
+    route.send(netlink.new_address(near, "203.0.113.1", 24), netlink.set_up("cable0"))
+    with link.inside(path) as there:
+        far = there.index("cable1")
+        there.send(
+            netlink.new_address(far, "203.0.113.2", 24),
+            netlink.set_up("cable1"),
+            netlink.default_route("203.0.113.1", far),
+        )
+    return path
+
+
+def snapshot() -> tuple[list[str], str]:
+    """What there is: links and rules."""
+    return sorted(one.name for one in link.links()), nft.run_once("list tables")
+
+
+def published(port: str, host: str = "") -> dict[str, list[PortBinding]]:
+    return {"80/tcp": [PortBinding(host, port)]}
+
+
+@contextlib.contextmanager
+def refused(kind: Kind, words: str) -> Iterator[None]:
+    with pytest.raises(EngineError) as caught:
+        yield
+    assert caught.value.kind is kind, repr(caught.value)
+    assert words in str(caught.value)
+
+
+@isolated
+async def test_containers_of_one_network_meet_and_of_two_do_not(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    await world.network("red")
+    await world.network("blue")
+    one, two = await world.container("one", "red"), await world.container("two", "red")
+    other = await world.container("other", "blue")
+    default = await world.container("default", "default")
+    assert one.ask(two.address("red")) == f"two {one.address('red')}"
+    assert two.ask(one.address("red")) == f"one {two.address('red')}"
+    assert one.ask(other.address("blue")) == "silence"
+    assert other.ask(one.address("red")) == "silence"
+    assert default.ask(one.address("red")) == "silence"
+    assert one.ask(default.address("bridge")) == "silence"
+    assert ask(one.address("red")).startswith("one ")
+
+
+@isolated
+async def test_connect_and_disconnect_while_running(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    red, blue = await world.network("red"), await world.network("blue")
+    one, other = await world.container("one", "red"), await world.container("other", "blue")
+    assert one.ask(other.address("blue")) == "silence"
+    await world.service.connect("blue", one.id, EndpointSettings(aliases=["guest"]), running=True)
+    assert one.ask(other.address("blue")) == f"other {one.address('blue')}"
+    assert other.ask(one.address("blue")).startswith("one ")
+    assert set(world.service.inspect("blue")["Containers"]) == {one.id, other.id}
+    hosts = Path(one.files["/etc/hosts"]).read_text()
+    assert one.address("blue") in hosts
+    with refused(Kind.FORBIDDEN, "endpoint with name one already exists in network blue"):
+        await world.service.connect("blue", one.id, EndpointSettings(), running=True)
+    # blue comes first by name and has the default route now; it moves back
+    assert one.route == world.service.get(blue).pools[0].gateway
+    address = one.address("blue")
+    await world.service.disconnect("blue", one.id, force=False, running=True)
+    assert one.route == world.service.get(red).pools[0].gateway
+    assert one.ask(other.address("blue")) == "silence"
+    assert other.ask(address) in ("silence", "EHOSTUNREACH")
+    assert address not in Path(one.files["/etc/hosts"]).read_text()
+    with refused(Kind.SYSTEM, f"container {one.id} is not connected to network blue"):
+        await world.service.disconnect("blue", one.id, force=False, running=True)
+
+
+@isolated
+async def test_a_published_port_answers_from_everywhere(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    red, _ = await world.network("red"), await world.network("blue")
+    remote = neighbour(tmp_path)
+    one = await world.container("one", "red", port_bindings=published("8080"))
+    peer, other = await world.container("peer", "red"), await world.container("other", "blue")
+    gateway = world.service.get(red).pools[0].gateway
+    assert ask("127.0.0.1", 8080).startswith("one ")
+    assert ask("203.0.113.1", 8080).startswith("one ")
+    assert ask("203.0.113.1", 8080, remote) == "one 203.0.113.2", "a remote client's address is kept"
+    assert one.ask(gateway, 8080).startswith("one "), "itself, by its published port"
+    assert peer.ask(gateway, 8080).startswith("one ")
+    assert other.ask("203.0.113.1", 8080).startswith("one "), "from another network by the host's address"
+    # and not past the published port
+    assert ask(one.address("red"), 80, remote) == "silence"
+    assert world.service.ports(one.id) == [
+        {"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"},
+    ]
+    await one.close()
+    assert ask("127.0.0.1", 8080) == "ECONNREFUSED"
+    assert ask("203.0.113.1", 8080, remote) == "ECONNREFUSED"
+
+
+@isolated
+async def test_a_port_published_on_loopback_stays_there(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    remote = neighbour(tmp_path)
+    one = await world.container("one", "bridge", port_bindings=published("8080", "127.0.0.1"))
+    other = await world.container("other", "bridge")
+    assert ask("127.0.0.1", 8080).startswith("one ")
+    assert ask("203.0.113.1", 8080) == "ECONNREFUSED"
+    assert ask("203.0.113.1", 8080, remote) == "ECONNREFUSED"
+    # a neighbour that routes our loopback addresses here gets nothing, and neither does a container
+    with link.inside(remote) as there:
+        there.send(netlink.set_up("lo", up=False))
+    assert ask("127.0.0.1", 8080, remote) in ("silence", "ENETUNREACH", "ECONNREFUSED")
+    assert other.ask("172.17.0.1", 8080) == "ECONNREFUSED"
+    assert one.id
+
+
+@isolated
+async def test_traffic_that_leaves_has_the_hosts_address(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    await world.network("red")
+    await world.network(
+        "plain", options={"com.docker.network.bridge.enable_ip_masquerade": "false"}, subnet="10.9.0.0/24"
+    )
+    remote = neighbour(tmp_path)
+    serve(lambda: netns.inside(remote, socket.socket), "remote", 90)
+    one, plain = await world.container("one", "red"), await world.container("plain", "plain")
+    assert one.ask("203.0.113.2", 90) == "remote 203.0.113.1"
+    assert plain.ask("203.0.113.2", 90) == f"remote {plain.address('plain')}"
+
+
+@isolated
+async def test_an_internal_network_has_no_way_out_or_in(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    await world.network("inner", internal=True)
+    await world.network("red")
+    remote = neighbour(tmp_path)
+    serve(lambda: netns.inside(remote, socket.socket), "remote", 90)
+    one, two = await world.container("one", "inner"), await world.container("two", "inner")
+    red = await world.container("red", "red", port_bindings=published("8080"))
+    assert one.route == ""
+    assert one.ask(two.address("inner")).startswith("two ")
+    assert one.ask("203.0.113.2", 90) == "ENETUNREACH"
+    gateway = world.service.inspect("inner")["IPAM"]["Config"][0]["Gateway"]
+    with link.inside(one.namespace) as there:  # even if it makes itself a route
+        there.send(netlink.default_route(gateway, there.index("eth0")))
+    assert one.ask("203.0.113.2", 90) == "silence"
+    assert one.ask(red.address("red")) == "silence"
+    assert red.ask(one.address("inner")) == "silence"
+
+
+@isolated
+async def test_without_icc_containers_reach_the_host_only(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    await world.network("quiet", options={ICC: "false"})
+    one, two = await world.container("one", "quiet"), await world.container("two", "quiet")
+    assert one.ask(two.address("quiet")) in ("silence", "EHOSTUNREACH")
+    assert ask(two.address("quiet")).startswith("two ")
+
+
+@isolated
+async def test_a_taken_port_is_refused_and_nothing_remains(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    await world.container("one", "bridge", port_bindings=published("8080"))
+    before = snapshot()
+    with refused(Kind.SYSTEM, "Bind for 0.0.0.0:8080 failed: port is already allocated"):
+        await world.container("two", "bridge", port_bindings=published("8080"))
+    with refused(Kind.SYSTEM, "Bind for 127.0.0.1:8080 failed: port is already allocated"):
+        await world.container("three", "bridge", port_bindings=published("8080", "127.0.0.1"))
+    with socket.socket() as holder:
+        holder.bind(("0.0.0.0", 9090))
+        holder.listen()
+        with refused(Kind.SYSTEM, "failed to bind host port for 0.0.0.0:9090"):
+            await world.container("four", "bridge", port_bindings=published("9090"))
+    assert snapshot() == before
+    assert os.listdir(world.layout.namespaces) == [world.live.all()[0].container_id]
+    freed = await world.container("five", "bridge", port_bindings=published("9090"))
+    assert freed.address("bridge") == "172.17.0.3", "addresses of the refused are free again"
+
+
+@isolated
+async def test_ranges_and_any_port(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    first = await world.container("first", "bridge", port_bindings=published("8000-8002"))
+    second = await world.container("second", "bridge", port_bindings=published("8000-8002"))
+    third = await world.container("third", "bridge", publish_all_ports=True, exposed_ports=("80/tcp", "53/udp"))
+    assert [one["PublicPort"] for one in world.service.ports(first.id)] == [8000]
+    assert [one["PublicPort"] for one in world.service.ports(second.id)] == [8001]
+    rows = world.service.ports(third.id)
+    assert [(row["PrivatePort"], row["Type"]) for row in rows] == [(53, "udp"), (80, "tcp")]
+    assert all(row["PublicPort"] > 1024 for row in rows)
+    assert ask("127.0.0.1", rows[1]["PublicPort"]).startswith("third ")
+
+
+@isolated
+async def test_static_addresses(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    await world.network("own", subnet="10.5.0.0/24")
+
+    def at(address: str) -> dict[str, EndpointSettings]:
+        return {"own": EndpointSettings(ipam_config=EndpointIPAMConfig(ipv4_address=address))}
+
+    one = await world.container("one", "own", endpoints=at("10.5.0.2"))
+    two = await world.container("two", "own")
+    assert (one.address("own"), two.address("own")) == ("10.5.0.2", "10.5.0.3")
+    with refused(Kind.FORBIDDEN, "Address already in use"):
+        await world.container("again", "own", endpoints=at("10.5.0.2"))
+    with refused(Kind.FORBIDDEN, "Address already in use"):
+        await world.container("gateway", "own", endpoints=at("10.5.0.1"))
+    with refused(Kind.INVALID, "no configured subnet contains IP address 10.6.0.2"):
+        await world.container("outside", "own", endpoints=at("10.6.0.2"))
+    with refused(Kind.INVALID, "user specified IP address is supported on user defined networks only"):
+        await world.container("default", "bridge", endpoints={"bridge": next(iter(at("172.17.0.9").values()))})
+    await one.close()
+    three = await world.container("three", "own")
+    assert three.address("own") == "10.5.0.4", "what a stopped container asked for by number stays its own"
+
+
+@isolated
+async def test_an_address_can_be_given_away_at_once(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    await world.network("red")
+    witness = await world.container("witness", "red")
+    for turn in range(5):
+        one = await world.container(f"turn{turn}", "red")
+        address = one.address("red")
+        assert address.endswith(".3")
+        assert witness.ask(address) == f"turn{turn} {witness.address('red')}"
+        assert ask(address).startswith(f"turn{turn} ")
+        await one.close()
+    await world.service.settle()
+    assert len([name for name in snapshot()[0] if name.startswith(world.layout.veth_prefix)]) == 1
+
+
+@isolated
+async def test_everything_that_was_made_goes(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    before = snapshot()
+    rules = nft.run_once(f"list table inet {world.layout.nft_table}")
+    await world.network("red")
+    one = await world.container("one", "red", port_bindings=published("8080"))
+    assert snapshot() != before
+    with refused(Kind.FORBIDDEN, "has active endpoints"):
+        await world.service.remove("red")
+    await one.close()
+    await one.close()
+    await world.service.forget(one.id)
+    await world.service.remove("red")
+    await world.service.settle()
+    assert snapshot() == before
+    assert nft.run_once(f"list table inet {world.layout.nft_table}") == rules
+    assert os.listdir(world.layout.namespaces) == []
+    assert not world.live.all()
+    assert not world.tenants.all()
+    world.service.dissolve()
+    assert snapshot() == (["lo"], "")
+
+
+@isolated
+async def test_a_restart_of_the_daemon_interrupts_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    await world.network("red")
+    one = await world.container("one", "red", port_bindings=published("8080"))
+    gone = await world.container("gone", "red", port_bindings=published("8081"))
+    remote = neighbour(tmp_path)
+    talk = netns.inside(one.namespace, socket.socket)
+    talk.bind(("0.0.0.0", 81))
+    talk.listen()
+    caller = netns.inside(remote, socket.socket)
+    await asyncio.to_thread(lambda: serve(lambda: netns.inside(one.namespace, socket.socket), "late", 82))
+    caller.settimeout(2)
+    caller.connect(("203.0.113.1", 8080))
+    assert caller.recv(9).startswith(b"one")
+    address = one.address("red")
+    failures: list[str] = []
+    done = threading.Event()
+
+    def load() -> None:
+        while not done.is_set():
+            said = ask("203.0.113.1", 8080, remote)
+            if not said.startswith("one "):
+                failures.append(said)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    world.service._attachments.ports.close()  # as the kernel does when the daemon is killed
+    service = world.fresh()
+    await service.adopt({one.id})
+    done.set()
+    thread.join()
+    assert not failures
+    assert service.settings(one.id)["Networks"]["red"]["IPAddress"] == address
+    assert not service.is_open(gone.id)
+    assert ask("127.0.0.1", 8081) == "ECONNREFUSED"
+    with refused(Kind.SYSTEM, "port is already allocated"):
+        await world.container("new", "red", port_bindings=published("8080"))
+    assert (await world.container("other", "red")).address("red") != address
+
+
+@isolated
+async def test_what_nobody_needs_is_swept(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    await world.network("red")
+    one = await world.container("one", "red")
+    before = snapshot()
+    route = link.host()
+    route.send(netlink.new_bridge("br-lost", "02:42:00:00:00:09", 1500))
+    route.send(netlink.set_alias("br-lost", f"berth{world.layout.instance}:network:{'0' * 64}"))
+    route.send(netlink.new_bridge("br-foreign", "02:42:00:00:00:08", 1500))
+    netns.create(str(world.layout.namespaces / "lost"))
+    await world.fresh().adopt({one.id})
+    links, rules = snapshot()
+    assert (sorted({*links} - {"br-foreign"}), rules) == before
+    assert "br-foreign" in links
+    assert os.listdir(world.layout.namespaces) == [one.id]
+    assert ask(one.address("red")).startswith("one ")
+
+
+@isolated
+async def test_host_none_and_shared_namespaces(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    await world.network("red")
+    host, none = await world.container("host", "host"), await world.container("none", "none")
+    assert host.namespace == ""
+    with link.inside(none.namespace) as there:
+        assert [(one.name, one.is_up) for one in there.links()] == [("lo", True)]
+    owner = await world.container("owner", "red")
+    await world.service.declare(Tenant("ff" * 32, "guest", mode=f"container:{owner.id}"))
+    shared = await world.service.open("ff" * 32)
+    assert shared.netns_path == owner.namespace
+    assert shared.files == owner.files
+    await owner.close()
+    with refused(Kind.CONFLICT, "cannot join network namespace of a non running container"):
+        await world.service.open("ff" * 32)
+    with refused(Kind.INVALID, "cannot be disconnected from host network or connected to host network"):
+        await world.service.connect("red", host.id, EndpointSettings(), running=True)
+    with refused(Kind.INVALID, "private (none) mode"):
+        await world.service.connect("red", none.id, EndpointSettings(), running=True)
+    assert set(world.service.inspect("host")["Containers"]) == {host.id}
+
+
+@isolated
+async def test_subnets_keep_clear_of_the_hosts_routes(tmp_path: Path) -> None:
+    route = link.host()
+    route.send(netlink.new_bridge("vpn0", "02:42:00:00:00:05", 1500))
+    index = route.index("vpn0")
+    route.send(netlink.new_address(index, "172.18.0.77", 25), netlink.set_up("vpn0"))
+    route.send(netlink.new_address(index, "172.17.3.1", 24))
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    assert world.service.get("bridge").pools[0].subnet == "172.19.0.0/16"
+    await world.network("red")
+    assert world.service.get("red").pools[0].subnet == "172.18.1.0/24"
+    with refused(Kind.FORBIDDEN, "Pool overlaps with other one on this address space"):
+        await world.network("blue", subnet="172.18.1.128/25")
+
+
+@isolated
+async def test_options_of_a_bridge(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    await world.network(
+        "own",
+        options={
+            "com.docker.network.bridge.name": "mybridge",
+            "com.docker.network.driver.mtu": "1400",
+            "com.docker.network.container_iface_prefix": "net",
+            "com.docker.network.bridge.host_binding_ipv4": "127.0.0.1",
+        },
+    )
+    assert {one.name: one.mtu for one in link.links()}["mybridge"] == 1400
+    one = await world.container("one", "own", port_bindings=published("8080"))
+    with link.inside(one.namespace) as there:
+        assert there.link("net0").mtu == 1400
+    assert world.service.ports(one.id)[0]["IP"] == "127.0.0.1"
+    with refused(Kind.FORBIDDEN, "networks have same bridge name"):
+        await world.network("other", options={"com.docker.network.bridge.name": "mybridge"})
+    await one.close()
+    await world.service.remove("own")
+    # an adopted bridge is not ours to delete; and one that was just removed does not count as there
+    link.host().send(netlink.new_bridge("theirs", "02:42:00:00:00:07", 1500))
+    await world.network("again", options={"com.docker.network.bridge.name": "mybridge"})
+    await world.network("adopted", options={"com.docker.network.bridge.name": "theirs"})
+    await world.service.remove("adopted")
+    await world.service.remove("again")
+    await world.service.settle()
+    assert "theirs" in snapshot()[0]
+    assert "mybridge" not in snapshot()[0]
