@@ -58,6 +58,10 @@ class Loop:
         if self._handlers.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
+    def has(self, fd: int) -> bool:
+        """Tell whether `fd` is waited for."""
+        return fd in self._handlers
+
     def after(self, delay_s: float, call: Callable[[], None]) -> Timer:
         """Call once, `delay_s` seconds from now."""
         timer = Timer(call)
