@@ -38,8 +38,11 @@ make_cluster() {
     local options=()
     [[ -n $POSTGRES_INITDB_ARGS ]] && eval "options=($POSTGRES_INITDB_ARGS)"
     [[ -n ${POSTGRES_INITDB_WALDIR-} ]] && options+=(--waldir "$POSTGRES_INITDB_WALDIR")
-    [[ -n $POSTGRES_PASSWORD ]] && options+=(--pwfile <(printf '%s\n' "$POSTGRES_PASSWORD"))
-    initdb --username="$POSTGRES_USER" "${options[@]}"
+    if [[ -n $POSTGRES_PASSWORD ]]; then
+        initdb --username="$POSTGRES_USER" --pwfile=<(printf '%s\n' "$POSTGRES_PASSWORD") "${options[@]}"
+    else
+        initdb --username="$POSTGRES_USER" "${options[@]}"
+    fi
     local method=${POSTGRES_HOST_AUTH_METHOD-}
     if [[ -z $method ]]; then
         method=$(postgres -C password_encryption -D "$PGDATA")
