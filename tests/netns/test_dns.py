@@ -25,7 +25,6 @@ from berth.kernel import netns
 from berth.networks.dns import control
 from berth.networks.dns.client import DnsClient, command
 from berth.networks.dns.model import ADDRESS, NamedEndpoint, ServeConfig, Sockets, Upstream
-from berth.networks.dns.sockets import open_sockets
 from berth.networks.processes import packets
 from berth.networks.processes.keeper import Refused
 
@@ -45,9 +44,17 @@ class Container:
 
     def sockets(self) -> Sockets:
         """New sockets, at the old ports if there were any: where a redirect leads to."""
-        opened = open_sockets(self.path, udp_port=self.port[0], tcp_port=self.port[1])
-        self.port = (opened.udp_port, opened.tcp_port)
-        return opened.sockets
+
+        def bind() -> tuple[int, int]:
+            udp, tcp = socket.socket(type=socket.SOCK_DGRAM), socket.socket()
+            udp.bind((ADDRESS, self.port[0]))
+            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tcp.bind((ADDRESS, self.port[1]))
+            tcp.listen(64)
+            self.port = (udp.getsockname()[1], tcp.getsockname()[1])
+            return udp.detach(), tcp.detach()
+
+        return Sockets(*netns.inside(self.path, bind), os.open(self.path, os.O_RDONLY))
 
     def exchange(self, query: dns.message.Message, *, tcp: bool = False, timeout: float = 5) -> dns.message.Message:
         def ask() -> dns.message.Message:
