@@ -18,6 +18,7 @@ from berth.base.paths import Layout
 from berth.events.bus import Bus
 from berth.kernel import link, netlink, netns, nft
 from berth.kernel.actuator import KernelActuator
+from berth.networks.dns.client import DnsClient
 from berth.networks.model import LiveSandbox, NetworkRecord, Tenant
 from berth.networks.service import Networks
 from berth.plan.journal import Journal
@@ -34,7 +35,8 @@ ICC = "com.docker.network.bridge.enable_icc"
 class World:
     """A networks service over a kernel of its own, and containers that are namespaces only."""
 
-    def __init__(self, root: Path, **config: object) -> None:
+    def __init__(self, root: Path, *, dns_server: DnsClient | None = None, **config: object) -> None:
+        self.dns = dns_server
         self.layout = Layout(root / "data", root / "exec")
         self.layout.exec_root.mkdir(exist_ok=True)
         self.layout.data_root.mkdir(exist_ok=True)
@@ -51,7 +53,7 @@ class World:
         actuator = KernelActuator()
         runner = Runner(actuator, Journal(self.layout.journal, actuator.step_types))
         self.service = Networks(
-            self.layout, self.networks, self.tenants, self.live, runner, self.bus, None, self.config
+            self.layout, self.networks, self.tenants, self.live, runner, self.bus, self.dns, self.config
         )
         return self.service
 

@@ -1,0 +1,123 @@
+"""Names on user networks: asked at 127.0.0.11:53 inside containers, as their resolvers do."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import dns.exception
+import dns.message
+import dns.query
+import dns.rdatatype
+import pytest
+
+from berth.kernel import netns
+from berth.networks.dns.client import DnsClient, command
+from berth.networks.dns.model import Sockets
+from berth.wire.networks import EndpointSettings
+from tests.netns.test_networks import Container, World
+from tests.netns.throwaway import isolated
+
+pytestmark = pytest.mark.root
+
+#: Names unknown here are asked for outside, where nobody answers: no need to wait long.
+LIMIT_S = 0.4
+
+
+@contextlib.asynccontextmanager
+async def named_world(root: Path) -> AsyncIterator[World]:
+    """A world with a name server of its own."""
+    world: World
+    place = root / "dns.sock"
+
+    async def spawn() -> None:
+        subprocess.Popen(command(place), env={**os.environ, "PYTHONPATH": "src"}, start_new_session=True)  # noqa: ASYNC220
+
+    async def resupply(ident: str) -> Sockets:
+        return await world.service.resolver_sockets(ident)
+
+    client = DnsClient(place, spawn=spawn, resupply=resupply)
+    world = World(root, dns_server=client)
+    await client.start()
+    try:
+        await world.service.adopt(set())
+        yield world
+    finally:
+        await client.quit()
+
+
+def resolve(asker: Container, name: str, *, tcp: bool = False) -> list[str]:
+    """Return the addresses 127.0.0.11 gives for a name; empty if it has none or does not answer."""
+    query = dns.message.make_query(name, "A")
+
+    def ask() -> dns.message.Message:
+        if tcp:
+            return dns.query.tcp(query, "127.0.0.11", timeout=LIMIT_S)
+        return dns.query.udp(query, "127.0.0.11", timeout=LIMIT_S)
+
+    try:
+        reply = netns.inside(asker.namespace, ask)
+    except (OSError, dns.exception.Timeout):
+        return []
+    return sorted(row.address for answer in reply.answer for row in answer if row.rdtype == dns.rdatatype.A)
+
+
+async def until(check: Callable[[], bool], limit: float = 10) -> None:
+    end = time.monotonic() + limit
+    while not await asyncio.to_thread(check):
+        assert time.monotonic() < end, "it did not come true"
+        await asyncio.sleep(0.02)
+
+
+@isolated
+async def test_names_follow_networks(tmp_path: Path) -> None:
+    async with named_world(tmp_path) as world:
+        await world.network("red")
+        await world.network("blue")
+        settings = {"red": EndpointSettings(aliases=["database"])}
+        one = await world.container("one", "red")
+        two = await world.container("two", "red", endpoints=settings)
+        other = await world.container("other", "blue")
+        default = await world.container("default", "bridge")
+        here = [two.address("red")]
+        for name in ("two", "TWO", "database", two.id[:12], "two.red"):
+            assert await asyncio.to_thread(resolve, one, name) == here, name
+        assert await asyncio.to_thread(lambda: resolve(one, "two", tcp=True)) == here
+        assert await asyncio.to_thread(resolve, other, "two") == []
+        assert await asyncio.to_thread(resolve, default, "two") == []
+        assert "127.0.0.11" in Path(one.files["/etc/resolv.conf"]).read_text()
+        assert "127.0.0.11" not in Path(default.files["/etc/resolv.conf"]).read_text()
+
+        await world.service.connect("red", other.id, EndpointSettings(), running=True)
+        assert await asyncio.to_thread(resolve, other, "two") == here
+        assert await asyncio.to_thread(resolve, one, "other") == [other.address("red")]
+        await world.service.disconnect("red", other.id, force=False, running=True)
+        assert await asyncio.to_thread(resolve, other, "two") == []
+
+        await world.service.connect("red", default.id, EndpointSettings(), running=True)
+        assert await asyncio.to_thread(resolve, default, "two") == here
+        assert "127.0.0.11" in Path(default.files["/etc/resolv.conf"]).read_text()
+
+        await world.service.renamed(two.id, "deux")
+        assert await asyncio.to_thread(resolve, one, "deux") == here
+        assert await asyncio.to_thread(resolve, one, "two") != here or two.name == "two"
+        await two.close()
+        assert await asyncio.to_thread(resolve, one, "deux") == []
+
+
+@isolated
+async def test_names_survive_the_daemon_and_the_name_server(tmp_path: Path) -> None:
+    async with named_world(tmp_path) as world:
+        await world.network("red")
+        one, two = await world.container("one", "red"), await world.container("two", "red")
+        assert await asyncio.to_thread(resolve, one, "two") == [two.address("red")]
+        world.service._attachments.ports.close()
+        await world.fresh().adopt({one.id, two.id})
+        assert await asyncio.to_thread(resolve, one, "two") == [two.address("red")]
+        assert world.dns is not None
+        os.kill(world.dns.pid, signal.SIGKILL)
+        await until(lambda: resolve(one, "two") == [two.address("red")])
