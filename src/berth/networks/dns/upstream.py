@@ -27,8 +27,11 @@ MAX_IN_FLIGHT: Final = 1024
 #: An upstream that let a query time out is asked after the others for this long, seconds: only the first query
 #: then waits for a dead server, not every one.
 LATE_FOR_S: Final = 30.0
-#: Sockets made at one visit to a container's namespace; a visit costs a thread.
-_SPARES: Final = 4
+#: Sockets made at one visit to a container's namespace, which costs a thread: few for who asks seldom, more at each
+#: visit within a second of the last.
+_FEW_SPARES: Final = 4
+_MANY_SPARES: Final = 32
+_SELDOM_S: Final = 1.0
 
 Deliver = Callable[[bytes], None]
 
@@ -40,6 +43,8 @@ class Outlet:
         self._netns_fd = netns_fd
         self._spares: dict[socket.AddressFamily, list[socket.socket]] = {}
         self._late_until: dict[Upstream, float] = {}
+        self._visited = 0.0
+        self._at_once = _FEW_SPARES
         self.under_way: set[Exchange] = set()
 
     def open(self, family: socket.AddressFamily, kind: socket.SocketKind, *, from_host: bool) -> socket.socket:
@@ -51,12 +56,19 @@ class Outlet:
             # Imported at the first query sent on: many servers never need ctypes and what else comes with it.
             from berth.kernel.netns import NamespaceGone, inside
 
-            count = _SPARES if kind == socket.SOCK_DGRAM else 1
+            count = self._how_many() if kind == socket.SOCK_DGRAM else 1
             try:
                 spares += inside(f"/proc/self/fd/{self._netns_fd}", _make, family, kind, count)
             except NamespaceGone as exc:
                 raise OSError(errno.ENETUNREACH, str(exc)) from exc
         return spares.pop()
+
+    def _how_many(self) -> int:
+        now = time.monotonic()
+        often = now - self._visited < _SELDOM_S
+        self._visited = now
+        self._at_once = min(2 * self._at_once, _MANY_SPARES) if often else _FEW_SPARES
+        return self._at_once
 
     def in_order(self, upstreams: Sequence[Upstream]) -> list[Upstream]:
         """Put those that were late lately last; else the order given."""
