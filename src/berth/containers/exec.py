@@ -590,7 +590,7 @@ async def _receive_terminal(listener: socket.socket) -> int:
     loop = asyncio.get_running_loop()
     connection, _ = await loop.sock_accept(listener)
     with connection:
-        connection.setblocking(False)
+        connection.setblocking(False)  # noqa: FBT003  the standard library's signature
         while True:
             try:
                 _, fds, _, _ = socket.recv_fds(connection, 4096, 1)
