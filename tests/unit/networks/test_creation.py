@@ -1,0 +1,110 @@
+import pytest
+
+from berth.base.errors import EngineError, Kind
+from berth.networks.creation import check_overlap, check_request, parse_pools, record_of, with_gateway
+from berth.networks.model import NetworkRecord, Pool
+from berth.wire.networks import IPAM, IPAMConfig, NetworkCreate
+
+Q = "com.docker.network."
+
+
+@pytest.mark.parametrize(
+    ("want", "kind", "words"),
+    [
+        (NetworkCreate(name=""), Kind.INVALID, "name is empty"),
+        (NetworkCreate(name="  "), Kind.INVALID, "name is empty"),
+        (NetworkCreate(name=None), Kind.INVALID, "name is empty"),
+        (NetworkCreate(name="a/b"), Kind.INVALID, "invalid name"),
+        (NetworkCreate(name="a\nb"), Kind.INVALID, "invalid name"),
+        (NetworkCreate(name="bridge"), Kind.FORBIDDEN, "operation is not permitted on predefined bridge network"),
+        (NetworkCreate(name="none"), Kind.FORBIDDEN, "operation is not permitted on predefined none network"),
+        (NetworkCreate(name="x", driver="foo"), Kind.NOT_FOUND, 'plugin "foo" not found'),
+        (NetworkCreate(name="x", ipam=IPAM(driver="foo")), Kind.NOT_FOUND, 'plugin "foo" not found'),
+        (NetworkCreate(name="x", driver="overlay"), Kind.FORBIDDEN, "This node is not a swarm manager."),
+        (NetworkCreate(name="x", scope="swarm"), Kind.FORBIDDEN, "This node is not a swarm manager."),
+        (NetworkCreate(name="x", driver="host"), Kind.FORBIDDEN, 'only one instance of "host" network is allowed'),
+        (NetworkCreate(name="x", driver="null"), Kind.FORBIDDEN, 'only one instance of "null" network is allowed'),
+        (NetworkCreate(name="x", driver="macvlan"), Kind.NOT_IMPLEMENTED, "macvlan"),
+        (NetworkCreate(name="x", enable_ipv4=False), Kind.INVALID, "IPv4 or IPv6 must be enabled"),
+        (
+            NetworkCreate(name="x", options={Q + "bridge.enable_icc": "foo"}),
+            Kind.INVALID,
+            "failed to parse com.docker.network.bridge.enable_icc value: foo (strconv.ParseBool: parsing",
+        ),
+        (NetworkCreate(name="x", options={Q + "driver.mtu": "-1"}), Kind.INVALID, "invalid MTU number: -1"),
+        (
+            NetworkCreate(name="x", options={Q + "driver.mtu": "xx"}),
+            Kind.INVALID,
+            'failed to parse com.docker.network.driver.mtu value: xx (strconv.Atoi: parsing "xx": invalid syntax)',
+        ),
+        (NetworkCreate(name="x", options={Q + "bridge.name": "sixteen-letters-"}), Kind.INVALID, "invalid bridge name"),
+        (
+            NetworkCreate(name="x", options={Q + "bridge.gateway_mode_ipv4": "odd"}),
+            Kind.INVALID,
+            "unknown gateway mode odd",
+        ),
+        (
+            NetworkCreate(name="x", options={Q + "bridge.gateway_mode_ipv4": "isolated"}),
+            Kind.INVALID,
+            "internal network",
+        ),
+        (NetworkCreate(name="x", options={Q + "bridge.host_binding_ipv4": "nope"}), Kind.INVALID, "failed to parse"),
+    ],
+)
+def test_what_is_refused_and_how(want: NetworkCreate, kind: Kind, words: str) -> None:
+    with pytest.raises(EngineError) as caught:
+        check_request(want)
+    assert caught.value.kind is kind
+    assert words in str(caught.value)
+
+
+def test_unknown_options_are_kept_and_ignored() -> None:
+    check_request(NetworkCreate(name="x", options={"foo": "bar"}))
+
+
+def test_every_problem_of_a_configuration_is_said_at_once() -> None:
+    configs = [
+        IPAMConfig(subnet="10.1.2.3/24"),
+        IPAMConfig(subnet="10.1.2.0/24", ip_range="10.9.0.0/24", gateway="10.9.0.1", auxiliary={"a": "10.9.0.2"}),
+        IPAMConfig(subnet="10.1.2.0/24", ip_range="10.1.0.0/16"),
+        IPAMConfig(subnet="nonsense"),
+        IPAMConfig(gateway="10.0.0.1"),
+    ]
+    with pytest.raises(EngineError) as caught:
+        parse_pools(configs)
+    said = str(caught.value)
+    assert caught.value.kind is Kind.INVALID
+    assert said.startswith("invalid network config:\n")
+    for words in (
+        "invalid subnet 10.1.2.3/24: it should be 10.1.2.0/24",
+        "invalid ip-range 10.9.0.0/24",
+        "invalid gateway 10.9.0.1: parent subnet 10.1.2.0/24 doesn't contain this address",
+        "invalid auxiliary address a 10.9.0.2",
+        "invalid ip-range 10.1.0.0/16",
+        "invalid subnet nonsense: invalid CIDR block notation",
+        "needs a subnet",
+    ):
+        assert words in said
+
+
+def test_one_subnet_of_a_family() -> None:
+    with pytest.raises(EngineError, match="bridge driver doesn't support multiple subnets") as caught:
+        parse_pools([IPAMConfig(subnet="10.1.2.0/24"), IPAMConfig(subnet="10.1.3.0/24")])
+    assert caught.value.kind is Kind.FORBIDDEN
+    assert len(parse_pools([IPAMConfig(subnet="10.1.2.0/24"), IPAMConfig(subnet="fd00:1::/64")])) == 2
+
+
+def test_overlap_with_another_network_is_forbidden_in_dockers_words() -> None:
+    other = NetworkRecord(id="1" * 64, name="other", driver="bridge", pools=(Pool("10.1.0.0/16"),))
+    with pytest.raises(EngineError, match="Pool overlaps with other one on this address space") as caught:
+        check_overlap(Pool("10.1.2.0/24"), [other])
+    assert caught.value.kind is Kind.FORBIDDEN
+    check_overlap(Pool("10.2.0.0/24"), [other])
+
+
+def test_a_record_names_its_bridge_as_docker_does() -> None:
+    want = NetworkCreate(name="x", labels={"a": "b"}, internal=True)
+    record = record_of(want, "abcdef0123456789" * 4, [with_gateway(Pool("10.0.0.0/24"))], 7)
+    assert record.bridge == "br-abcdef012345"
+    assert record.pools[0].gateway == "10.0.0.1"
+    assert (record.internal, record.labels, record.created_ns) == (True, {"a": "b"}, 7)
