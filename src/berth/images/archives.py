@@ -6,7 +6,7 @@ somebody else's: members are read by name and never unpacked over anything.
 
 import os
 import tarfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -61,7 +61,7 @@ class Archives:
         self._publish = publish
         self._platform = platform
 
-    async def load(self, body: AsyncIterator[bytes], *, quiet: bool = False) -> AsyncIterator[Message]:
+    async def load(self, body: AsyncIterator[bytes], *, quiet: bool = False) -> AsyncGenerator[Message, None]:
         """Take in every image of an archive; `body` is its bytes."""
         async with scratch(self._layout, "load") as directory:
             archive = directory / "archive.tar"
@@ -76,7 +76,7 @@ class Archives:
             async for message in loading:
                 yield message
 
-    async def _load_docker(self, archive: Path, *, quiet: bool) -> AsyncIterator[Message]:
+    async def _load_docker(self, archive: Path, *, quiet: bool) -> AsyncGenerator[Message, None]:
         raw = await in_thread(_member, archive, "manifest.json")
         try:
             rows = msgspec.json.decode(raw, type=list[_ArchiveRow])
@@ -91,7 +91,7 @@ class Archives:
             for message in await self._name(ident, names):
                 yield message
 
-    async def _load_oci(self, archive: Path, directory: Path, *, quiet: bool) -> AsyncIterator[Message]:
+    async def _load_oci(self, archive: Path, directory: Path, *, quiet: bool) -> AsyncGenerator[Message, None]:
         index = parse_manifest(await in_thread(_member, archive, "index.json"))
         tree = directory / "layout"
         await in_thread(_extract_blobs, archive, tree)
@@ -130,7 +130,7 @@ class Archives:
             return [messages.stream(f"Loaded image: {name.familiar}\n") for name in names]
         return [messages.stream(f"Loaded image ID: {ident}\n")]
 
-    async def save(self, refs: Sequence[str]) -> AsyncIterator[bytes]:
+    async def save(self, refs: Sequence[str]) -> AsyncGenerator[bytes, None]:
         """Yield one archive of several images, readable as Docker's and as an OCI layout; raises `ImageNotFound`."""
         wanted: dict[str, tuple[ImageRecord, list[Reference]]] = {}
         for ref in refs:
@@ -179,7 +179,7 @@ class Archives:
         changes: Sequence[str] = (),
         source: str = "-",
         platform: Platform | None = None,
-    ) -> AsyncIterator[Message]:
+    ) -> AsyncGenerator[Message, None]:
         """Make an image of one layer out of a root file system's tar; `changes` are Dockerfile instructions."""
         config = apply_changes({}, changes)
         async with scratch(self._layout, "import") as directory:

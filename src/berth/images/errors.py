@@ -6,7 +6,7 @@ The words and kinds are compatibility (moby ``daemon/images/image_delete.go``, `
 
 from collections.abc import Sequence
 
-from berth.base.errors import Conflict, EngineError, InvalidArgument, NotFound, SystemFault, Unauthorised
+from berth.base.errors import Conflict, InvalidArgument, NotFound, SystemFault, Unauthorised
 from berth.base.ids import short
 
 
@@ -68,18 +68,15 @@ class AccessDenied(NotFound):
         )
 
 
-class PushDenied(EngineError):
+class PushDenied(SystemFault):
     """The registry does not let us write."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"denied: {reason}")
 
 
 class BadCredentials(Unauthorised):
     """A registry refused a user name or password."""
 
-    def __init__(self, registry: str, reason: str) -> None:
-        super().__init__(f'Get "https://{registry}/v2/": unauthorized: {reason}')
+    def __init__(self, registry: str) -> None:
+        super().__init__(f"login attempt to https://{registry}/v2/ failed with status: 401 Unauthorized")
 
 
 class RegistryFailed(SystemFault):
@@ -93,11 +90,13 @@ class PlatformMissing(NotFound):
         super().__init__(f"no matching manifest for {platform} in the manifest list entries of {ref}")
 
 
-class NoTags(NotFound):
-    """Nothing to push under this name."""
+class NothingToPush(NotFound):
+    """No image here has this name."""
 
-    def __init__(self, ref: str) -> None:
-        super().__init__(f"An image does not exist locally with the tag: {ref}")
+    def __init__(self, ref: str, *, tagged: bool) -> None:
+        super().__init__(
+            f"tag does not exist: {ref}" if tagged else f"An image does not exist locally with the tag: {ref}"
+        )
 
 
 class BadArchive(InvalidArgument):

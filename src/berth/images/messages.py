@@ -1,7 +1,8 @@
 """The lines of Docker's progress streams, and how an error travels in one. Pure but for `in_band`."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from berth.base.errors import EngineError, Kind
 from berth.base.units import human_size
@@ -51,13 +52,14 @@ def bar(current: int, total: int, width: int = 50) -> str:
     return f"[{drawn:<{width}}] {human_size(current).rjust(8)}/{human_size(total)}"
 
 
-async def in_band(messages: AsyncIterator[Message]) -> AsyncIterator[Message]:
+async def in_band(messages: AsyncGenerator[Message, None]) -> AsyncGenerator[Message, None]:
     """Let errors before the first message through, and send later ones as messages: the status is out by then."""
     begun = False
     try:
-        async for message in messages:
-            begun = True
-            yield message
+        async with aclosing(messages):
+            async for message in messages:
+                begun = True
+                yield message
     except EngineError as exc:
         if not begun:
             raise

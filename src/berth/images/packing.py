@@ -3,7 +3,7 @@
 import json
 import os
 import tarfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ _CHUNK: Final = 1 << 20
 _BLOCK: Final = tarfile.BLOCKSIZE
 
 
-async def write_archive(images: Sequence[tuple[Path, Sequence[Reference]]]) -> AsyncIterator[bytes]:
+async def write_archive(images: Sequence[tuple[Path, Sequence[Reference]]]) -> AsyncGenerator[bytes, None]:
     """Yield the archive; each image is a directory of skopeo's ``dir:`` form with unpacked layers."""
     small: dict[str, bytes] = {}
     large: dict[str, Path] = {}
@@ -77,7 +77,7 @@ def _blob(digest: str) -> str:
     return "blobs/" + digest.replace(":", "/")
 
 
-async def _stream(small: dict[str, bytes], large: dict[str, Path]) -> AsyncIterator[bytes]:
+async def _stream(small: dict[str, bytes], large: dict[str, Path]) -> AsyncGenerator[bytes, None]:
     for directory in ("blobs", "blobs/sha256"):
         info = tarfile.TarInfo(directory)
         info.type, info.mode = tarfile.DIRTYPE, 0o755

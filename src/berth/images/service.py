@@ -64,7 +64,7 @@ class Images:
         self.platform: Platform = machine_platform(machine.machine())
         intake = Intake(layout, self._storage, self._skopeo, self._locks)
         self._intake = intake
-        self._transfers = Transfers(self._catalogue, intake, self._skopeo, self._tasks, self._publish, self.platform)
+        self._transfers = Transfers(layout, self._catalogue, intake, self._tasks, self._publish, self.platform)
         self._archives = Archives(layout, self._catalogue, intake, self._clock, self._publish, self.platform)
         self._recipes = Recipes(
             layout, self._catalogue, intake, self._clock, self._tasks, self._publish, environment or {}, self.platform

@@ -88,6 +88,13 @@ class Skopeo:
         done = await process.run([*argv, f"docker://{reference.full}"], timeout_s=ASK_LIMIT_S, env=self._env())
         return done.stdout
 
+    async def config(self, reference: Reference, options: Sequence[str] = ()) -> bytes:
+        """Ask a registry for the configuration of an image."""
+        await self._prepare()
+        argv = ["skopeo", "--insecure-policy", "inspect", "--config", "--raw", *options, *self.tls(reference, "")]
+        done = await process.run([*argv, f"docker://{reference.full}"], timeout_s=ASK_LIMIT_S, env=self._env())
+        return done.stdout
+
     async def delete(self, ident: str) -> None:
         """Delete an image and the layers no other needs from the store."""
         await self._prepare()

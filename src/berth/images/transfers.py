@@ -1,19 +1,50 @@
 """Images from and to registries: pull, push, what a registry says about a name, credentials."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any
 
+import msgspec
+
 from berth.base.aio import Tasks
+from berth.base.ids import ImageId, short
+from berth.base.paths import Layout
 from berth.images import messages
 from berth.images.catalogue import Catalogue
+from berth.images.drawing import BlobProgress, Drawing
+from berth.images.errors import NothingToPush, PlatformMissing
 from berth.images.intake import Intake
-from berth.images.manifest import Platform
+from berth.images.jobs import Jobs, Say
+from berth.images.manifest import (
+    DOCKER_MANIFEST,
+    Descriptor,
+    Manifest,
+    Platform,
+    choose,
+    digest_of,
+    parse_manifest,
+)
 from berth.images.messages import Message
+from berth.images.model import ImageRecord
 from berth.images.reference import Reference
-from berth.images.skopeo import Skopeo
+from berth.images.refusals import login_refusal, pull_refusal, push_refusal
+from berth.images.skopeo import Skopeo, scratch
+from berth.kernel.process import ProgramFailed
 from berth.wire.images import AuthConfig
 
 Publish = Callable[[str, str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What a registry has under a name: the digest of what the name means, and the manifest for one platform."""
+
+    digest: str
+    raw: bytes
+    manifest_digest: str
+    manifest: Manifest
 
 
 class Transfers:
@@ -21,35 +52,236 @@ class Transfers:
 
     def __init__(
         self,
+        layout: Layout,
         catalogue: Catalogue,
         intake: Intake,
-        skopeo: Skopeo,
         tasks: Tasks,
         publish: Publish,
         platform: Platform,
     ) -> None:
+        self._layout = layout
         self._catalogue = catalogue
         self._intake = intake
-        self._skopeo = skopeo
-        self._tasks = tasks
+        self._skopeo: Skopeo = intake.skopeo
+        self._jobs = Jobs(tasks)
         self._publish = publish
         self._platform = platform
 
-    async def pull(
+    def pull(
         self, reference: Reference, *, auth: AuthConfig | None = None, platform: Platform | None = None
-    ) -> AsyncIterator[Message]:
-        """Pull."""
-        ident = await self._intake.take_in(f"docker://{reference.full}", options=self._skopeo.tls(reference, "src-"))
-        await self._catalogue.put(reference, ident)
-        yield messages.status(f"Status: Downloaded newer image for {reference.familiar}")
+    ) -> AsyncGenerator[Message, None]:
+        """Bring an image from its registry; who asks for the same one meanwhile shares the transfer."""
+        wanted = reference.or_latest()
+        who = sha256(msgspec.json.encode(auth)).hexdigest()[:12] if auth is not None else "nobody"
+        key = f"pull {wanted.full} {platform or ''} as {who}"
+        return self._jobs.join(key, lambda say: self._pull(say, wanted, auth, platform or self._platform))
 
-    async def push(self, reference: Reference, *, auth: AuthConfig | None = None) -> AsyncIterator[Message]:
-        """Push."""
-        yield messages.status("later")
+    async def _pull(self, say: Say, reference: Reference, auth: AuthConfig | None, platform: Platform) -> None:
+        async with AsyncExitStack() as stack:
+            login = await stack.enter_async_context(self._skopeo.credentials(reference.registry, auth))
+            offer = await self._ask(reference, login, platform)
+            say(messages.status(f"Pulling from {reference.path}", reference.tag or reference.digest))
+            before = self._catalogue.find(reference)
+            config = offer.manifest.config
+            held = self._catalogue.by_id(config.digest) if config is not None else None
+            if held is None:
+                ident = await self._fetch(say, reference, offer, login)
+            else:
+                for layer in offer.manifest.layers or ():
+                    say(messages.layer_status("Already exists", short(layer.digest)))
+                ident = held.id
+        await self._catalogue.put(reference.with_digest(offer.digest), ident)
+        if not reference.digest:
+            await self._catalogue.put(reference, ident)
+        say(messages.status(f"Digest: {offer.digest}"))
+        news = before is None or before.id != ident
+        say(
+            messages.status(
+                f"Status: {'Downloaded newer image' if news else 'Image is up to date'} for {reference.familiar}"
+            )
+        )
+        self._publish("pull", reference.familiar, reference.familiar_repository)
+
+    async def _ask(self, reference: Reference, login: Sequence[str], platform: Platform) -> _Offer:
+        raw = await self._manifest(reference, login)
+        top = parse_manifest(raw)
+        digest = reference.digest or digest_of(raw)
+        if not top.is_index:
+            return _Offer(digest, raw, digest, top)
+        chosen = choose(top, platform)
+        if chosen is None:
+            raise PlatformMissing(reference.familiar, str(platform))
+        inner = await self._manifest(reference.with_digest(chosen.digest), login)
+        return _Offer(digest, raw, chosen.digest, parse_manifest(inner))
+
+    async def _manifest(self, reference: Reference, login: Sequence[str]) -> bytes:
+        # skopeo takes a tag or a digest, not both; the digest says more.
+        asked = replace(reference, tag="") if reference.digest else reference
+        try:
+            return await self._skopeo.raw_manifest(asked, login)
+        except ProgramFailed as exc:
+            raise pull_refusal(exc.said, reference) from exc
+
+    async def _fetch(self, say: Say, reference: Reference, offer: _Offer, login: Sequence[str]) -> ImageId:
+        layers = offer.manifest.layers or []
+        progress = _PullProgress(say, layers)
+        progress.begin()
+        source = reference.with_digest(offer.manifest_digest)
+        options = [*self._skopeo.tls(reference, "src-"), *_prefixed(login, "src-")]
+        try:
+            ident = await self._intake.take_in(
+                f"docker://{source.full}",
+                options=options,
+                slot=sha256(reference.full.encode()).hexdigest()[:24],
+                on_output=progress.feed,
+            )
+        except ProgramFailed as exc:
+            raise pull_refusal(exc.said, reference) from exc
+        progress.end()
+        return ident
+
+    async def push(self, reference: Reference, *, auth: AuthConfig | None = None) -> AsyncGenerator[Message, None]:
+        """Send an image, or without a tag every tag of the repository, to its registry."""
+        yield messages.status(f"The push refers to repository [{reference.repository}]")
+        found = self._catalogue.tagged(reference.repository)
+        pairs = [(image, name) for image, names in found for name in names if reference.tag in ("", name.tag)]
+        if not pairs:
+            named = reference.familiar if found else reference.familiar_repository
+            raise NothingToPush(named, tagged=bool(found))
+        for image, name in pairs:
+            key = f"push {name.full} {image.id}"
+            async for message in self._jobs.join(key, lambda say, i=image, n=name: self._push(say, i, n, auth)):  # type: ignore[misc]  # defaults bind the loop's values
+                yield message
+
+    async def _push(self, say: Say, image: ImageRecord, name: Reference, auth: AuthConfig | None) -> None:
+        progress = _PushProgress(say, image)
+        progress.begin()
+        async with AsyncExitStack() as stack:
+            login = await stack.enter_async_context(self._skopeo.credentials(name.registry, auth))
+            directory = await stack.enter_async_context(scratch(self._layout, "push"))
+            options = [
+                *self._skopeo.tls(name, "dest-"),
+                *_prefixed(login, "dest-"),
+                "--digestfile",
+                f"{directory}/digest",
+            ]
+            try:
+                await self._skopeo.copy(
+                    f"containers-storage:@{image.id.removeprefix('sha256:')}",
+                    f"docker://{name.full}",
+                    options=options,
+                    on_output=progress.feed,
+                )
+            except ProgramFailed as exc:
+                raise push_refusal(exc.said) from exc
+            digest = (directory / "digest").read_text(encoding="ascii").strip()
+            size = len(await self._manifest(name.with_digest(digest), login))
+        progress.end()
+        await self._catalogue.put(name.with_digest(digest), image.id)
+        say(messages.status(f"{name.tag}: digest: {digest} size: {size}"))
+        say({"progressDetail": {}, "aux": {"Tag": name.tag, "Digest": digest, "Size": size}})
+        self._publish("push", name.familiar, name.familiar_repository)
 
     async def distribution(self, reference: Reference, *, auth: AuthConfig | None = None) -> dict[str, Any]:
-        """Distribution."""
-        return {}
+        """Return what a registry has under a name: descriptor and platforms, as the API shows it."""
+        async with self._skopeo.credentials(reference.registry, auth) as login:
+            raw = await self._manifest(reference, login)
+            top = parse_manifest(raw)
+            if top.is_index:
+                platforms: list[dict[str, object]] = [entry.platform for entry in top.manifests or () if entry.platform]
+            else:
+                config = msgspec.json.decode(await self._skopeo.config(reference, login), type=dict[str, Any])
+                platforms = [{key: config[key] for key in ("architecture", "os", "variant") if config.get(key)}]
+        descriptor = {
+            "mediaType": top.media_type or DOCKER_MANIFEST,
+            "digest": reference.digest or digest_of(raw),
+            "size": len(raw),
+        }
+        return {"Descriptor": descriptor, "Platforms": platforms}
 
     async def login(self, auth: AuthConfig) -> None:
-        """Login."""
+        """Ask a registry whether credentials are good; raises `BadCredentials`."""
+        registry = registry_of(auth.serveraddress or "")
+        try:
+            await self._skopeo.login(registry, auth)
+        except ProgramFailed as exc:
+            raise login_refusal(exc.said, registry) from exc
+
+
+def registry_of(address: str) -> str:
+    """Return the registry that a server address means; Docker's hub has an old one with a path."""
+    host = address.partition("://")[2] or address
+    host = host.partition("/")[0]
+    return "docker.io" if host in {"", "index.docker.io", "registry-1.docker.io"} else host
+
+
+def _prefixed(options: Sequence[str], prefix: str) -> list[str]:
+    """Turn the options of an inspection into those for one side of a copy."""
+    return [f"--{prefix}{part[2:]}" if part.startswith("--") else part for part in options]
+
+
+class _PullProgress:
+    """Turns what skopeo draws into Docker's words for a pull."""
+
+    def __init__(self, say: Say, layers: Sequence[Descriptor]) -> None:
+        self._say = say
+        self._sizes = {short(layer.digest): layer.size for layer in layers}
+        self._state: dict[str, str] = {}
+        self._drawing = Drawing()
+
+    def begin(self) -> None:
+        for ident in self._sizes:
+            self._say(messages.layer_status("Pulling fs layer", ident))
+
+    def feed(self, piece: bytes) -> None:
+        for seen in self._drawing.feed(piece):
+            if seen.blob in self._sizes:
+                self._show(seen)
+
+    def _show(self, seen: BlobProgress) -> None:
+        if seen.skipped:
+            self._set(seen.blob, "Already exists")
+        elif seen.done:
+            self._set(seen.blob, "Download complete")
+        else:
+            size = self._sizes[seen.blob]
+            self._say(messages.progress("Downloading", seen.blob, min(seen.current, size or seen.current), size))
+
+    def _set(self, blob: str, state: str) -> None:
+        self._state[blob] = state
+        self._say(messages.layer_status(state, blob))
+
+    def end(self) -> None:
+        for blob in self._sizes:
+            state = self._state.get(blob)
+            if state is None:
+                self._set(blob, "Download complete")
+            if state != "Already exists":
+                self._set(blob, "Pull complete")
+
+
+class _PushProgress:
+    """Turns what skopeo draws into Docker's words for a push; layers are named by their unpacked digests there."""
+
+    def __init__(self, say: Say, image: ImageRecord) -> None:
+        self._say = say
+        self._sizes = {short(layer.diff_id): layer.size for layer in image.stored.layer_chain}
+        self._sent: set[str] = set()
+        self._drawing = Drawing()
+
+    def begin(self) -> None:
+        for ident in reversed(self._sizes):
+            self._say(messages.layer_status("Preparing", ident))
+
+    def feed(self, piece: bytes) -> None:
+        for seen in self._drawing.feed(piece):
+            if seen.blob not in self._sizes or seen.skipped:
+                continue
+            size = self._sizes[seen.blob]
+            self._sent.add(seen.blob)
+            current = size if seen.done else min(seen.current, size)
+            self._say(messages.progress("Pushing", seen.blob, current, size))
+
+    def end(self) -> None:
+        for ident in self._sizes:
+            self._say(messages.layer_status("Pushed" if ident in self._sent else "Layer already exists", ident))

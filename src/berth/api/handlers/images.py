@@ -2,7 +2,8 @@
 
 import base64
 import binascii
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import msgspec
 from aiohttp import web
@@ -68,12 +69,12 @@ async def load(call: Call) -> web.StreamResponse:
 async def save(call: Call) -> web.StreamResponse:
     """``GET /images/get?names=…`` and ``GET /images/{name}/get``."""
     names = [call.path["name"]] if "name" in call.path else call.texts("names")
-    pieces = call.engine.images.save(names)
-    first = await anext(pieces)
-    response = await call.stream("application/x-tar")
-    await response.write(first)
-    async for piece in pieces:
-        await response.write(piece)
+    async with aclosing(call.engine.images.save(names)) as pieces:
+        first = await anext(pieces)
+        response = await call.stream("application/x-tar")
+        await response.write(first)
+        async for piece in pieces:
+            await response.write(piece)
     await response.write_eof()
     return response
 
@@ -122,15 +123,15 @@ async def recipes(call: Call) -> web.StreamResponse:
     return call.json([{"Name": name} for name in call.engine.images.recipes])
 
 
-async def _relay(call: Call, messages: AsyncIterator[Message]) -> web.StreamResponse:
+async def _relay(call: Call, messages: AsyncGenerator[Message, None]) -> web.StreamResponse:
     """Send a progress stream; the first message is awaited before the status, so that early errors keep theirs."""
-    flow = in_band(messages)
-    first = await anext(flow, None)
-    response = await call.stream("application/json")
-    if first is not None:
-        await response.write(msgspec.json.encode(first) + b"\r\n")
-    async for message in flow:
-        await response.write(msgspec.json.encode(message) + b"\r\n")
+    async with aclosing(in_band(messages)) as flow:
+        first = await anext(flow, None)
+        response = await call.stream("application/json")
+        if first is not None:
+            await response.write(msgspec.json.encode(first) + b"\r\n")
+        async for message in flow:
+            await response.write(msgspec.json.encode(message) + b"\r\n")
     await response.write_eof()
     return response
 

@@ -3,7 +3,7 @@
 Such an image says in its labels what it is. Must not: mount or start anything outside namespaces of its own.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ from berth.images.bundle import add_layer, add_layer_bytes, finish_bundle, layer
 from berth.images.catalogue import Catalogue
 from berth.images.errors import RecipeFailed, UnknownRecipe
 from berth.images.intake import Intake
+from berth.images.jobs import Jobs, Say
 from berth.images.manifest import MadeLayer, Platform
 from berth.images.messages import Message
 from berth.images.model import ImageRecord, Layer
@@ -63,7 +64,7 @@ class Recipes:
         self._catalogue = catalogue
         self._intake = intake
         self._clock = clock
-        self._tasks = tasks
+        self._jobs = Jobs(tasks)
         self._publish = publish
         self._environment = passed_on(environment)
         self._platform = platform
@@ -75,19 +76,23 @@ class Recipes:
         """What can be made."""
         return table.NAMES
 
-    async def bootstrap(self, name: str, target: Reference | None = None) -> AsyncIterator[Message]:
+    def bootstrap(self, name: str, target: Reference | None = None) -> AsyncGenerator[Message, None]:
         """Make the image of recipe `name`, call it `target` (by default NAME:latest), and say how it goes."""
         if name not in self.names:
             raise UnknownRecipe(name, self.names)
         reference = (target or Reference(registry="docker.io", path=f"library/{name}")).or_latest()
-        yield messages.status(f"Making {reference.familiar} from this machine's packages", name)
+        return self._jobs.join(f"bootstrap {name} {reference.full}", lambda say: self._bootstrap(say, name, reference))
+
+    async def _bootstrap(self, say: Say, name: str, reference: Reference) -> None:
+        say(messages.status(f"Making {reference.familiar} from this machine's packages", name))
         if name not in {"busybox", "debian"} and self._made("debian") is None:
-            yield messages.status("Making its base, debian", "debian")
+            say(messages.status("Making its base", "debian"))
             await self._shared("debian")
+            say(messages.status("Made its base", "debian"))
         ident = await self._shared(name)
         await self._catalogue.put(reference, ident)
         self._publish("tag", ident, reference.familiar)
-        yield messages.status(f"Made {reference.familiar}", short(ident))
+        say(messages.status(f"Made {reference.familiar}, {short(ident)}", name))
 
     async def _shared(self, name: str) -> ImageId:
         """Make the image of a recipe, or return the one made before; two who ask at once share one build."""
