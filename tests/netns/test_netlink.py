@@ -13,7 +13,7 @@ pytestmark = pytest.mark.root
 
 
 @isolated
-async def test_the_witness_sees_what_we_made(tmp_path: Path) -> None:
+def test_the_witness_sees_what_we_made(tmp_path: Path) -> None:
     path = str(tmp_path / "space")
     netns.create(path)
     route = link.host()
@@ -59,7 +59,7 @@ async def test_the_witness_sees_what_we_made(tmp_path: Path) -> None:
 
 
 @isolated
-async def test_we_see_what_the_witness_made() -> None:
+def test_we_see_what_the_witness_made() -> None:
     with pyroute2.IPRoute() as witness:
         witness.link("add", ifname="brx", kind="bridge", address="02:42:00:00:00:09")
         index = witness.link_lookup(ifname="brx")[0]
@@ -77,7 +77,7 @@ async def test_we_see_what_the_witness_made() -> None:
 
 
 @isolated
-async def test_refusals_name_what_was_asked() -> None:
+def test_refusals_name_what_was_asked() -> None:
     route = link.host()
     with pytest.raises(netlink.LinkNotFound, match="look up link nowhere"):
         route.index("nowhere")
@@ -90,7 +90,7 @@ async def test_refusals_name_what_was_asked() -> None:
 
 
 @isolated
-async def test_a_group_goes_at_once() -> None:
+def test_a_group_goes_at_once() -> None:
     route = link.host()
     for name in ("one", "two", "three"):
         route.send(netlink.new_bridge(name, "02:42:00:00:00:01", 0))
@@ -101,7 +101,7 @@ async def test_a_group_goes_at_once() -> None:
 
 
 @isolated
-async def test_a_namespace_is_pinned_until_removed(tmp_path: Path) -> None:
+def test_a_namespace_is_pinned_until_removed(tmp_path: Path) -> None:
     path = str(tmp_path / "space")
     netns.create(path)
     with pytest.raises(FileExistsError):

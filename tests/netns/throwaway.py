@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Final
 
 from berth.kernel import link, netlink, nft
@@ -21,8 +21,8 @@ CLONE_NEWNET: Final = 0x4000_0000
 LIMIT_S: Final = 60
 
 
-def isolated(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """Make a synchronous test of an async one: it runs in a forked child, in namespaces of its own."""
+def isolated(test: Callable[..., object]) -> Callable[..., None]:
+    """Run a test, async or not, in a forked child that has namespaces of its own."""
 
     @functools.wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -46,7 +46,7 @@ def isolated(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     return run
 
 
-def _child(test: Callable[..., Awaitable[None]], args: Any, kwargs: Any, tell: int) -> None:
+def _child(test: Callable[..., object], args: Any, kwargs: Any, tell: int) -> None:
     status = 1
     signal.alarm(LIMIT_S)
     try:
@@ -57,7 +57,10 @@ def _child(test: Callable[..., Awaitable[None]], args: Any, kwargs: Any, tell: i
         nft.host.cache_clear()
         with netlink.RouteSocket() as route:
             route.send(netlink.set_up("lo"))
-        asyncio.run(test(*args, **kwargs))
+        if inspect.iscoroutinefunction(test):
+            asyncio.run(test(*args, **kwargs))
+        else:
+            test(*args, **kwargs)
         status = 0
     except BaseException:
         os.write(tell, traceback.format_exc().encode()[-60_000:])

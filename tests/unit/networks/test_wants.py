@@ -50,8 +50,8 @@ def test_the_containers_mac_is_its_first_networks() -> None:
 @pytest.mark.parametrize(
     ("mode", "settings", "words"),
     [
-        ("bridge", {"endpoints": {"bridge": at("172.17.0.9")}}, "IP address is supported on user defined networks only"),
-        ("bridge", {"endpoints": {"bridge": ALIASED}}, "alias is supported only for containers in user defined networks"),
+        ("bridge", {"endpoints": {"bridge": at("172.17.0.9")}}, "address is supported on user defined networks only"),
+        ("bridge", {"endpoints": {"bridge": ALIASED}}, "supported only for containers in user defined networks"),
         ("red", {"endpoints": {"red": at("10.9.0.1")}}, "no configured subnet contains IP address 10.9.0.1"),
         ("red", {"endpoints": {"red": at("fd00::1")}}, "invalid IPv4 address"),
         ("red", {"endpoints": {"red": at("300.1.1.1")}}, "invalid IP address"),
