@@ -21,7 +21,7 @@ from typing import Any
 REPO = Path(__file__).resolve().parents[2]
 ORACLE = REPO / ".oracle" / "root"
 #: Where test engines keep their run-time state: a tmpfs, and short, because unix socket paths end at 108 bytes.
-RUN = Path("/run/berth-tests")
+RUN = Path(f"/run/berth-tests-{os.getpid()}")
 
 
 def wait_for(condition: Callable[[], Any], what: str, *, limit_s: float = 20.0) -> Any:
@@ -121,7 +121,7 @@ class Engine:
         self.run_root = RUN / name
         self.socket = self.run_root / "api.sock"
         self.process: subprocess.Popen[bytes] | None = None
-        self.spaces = Namespaces(mounts=self.kind == "berth")
+        self.spaces = Namespaces(mounts=True)
         root.mkdir(parents=True, exist_ok=True)
         self.run_root.mkdir(parents=True, exist_ok=True)
         self.log = root / "daemon.log"
@@ -252,6 +252,8 @@ class Engine:
         self.after_stop()
         self.spaces.close()
         shutil.rmtree(self.run_root, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            RUN.rmdir()
 
     def after_stop(self) -> None:
         """End what outlives the daemon."""
@@ -332,6 +334,10 @@ class Dockerd(Engine):
             "dockerd", "-H", f"unix://{self.socket}", "--data-root", str(self.root / "data"),
             "--exec-root", str(self.run_root / "x"), "-p", str(self.run_root / "pid"),
         ]  # fmt: skip
+
+    def after_stop(self) -> None:
+        # dockerd mounts its data root onto itself and leaves its data root mounted when it ends.
+        subprocess.run(["umount", str(self.root / "data")], check=False, capture_output=True)
 
     def daemon_environment(self) -> dict[str, str]:
         own = ":".join(str(ORACLE / part) for part in ("usr/sbin", "usr/bin", "sbin", "bin"))
