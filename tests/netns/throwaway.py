@@ -53,6 +53,7 @@ def _child(test: Callable[..., object], args: Any, kwargs: Any, tell: int) -> No
         check(LIBC.unshare(ctypes.c_int(CLONE_NEWNET | CLONE_NEWNS)), "unshare")
         mount("", "/", flags=MS_REC | MS_PRIVATE)
         mount("proc", "/proc", "proc")
+        mount("sysfs", "/sys", "sysfs")
         link.host.cache_clear()
         nft.host.cache_clear()
         with netlink.RouteSocket() as route:
