@@ -67,11 +67,11 @@ def pack(source: str, name: str, *, follow: bool) -> Iterator[bytes]:
 
 def _one(tar: tarfile.TarFile, path: str, name: str) -> Iterator[bytes]:
     try:
+        if stat.S_ISSOCK(os.lstat(path).st_mode):
+            return  # tar has no word for it
         info = tar.gettarinfo(path, name)
     except OSError as error:
         raise CommandFailed(f"open {path}: {str(error.strerror).lower()}") from None
-    if info is None:  # a socket: tar has no word for it
-        return
     info.name = name
     yield info.tobuf(tarfile.PAX_FORMAT)
     if info.isreg():

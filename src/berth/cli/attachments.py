@@ -28,7 +28,7 @@ def check_network(text: str) -> dict[str, Any]:
     found: dict[str, Any] = {"name": ""}
     for field in split_csv(text):
         key, equals, value = field.partition("=")
-        if not equals or not key.strip() or not value:
+        if not equals or not key.strip():
             raise ValueError(f"invalid field {field}")
         key, value = key.strip().lower(), value.strip()
         if key in ("name", "ip", "ip6", "mac-address"):

@@ -74,7 +74,7 @@ def _attached(parsed: Parsed, *, detached: bool) -> list[str]:
     given: list[str] = parsed.list("attach")
     if detached:
         if given:
-            raise CommandFailed("conflicting options: cannot specify both --attach and --detach", 125)
+            raise CommandFailed("conflicting options: cannot specify both --attach and --detach", 1)
         return []
     if given:
         return given
@@ -125,6 +125,8 @@ def _host_config(parsed: Parsed) -> Body:
     if parsed.text("cgroupns") not in ("", "host", "private"):
         raise CommandFailed("--cgroupns: invalid CGROUP mode", 125)
     security, masked, read_only = _security(parsed.list("security-opt"))
+    added = _capabilities(parsed.list("cap-add"))
+    dropped = [name for name in _capabilities(parsed.list("cap-drop")) if name == "ALL" or name not in added]
     devices, requests = _devices(parsed.list("device"))
     host: Body = {
         "ContainerIDFile": parsed.text("cidfile"),
@@ -133,8 +135,8 @@ def _host_config(parsed: Parsed) -> Body:
         "AutoRemove": parsed.flag("rm"),
         "VolumeDriver": parsed.text("volume-driver"),
         "VolumesFrom": parsed.list("volumes-from") or None,
-        "CapAdd": parsed.list("cap-add") or None,
-        "CapDrop": parsed.list("cap-drop") or None,
+        "CapAdd": added or None,
+        "CapDrop": dropped or None,
         "CgroupnsMode": parsed.text("cgroupns"),
         "Dns": parsed.list("dns"),
         "DnsOptions": parsed.list("dns-option"),
@@ -221,6 +223,12 @@ def restart_policy(text: str) -> Body:
     return {"Name": name, "MaximumRetryCount": 0}
 
 
+def _capabilities(names: list[str]) -> list[str]:
+    """Give capabilities their full names; ALL says all there is to say."""
+    found = {name if name == "ALL" or name.startswith("CAP_") else f"CAP_{name}" for name in map(str.upper, names)}
+    return ["ALL"] if "ALL" in found else sorted(found)
+
+
 def _log_options(parsed: Parsed) -> dict[str, str]:
     options = pairs(parsed.list("log-opt"))
     if parsed.text("log-driver") == "none" and options:
@@ -234,7 +242,7 @@ def _security(options: list[str]) -> tuple[list[str], list[str] | None, list[str
     for option in options:
         key, sign, value = option.partition("=") if "=" in option else option.partition(":")
         if not sign and key != "no-new-privileges":
-            raise CommandFailed(f"invalid --security-opt: {option!r}", 125)
+            raise CommandFailed(f'Invalid --security-opt: "{option}"', 125)
         if option == "systempaths=unconfined":
             open_paths = True
         elif key == "seccomp" and value not in ("unconfined", "builtin"):

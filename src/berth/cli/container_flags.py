@@ -56,11 +56,11 @@ def check_search(text: str) -> str:
 
 
 def check_link(text: str) -> str:
-    """Check one ``--link`` and return it as ``container:alias``."""
+    """Check one ``--link``."""
     parts = text.split(":")
     if len(parts) > 2 or not parts[0]:
         raise ValueError(f"bad format for links: {text}")
-    return f"{parts[0]}:{parts[-1].removeprefix('/') if len(parts) == 1 else parts[1]}"
+    return text
 
 
 def check_ulimit(text: str) -> dict[str, Any]:

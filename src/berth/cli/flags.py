@@ -74,7 +74,7 @@ def _nano_cpus(text: str) -> int:
 
 def _filter(text: str) -> str:
     if text and "=" not in text:
-        raise ValueError(f"invalid filter '{text}'")
+        raise ValueError("bad format of filter (expected name=value)")
     return text
 
 

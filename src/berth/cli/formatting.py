@@ -104,7 +104,7 @@ def compiled(template: str) -> Callable[[Any], str]:
     try:
         parsed = Template(template)
     except TemplateError as error:
-        raise CommandFailed(f"template parsing error: {error}", 64) from None
+        raise CommandFailed(f"template parsing error: {error}") from None
 
     def render(value: object) -> str:
         try:

@@ -50,6 +50,14 @@ _ABSENT: dict[str, Any] = {
                      "Gateway", "IPRange", "NetworkDisabled"), ""),
 }  # fmt: skip
 
+#: What Go holds as structures, by their fields in order.
+_STRUCTURES = (
+    ("HostIp", "HostPort"),
+    ("Type", "Name", "Source", "Destination", "Driver", "Mode", "RW", "Propagation"),
+    ("Name", "MaximumRetryCount"),
+    ("Type", "Config"),
+)
+
 _TOKEN = re.compile(
     r"""(?P<space>\s+)|(?P<text>"(?:[^"\\\n]|\\.)*")|(?P<raw>`[^`]*`)|(?P<char>'(?:[^'\\]|\\.)+')
     |(?P<number>[+-]?(?:0[xX][0-9a-fA-F]+|\d+(?:\.\d+)?(?:[eE][+-]?\d+)?))
@@ -554,6 +562,9 @@ def show(value: object, *, top: bool = False) -> str:
     if isinstance(value, list | tuple):
         return f"[{' '.join(show(item) for item in value)}]"
     if isinstance(value, dict):
+        for fields in _STRUCTURES:  # Go prints a structure's values without their names
+            if fields[0] in value and value.keys() <= set(fields):
+                return f"{{{' '.join('' if value.get(field) is None else show(value[field]) for field in fields)}}}"
         return f"map[{' '.join(f'{show(key)}:{show(value[key])}' for key in sorted(value))}]"
     return str(value)
 
@@ -561,7 +572,9 @@ def show(value: object, *, top: bool = False) -> str:
 def to_json(value: object, indent: int | None = None) -> str:
     """Print a value as Go's JSON encoder does with HTML left alone."""
     if hasattr(value, "template_json"):
-        value = value.template_json()
+        # Rows are encoded by Go's default rules, which make texts safe for HTML.
+        text = json.dumps(value.template_json(), ensure_ascii=False, separators=(",", ":"))
+        return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     separators = (",", ": ") if indent else (",", ":")
     return json.dumps(_plain(value), ensure_ascii=False, separators=separators, indent=indent)
 

@@ -82,7 +82,7 @@ def dispatch(arguments: Sequence[str]) -> int:
         return 0
     words = top.args
     if not words:
-        sys.stdout.write(front_page())
+        sys.stderr.write(front_page())
         return 0
     if words[0] == "help":
         words = [*words[1:], "--help"]
@@ -103,11 +103,11 @@ def _group(words: list[str], top: Parsed) -> int:
     group = words[0]
     short, entries = tree.GROUPS[group]
     path = f"{PROGRAM} {group}"
-    page_wanted = len(words) == 1 or words[1] in ("--help", "-h", "help")
-    if page_wanted:
+    if len(words) == 1 or words[1] in ("--help", "-h", "help"):
         from berth.cli.helptext import group_page
 
-        sys.stdout.write(group_page(path, short, {name: entry[0] for name, entry in entries.items()}))
+        out = sys.stderr if len(words) == 1 else sys.stdout
+        out.write(group_page(path, short, {name: entry[0] for name, entry in entries.items()}))
         return 0
     if words[1].startswith("-"):
         kind = f"flag: {words[1]}" if words[1].startswith("--") else f"shorthand flag: '{words[1][1]}' in {words[1]}"

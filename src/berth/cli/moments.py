@@ -41,4 +41,4 @@ def _absolute(text: str) -> str:
 
 
 def _bad(text: str) -> CommandFailed:
-    return CommandFailed(f'invalid value for "{text}": failed to parse value as time or duration')
+    return CommandFailed(f'failed to parse value as time or duration: "{text}"')

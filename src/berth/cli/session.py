@@ -86,6 +86,4 @@ class Session:
             answer = sys.stdin.readline()
         except KeyboardInterrupt:
             raise CommandFailed("", 130) from None
-        if not answer.endswith("\n"):
-            sys.stdout.write("\n")
         return answer.strip().lower() in ("y", "yes")

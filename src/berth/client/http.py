@@ -477,4 +477,4 @@ def _error(response: Response, path: str) -> ApiError:
             message = str(decoded.get("message") or decoded.get("Message") or text)
     if not message:
         message = f"request returned {response.status} for API route {path}, check if the server supports it"
-    return ApiError(response.status, message)
+    return ApiError(response.status, message.strip())

@@ -67,7 +67,12 @@ def _rename(session: Session, parsed: Parsed) -> None:
     old, new = (name.strip() for name in parsed.args)
     if not old or not new:
         raise CommandFailed("Error: Neither old nor new names may be empty")
-    session.client.post(f"/containers/{part(old)}/rename", {"name": new})
+    try:
+        session.client.post(f"/containers/{part(old)}/rename", {"name": new})
+    except ApiError as error:
+        raise CommandFailed(
+            f"Error response from daemon: {error}\nError: failed to rename container named {old}"
+        ) from None
 
 
 def _wait(session: Session, parsed: Parsed) -> int:
@@ -90,10 +95,11 @@ def _port(session: Session, parsed: Parsed) -> None:
         number, _, protocol = wanted.partition("/")
         protocol = protocol or "tcp"
         if not number.isdecimal() or int(number) > 65535:
-            raise CommandFailed(f"Error: invalid port ({number}): invalid port number")
+            reason = "value out of range" if number.isdecimal() else "invalid syntax"
+            raise CommandFailed(f'Error: invalid port ({number}): strconv.ParseUint: parsing "{number}": {reason}')
         bindings = ports.get(f"{number}/{protocol}")
         if not bindings:
-            raise CommandFailed(f"no public port '{wanted}' published for {parsed.args[0]}")
+            raise CommandFailed(f"Error: No public port '{wanted}' published for {parsed.args[0]}")
         lines = [_joined(binding) for binding in bindings]
     else:
         for port, bindings in ports.items():

@@ -116,7 +116,7 @@ def _remove(session: Session, parsed: Parsed) -> int:
 
 
 def _tag(session: Session, parsed: Parsed) -> None:
-    from berth.cli.commands.transfer import check_reference, split_tag
+    from berth.cli.commands.transfer import check_reference, full_name, split_tag
 
     source, target = parsed.args
     try:
@@ -126,7 +126,9 @@ def _tag(session: Session, parsed: Parsed) -> None:
     if "@" in target:
         raise CommandFailed("refusing to create a tag with a digest reference")
     repository, tag = split_tag(target)
-    session.client.post(f"/images/{quote(source)}/tag", {"repo": repository, "tag": tag or "latest"})
+    session.client.post(
+        f"/images/{quote(source)}/tag", {"repo": full_name(repository, tagged=False), "tag": tag or "latest"}
+    )
 
 
 def _history(session: Session, parsed: Parsed) -> None:
@@ -148,7 +150,10 @@ def _history(session: Session, parsed: Parsed) -> None:
         layers,
         {
             "ID": ("IMAGE", lambda it: it["Id"] if full else short_id(it["Id"])),
-            "CreatedSince": ("CREATED", lambda it: ago(it["Created"]) if human else created_at(it).replace(" ", "T")),
+            "CreatedSince": (
+                "CREATED" if human else "CREATED AT",
+                lambda it: ago(it["Created"]) if human else created_at(it).replace(" ", "T"),
+            ),
             "CreatedAt": ("CREATED AT", lambda it: created_at(it).replace(" ", "T")),
             "CreatedBy": ("CREATED BY", created_by),
             "Size": ("SIZE", lambda it: size(it["Size"]) if human else str(it["Size"])),

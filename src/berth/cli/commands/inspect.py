@@ -46,7 +46,8 @@ def _any(session: Session, parsed: Parsed, name: str) -> Any:  # noqa: ANN401
     wanted = parsed.text("type")
     if wanted:
         if wanted not in _KINDS:
-            raise CommandFailed(f'"{wanted}" is not a valid value for --type')
+            known = ", ".join(f'"{kind}"' for kind in sorted(_KINDS))
+            raise CommandFailed(f'unknown type: "{wanted}": must be one of {known}')
         return _KINDS[wanted](session, parsed, name)
     for get in _KINDS.values():
         try:
@@ -94,7 +95,12 @@ def _print(found: list[Any], form: str, failures: list[str], *, times: bool) -> 
     for value in found:
         if times and isinstance(value.get("Created"), str):
             value["Created"] = GoTime(value["Created"])
-        sys.stdout.write(render(value) + "\n")
+        try:
+            text = render(value)
+        except CommandFailed:
+            sys.stdout.write("\n")  # as Docker's client does, to the joy of scripts that count lines
+            raise
+        sys.stdout.write(text + "\n")
 
 
 _FORMAT = Flag("format", "f", "string", FORMAT_INSPECT)

@@ -11,9 +11,18 @@ if TYPE_CHECKING:
     from berth.cli.session import Session
 
 
-def _logs(session: Session, parsed: Parsed) -> None:
+def _moment(parsed: Parsed, flag: str) -> str | None:
     from berth.cli.errors import CommandFailed
     from berth.cli.moments import moment
+
+    try:
+        return moment(parsed.text(flag)) if parsed.text(flag) else None
+    except CommandFailed as error:
+        raise CommandFailed(f'invalid value for "{flag}": {error}') from None
+
+
+def _logs(session: Session, parsed: Parsed) -> None:
+    from berth.cli.errors import CommandFailed
     from berth.cli.streams import Demultiplexer, StreamError, write_all
 
     client = session.client
@@ -21,8 +30,8 @@ def _logs(session: Session, parsed: Parsed) -> None:
     query = {
         "stdout": True,
         "stderr": True,
-        "since": moment(parsed.text("since")) if parsed.text("since") else None,
-        "until": moment(parsed.text("until")) if parsed.text("until") else None,
+        "since": _moment(parsed, "since"),
+        "until": _moment(parsed, "until"),
         "timestamps": parsed.flag("timestamps") or None,
         "follow": parsed.flag("follow") or None,
         "details": parsed.flag("details") or None,

@@ -8,6 +8,7 @@ from berth.cli.flags import Flag, Parsed
 from berth.cli.formatting import FORMAT_LIST, filters_of, label_lookup, labels_text, print_rows
 from berth.cli.natural import natural_key
 from berth.cli.pairs import check_label, pairs
+from berth.cli.pools import ipam
 from berth.client.errors import ApiError
 from berth.client.http import part
 
@@ -67,7 +68,7 @@ def _create(session: Session, parsed: Parsed) -> None:
         "Name": name,
         "Driver": parsed.text("driver"),
         "Scope": parsed.text("scope"),
-        "IPAM": _ipam(parsed),
+        "IPAM": ipam(parsed),
         "Internal": parsed.flag("internal"),
         "Attachable": parsed.flag("attachable"),
         "Ingress": parsed.flag("ingress"),
@@ -87,69 +88,6 @@ def _create(session: Session, parsed: Parsed) -> None:
     if answer.get("Warning"):
         session.warn(f"WARNING: {answer['Warning']}")
     session.line(answer["Id"])
-
-
-def _ipam(parsed: Parsed) -> dict[str, Any]:
-    """Put ranges, gateways and reserved addresses to the subnets they lie in."""
-    subnets: list[str] = parsed.list("subnet")
-    ranges: list[str] = parsed.list("ip-range")
-    gateways: list[str] = parsed.list("gateway")
-    if len(subnets) < len(ranges) or len(subnets) < len(gateways):
-        raise CommandFailed("every ip-range or gateway must have a corresponding subnet")
-    ipam: dict[str, Any] = {
-        "Driver": parsed.text("ipam-driver"),
-        "Options": pairs(parsed.list("ipam-opt")),
-        "Config": [],
-    }
-    reserved = pairs(parsed.list("aux-address"))
-    if not subnets:
-        if reserved:
-            raise CommandFailed("no matching subnet for aux-address " + next(iter(reserved.values())))
-        return ipam
-    import ipaddress
-
-    pools: list[tuple[Any, dict[str, Any]]] = []
-    for subnet in subnets:
-        try:
-            pool = ipaddress.ip_network(subnet, strict=False)
-        except ValueError:
-            raise CommandFailed(f"invalid CIDR address: {subnet}") from None
-        if any(pool.version == other.version and pool.overlaps(other) for other, _ in pools):
-            raise CommandFailed("multiple overlapping subnet configuration is not supported")
-        pools.append((pool, {"Subnet": subnet}))
-
-    def place(what: str, text: str, key: str) -> None:
-        try:
-            address = ipaddress.ip_interface(text).ip if what == "range" else ipaddress.ip_address(text)
-        except ValueError:
-            raise CommandFailed(
-                f"invalid CIDR address: {text}" if what == "range" else f"invalid {what} address: {text}"
-            ) from None
-        for pool, config in pools:
-            if address in pool:
-                if key in config:
-                    raise CommandFailed(f"cannot configure multiple {what}s ({text}, {config[key]}) on the same subnet")
-                config[key] = text
-                return
-        raise CommandFailed(f"no matching subnet for {what} {text}")
-
-    for text in ranges:
-        place("range", text, "IPRange")
-    for text in gateways:
-        place("gateway", text, "Gateway")
-    for name, text in reserved.items():
-        try:
-            address = ipaddress.ip_address(text)
-        except ValueError:
-            raise CommandFailed(f"invalid aux-address {text}") from None
-        for pool, config in pools:
-            if address in pool:
-                config.setdefault("AuxiliaryAddresses", {})[name] = text
-                break
-        else:
-            raise CommandFailed(f"no matching subnet for aux-address {text}")
-    ipam["Config"] = [config for _, config in pools]
-    return ipam
 
 
 def _remove(session: Session, parsed: Parsed) -> int:

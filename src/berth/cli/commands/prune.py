@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     Filters = dict[str, list[str]]
 
 
-def _ask(session: Session, parsed: Parsed, warning: str, what: str) -> None:
-    if not parsed.flag("force") and not session.confirm(f"{warning}\nAre you sure you want to continue?"):
-        raise CommandFailed(f"{what} prune has been cancelled")
+def _agreed(session: Session, parsed: Parsed, warning: str) -> bool:
+    return parsed.flag("force") or session.confirm(f"{warning}\nAre you sure you want to continue?")
 
 
 def _deleted(session: Session, heading: str, names: list[str] | None) -> None:
@@ -69,14 +68,14 @@ def _total(session: Session, reclaimed: int) -> None:
 
 
 def _containers(session: Session, parsed: Parsed) -> None:
-    _ask(session, parsed, "WARNING! This will remove all stopped containers.", "container")
-    _total(session, _prune_containers(session, filters_of(parsed)))
+    if _agreed(session, parsed, "WARNING! This will remove all stopped containers."):
+        _total(session, _prune_containers(session, filters_of(parsed)))
 
 
 def _networks(session: Session, parsed: Parsed) -> None:
     warning = "WARNING! This will remove all custom networks not used by at least one container."
-    _ask(session, parsed, warning, "network")
-    _prune_networks(session, filters_of(parsed))
+    if _agreed(session, parsed, warning):
+        _prune_networks(session, filters_of(parsed))
 
 
 def _volumes(session: Session, parsed: Parsed) -> None:
@@ -85,17 +84,16 @@ def _volumes(session: Session, parsed: Parsed) -> None:
     if every and old:
         version = ".".join(map(str, session.client.api_version()))
         raise CommandFailed(f'"--all" requires API version 1.42, but the Docker daemon API version is {version}')
-    kind = "local" if every or old else "anonymous local"
-    _ask(session, parsed, f"WARNING! This will remove {kind} volumes not used by at least one container.".replace(
-        "remove local", "remove all local"), "volume")  # fmt: skip
-    _total(session, _prune_volumes(session, filters_of(parsed), every=every))
+    kind = "all local" if every or old else "anonymous local"
+    if _agreed(session, parsed, f"WARNING! This will remove {kind} volumes not used by at least one container."):
+        _total(session, _prune_volumes(session, filters_of(parsed), every=every))
 
 
 def _images(session: Session, parsed: Parsed) -> None:
     every = parsed.flag("all")
     which = "images without at least one container associated to them" if every else "dangling images"
-    _ask(session, parsed, f"WARNING! This will remove all {which}.", "image")
-    _total(session, _prune_images(session, filters_of(parsed), every=every))
+    if _agreed(session, parsed, f"WARNING! This will remove all {which}."):
+        _total(session, _prune_images(session, filters_of(parsed), every=every))
 
 
 def _system(session: Session, parsed: Parsed) -> None:
@@ -116,7 +114,8 @@ def _system(session: Session, parsed: Parsed) -> None:
             warning += "\n  Items to be pruned will be filtered with:\n" + "".join(
                 f"  - {text}\n" for text in sorted(given)
             )
-        _ask(session, parsed, warning, "system")
+        if not _agreed(session, parsed, warning):
+            return
     reclaimed = _prune_containers(session, filters)
     _prune_networks(session, filters)
     if volumes:

@@ -19,11 +19,19 @@ if TYPE_CHECKING:
     from berth.cli.session import Session
 
 
+#: What the names of nearly all images are made of; others are looked at more closely.
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-_/:@")
+
+
 def _create_container(session: Session, parsed: Parsed, body: dict[str, Any]) -> str:
     """Create the container, pulling its image if the policy says so; returns its id."""
     policy = parsed.text("pull")
     if policy not in ("always", "missing", "never", ""):
         raise CommandFailed(f'invalid pull option: \'{policy}\': must be one of "always", "missing" or "never"', 125)
+    if not _PLAIN.issuperset(body["Image"]):
+        from berth.cli.commands.transfer import check_reference
+
+        check_reference(body["Image"])
     cidfile = parsed.text("cidfile")
     if cidfile and os.path.exists(cidfile):
         raise CommandFailed(
@@ -63,6 +71,7 @@ def _pull(session: Session, parsed: Parsed, image: str) -> None:
 
 def _create(session: Session, parsed: Parsed) -> None:
     body = container_body(parsed, detached=False, api=session.client.api_version())
+    body["HostConfig"]["ConsoleSize"] = [0, 0]
     session.line(_create_container(session, parsed, body))
 
 
@@ -70,7 +79,7 @@ def _failed(error: ClientError | CommandFailed, path: str) -> CommandFailed:
     """Give a failure of `run` its exit status and its hint."""
     text = f"Error response from daemon: {error}" if isinstance(error, ApiError) else str(error)
     status = 125
-    if any(
+    if isinstance(error, ApiError) and any(
         words in text
         for words in (
             "executable file not found",
@@ -79,7 +88,7 @@ def _failed(error: ClientError | CommandFailed, path: str) -> CommandFailed:
         )
     ):
         status = 127
-    elif "permission denied" in text or "is a directory" in text:
+    elif (isinstance(error, ApiError) and "permission denied" in text) or "is a directory" in text:
         status = 126
     return CommandFailed(f"berth: {text}\n\nRun '{path} --help' for more information", status)
 

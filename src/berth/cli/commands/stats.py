@@ -16,6 +16,7 @@ from berth.client.http import part
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from berth.cli.formatting import Columns
@@ -53,6 +54,10 @@ def figures(sample: dict[str, Any], name: str) -> dict[str, Any]:
     }
 
 
+def _getter(key: str) -> Callable[[dict[str, Any]], Any]:
+    return lambda row: row[key]
+
+
 def _columns(*, full: bool) -> Columns:
     headings = {
         "Container": "CONTAINER",
@@ -64,7 +69,7 @@ def _columns(*, full: bool) -> Columns:
         "BlockIO": "BLOCK I/O",
         "PIDs": "PIDS",
     }
-    columns: Columns = {key: (text, lambda it, key=key: it[key]) for key, text in headings.items()}
+    columns: Columns = {key: (text, _getter(key)) for key, text in headings.items()}
     columns["ID"] = ("CONTAINER ID", lambda it: it["ID"] if full else it["ID"][:12])
     return columns
 

@@ -52,8 +52,8 @@ def check_reference(name: str) -> None:
     if not re.fullmatch(form, name):
         if re.search(r"[A-Z]", split_tag(name)[0].rpartition("/")[2]):
             raise CommandFailed("invalid reference format: repository name (" + full_name(name, tagged=False)
-                                .removeprefix(_FAMILIAR).partition(":")[0] + ") must be lowercase")  # fmt: skip
-        raise CommandFailed("invalid reference format")
+                                .removeprefix(_FAMILIAR).partition(":")[0] + ") must be lowercase", 125)  # fmt: skip
+        raise CommandFailed("invalid reference format", 125)
 
 
 def pull(
@@ -65,7 +65,7 @@ def pull(
     check_reference(image)
     repository, tag = split_tag(image)
     query = {
-        "fromImage": full_name(repository, tagged=False).removeprefix("docker.io/library/").removeprefix(_FAMILIAR),
+        "fromImage": full_name(repository, tagged=False),
         "tag": None if every else tag or "latest",
         "platform": platform or None,
     }
