@@ -326,7 +326,15 @@ class Attachments:
                 future.set_result(hub)
 
     def started(self, record: ContainerRecord) -> None:
-        """Nothing to do: who attaches later connects by himself."""
+        """Connect those who came while the start was under way."""
+        waiting = self._waiting.pop(record.id, {})
+        if not waiting:
+            return
+        hub = self._hubs.get(record.id) or self._connect(record)
+        for viewer, future in waiting.items():
+            if not future.done():
+                hub.join(viewer)
+                future.set_result(hub)
 
     async def ended(self, record: ContainerRecord) -> None:
         """Release those who wait for a start that failed; let the rest drain without holding up anything."""

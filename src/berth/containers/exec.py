@@ -646,7 +646,11 @@ def process_spec(
     env = dict(pair.partition("=")[::2] for pair in spec.get("env", ()))
     configured = {pair.partition("=")[0] for pair in record.config.env or ()}
     if command.user:
-        who = identity(record, command.user)
+        root = os.open(f"/proc/{record.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            who = identity(root, record, command.user)
+        finally:
+            os.close(root)
         spec["user"] = {"uid": who.uid, "gid": who.gid, "additionalGids": list(who.groups)}
         if "HOME" not in configured:
             env["HOME"] = who.home
@@ -700,13 +704,9 @@ def _last_capability() -> int:
     return int(Path("/proc/sys/kernel/cap_last_cap").read_text())
 
 
-def identity(record: ContainerRecord, user: str) -> Identity:
-    """Find out who `user` is in a running container."""
-    root = os.open(f"/proc/{record.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        passwd, group = (_read_inside(root, name) for name in ("/etc/passwd", "/etc/group"))
-    finally:
-        os.close(root)
+def identity(root: int, record: ContainerRecord, user: str) -> Identity:
+    """Find out who `user` is in a container whose root directory is open."""
+    passwd, group = (_read_inside(root, name) for name in ("/etc/passwd", "/etc/group"))
     return resolve(user, passwd, group, record.host_config.group_add or ())
 
 

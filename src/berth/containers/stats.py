@@ -88,11 +88,15 @@ def empty(record: ContainerRecord) -> Sample:
 class Stats:
     """Samples what containers use."""
 
-    def __init__(self, *, layout: Layout, find: Find, clock: Clock, groups: Hierarchies) -> None:
+    def __init__(self, *, layout: Layout, find: Find, clock: Clock, groups: Callable[[], Hierarchies]) -> None:
         self._layout = layout
         self._find = find
         self._clock = clock
-        self._groups = groups
+        self._look = groups
+
+    @property
+    def _groups(self) -> Hierarchies:
+        return self._look()
 
     async def once(self, ref: str, *, one_shot: bool) -> Sample:
         """Return one sample; without `one_shot` a second one after a while, so that rates can be told."""

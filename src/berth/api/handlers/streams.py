@@ -1,13 +1,16 @@
 """Routes for everything that streams into and out of containers."""
 
+from collections.abc import AsyncIterator
 from typing import Final
 
+import msgspec
 from aiohttp import web
 
-from berth.api.call import Call
+from berth.api.call import STREAM_HEADERS, Call, send_head
 from berth.api.hijack import MULTIPLEXED, RAW, Hijacked, hijack
 from berth.api.routes import Route
 from berth.base.errors import NotImplementedYet
+from berth.containers.archive import STAT_HEADER
 from berth.containers.attach import check_attachable, check_size, checked_keys
 from berth.containers.exec import parse_size
 from berth.containers.logs.entries import Wish, parse_tail, parse_time
@@ -115,10 +118,70 @@ async def exec_inspect(call: Call) -> web.StreamResponse:
     return call.json(call.engine.execs.find(call.path["id"]).to_wire())
 
 
+async def stats(call: Call) -> web.StreamResponse:
+    """GET /containers/{id}/stats: one sample, or one a second."""
+    ident = call.engine.containers.find(call.path["id"]).id
+    if not call.flag("stream", default=True):
+        return call.json(await call.engine.stats.once(ident, one_shot=call.flag("one-shot")))
+    response = await call.stream()
+    async for sample in call.engine.stats.stream(ident):
+        await response.write(msgspec.json.encode(sample) + b"\n")
+    await response.write_eof()
+    return response
+
+
+async def export(call: Call) -> web.StreamResponse:
+    """GET /containers/{id}/export: the root file system as a tar."""
+    async with call.engine.archives.export(call.path["id"]) as pieces:
+        return await _sent(await call.stream("application/octet-stream"), pieces)
+
+
+async def archive_head(call: Call) -> web.StreamResponse:
+    """HEAD /containers/{id}/archive: describe a path."""
+    found = await call.engine.archives.stat(call.path["id"], call.text("path"))
+    response = call.empty(200)
+    response.headers[STAT_HEADER] = found.header()
+    return response
+
+
+async def archive_get(call: Call) -> web.StreamResponse:
+    """GET /containers/{id}/archive: a path as a tar."""
+    async with call.engine.archives.get(call.path["id"], call.text("path")) as (found, pieces):
+        response = web.StreamResponse(
+            headers=STREAM_HEADERS | {"Content-Type": "application/x-tar", STAT_HEADER: found.header()}
+        )
+        await send_head(call.request, response)
+        return await _sent(response, pieces)
+
+
+async def archive_put(call: Call) -> web.StreamResponse:
+    """PUT /containers/{id}/archive: unpack a tar into a directory."""
+    await call.engine.archives.put(
+        call.path["id"],
+        call.text("path"),
+        call.request.content.iter_any(),
+        keep_kinds=call.flag("noOverwriteDirNonDir"),
+        as_user=call.flag("copyUIDGID"),
+    )
+    return call.empty(200)
+
+
+async def _sent(response: web.StreamResponse, pieces: AsyncIterator[bytes]) -> web.StreamResponse:
+    async for piece in pieces:
+        await response.write(piece)
+    await response.write_eof()
+    return response
+
+
 ROUTES: Final = (
     Route("POST", "/containers/{id}/attach", attach, stream=True),
     Route("GET", "/containers/{id}/attach/ws", attach_websocket),
     Route("GET", "/containers/{id}/logs", logs, stream=True),
+    Route("GET", "/containers/{id}/stats", stats, stream=True),
+    Route("GET", "/containers/{id}/export", export, stream=True),
+    Route("HEAD", "/containers/{id}/archive", archive_head),
+    Route("GET", "/containers/{id}/archive", archive_get, stream=True),
+    Route("PUT", "/containers/{id}/archive", archive_put, stream=True),
     Route("POST", "/containers/{id}/resize", resize),
     Route("POST", "/containers/{id}/exec", exec_create),
     Route("POST", "/exec/{id}/start", exec_start, stream=True),
