@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from berth.containers.model import ContainerRecord
 from berth.containers.oci import capabilities, defaults, resources
-from berth.containers.oci.users import Identity
+from berth.containers.users import Identity
 from berth.volumes.mounts.model import OciMount
 from berth.wire.containers import ContainerConfig, Ulimit
 
@@ -49,6 +49,8 @@ class Surroundings:
     known_capabilities: Sequence[str]
     hostname: str
     namespaces: Joined
+    #: Whether the network namespace is this container's alone.
+    own_network: bool = False
     #: Target → file of the host, for hosts, resolv.conf, hostname.
     files: Mapping[str, str] = field(default_factory=dict)
     mounts: Sequence[OciMount] = ()
@@ -105,7 +107,7 @@ def process(record: ContainerRecord, around: Surroundings) -> dict[str, Any]:
         "user": {
             "uid": identity.uid,
             "gid": identity.gid,
-            **({"additionalGids": list(identity.additional_gids)} if identity.additional_gids else {}),
+            **({"additionalGids": list(identity.groups)} if identity.groups else {}),
         },
         "args": args,
         "env": environment(config, around.hostname, identity.home, around.environment),
@@ -197,7 +199,7 @@ def _linux(record: ContainerRecord, around: Surroundings) -> dict[str, Any]:
         "rootfsPropagation": _propagation(around.mounts),
     }
     sysctls = dict(host.sysctls or {})
-    if around.namespaces.network == "own":
+    if around.own_network:
         sysctls = defaults.NETWORK_SYSCTLS | sysctls
     if sysctls:
         wire["sysctl"] = sysctls

@@ -28,6 +28,7 @@ class Runtime:
     root: Path
     #: Why this one was chosen.
     why: str = ""
+    version: str = ""
 
     @property
     def global_args(self) -> tuple[str, ...]:
@@ -58,17 +59,19 @@ class Runtime:
         """Apply the ``linux.resources`` part of a specification to a running container."""
         await self._run("update", "--resources", "-", ident, feed=msgspec.json.encode(resources))
 
-    async def version(self) -> str:
-        """Return what the program says its version is."""
-        said = await process.run([self.path, "--version"], timeout_s=LIMIT_S)
-        return said.stdout.decode(errors="replace").splitlines()[0].rpartition(" ")[2]
-
     async def _run(self, command: str, *args: str, feed: bytes = b"") -> None:
         argv = [self.path, *self.global_args, command, *args]
         try:
             await process.run(argv, timeout_s=LIMIT_S, feed=feed)
         except process.ProgramFailed as exc:
             raise RuntimeFailed(last_error(exc.said)) from None
+
+
+async def version_of(path: str) -> str:
+    """Return what a runtime says its version is."""
+    said = await process.run([path, "--version"], timeout_s=LIMIT_S)
+    lines = said.stdout.decode(errors="replace").splitlines() or [""]
+    return lines[0].rpartition(" ")[2]
 
 
 def last_error(said: str) -> str:
