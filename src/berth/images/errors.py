@@ -17,6 +17,13 @@ class InvalidReference(InvalidArgument):
         super().__init__("invalid reference format" + (f": {reason}" if reason else ""))
 
 
+class InvalidTag(InvalidArgument):
+    """A text is no tag."""
+
+    def __init__(self) -> None:
+        super().__init__("invalid tag format")
+
+
 class ImageNotFound(NotFound):
     """No image has this name, identifier or prefix."""
 

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Final
 
-from berth.images.errors import InvalidReference
+from berth.images.errors import InvalidReference, InvalidTag
 
 DEFAULT_REGISTRY: Final = "docker.io"
 DEFAULT_TAG: Final = "latest"
@@ -68,8 +68,10 @@ class Reference:
         return (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
 
     def with_tag(self, tag: str) -> "Reference":
-        """Return the same repository with `tag` and no digest; raises `InvalidReference`."""
-        return replace(self, tag=checked_tag(tag), digest="")
+        """Return the same repository with `tag` and no digest; raises `InvalidTag`."""
+        if not _TAG.match(tag):
+            raise InvalidTag
+        return replace(self, tag=tag, digest="")
 
     def with_digest(self, digest: str) -> "Reference":
         """Return the same repository with `digest` and no tag; raises `InvalidReference`."""
@@ -80,13 +82,6 @@ class Reference:
     def or_latest(self) -> "Reference":
         """Return itself, with the tag ``latest`` if it has neither tag nor digest."""
         return self if self.tag or self.digest else replace(self, tag=DEFAULT_TAG)
-
-
-def checked_tag(tag: str) -> str:
-    """Return `tag` if it is one; raises `InvalidReference`."""
-    if not _TAG.match(tag):
-        raise InvalidReference
-    return tag
 
 
 def is_digest(text: str) -> bool:
@@ -110,7 +105,8 @@ def parse_reference(text: str) -> Reference:
     slash, colon = path.rfind("/"), path.rfind(":")
     if colon > slash:
         path, tag = path[:colon], path[colon + 1 :]
-        checked_tag(tag)
+        if not _TAG.match(tag):
+            raise InvalidReference
     if not _PATH.match(path):
         if _PATH.match(path.lower()):
             raise InvalidReference(f"repository name ({path}) must be lowercase")

@@ -87,9 +87,10 @@ class Transfers:
             if held is None:
                 ident = await self._fetch(say, reference, offer, login)
             else:
-                for layer in offer.manifest.layers or ():
-                    say(messages.layer_status("Already exists", short(layer.digest)))
                 ident = held.id
+                if before is None or before.id != ident:
+                    for layer in offer.manifest.layers or ():
+                        say(messages.layer_status("Already exists", short(layer.digest)))
         await self._catalogue.put(reference.with_digest(offer.digest), ident)
         if not reference.digest:
             await self._catalogue.put(reference, ident)
