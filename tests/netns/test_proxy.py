@@ -15,6 +15,8 @@ from typing import TypeVar
 import pytest
 
 from berth.kernel import netns
+from berth.networks.ports import proxied
+from berth.networks.ports.proxied import HostPort
 from berth.networks.ports.proxy_client import ProxyClient, command, open_listener
 from berth.networks.ports.proxy_control import Target
 from berth.networks.processes.keeper import Refused
@@ -292,3 +294,28 @@ def test_resets_on_either_side_leave_nothing(world: World) -> None:
         await asyncio.to_thread(reset)
 
     world.run(story)
+
+
+def test_all_ports_of_a_container_or_none(world: World) -> None:
+    """Bound on the test's own loopback: the daemon binds where it runs."""
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
+        port = taken.getsockname()[1]
+        free, clash = HostPort("udp", "::1", port), HostPort("tcp", "::1", port)
+
+        async def story(client: ProxyClient) -> None:
+            with pytest.raises(OSError, match="in use"):
+                await proxied.publish(client, {free: world.udp_target, clash: world.tcp_target})
+            assert await client.holding() == set()
+            await proxied.publish(client, {free: world.udp_target})
+            assert await client.holding() == {free.key}
+
+        async def after_a_restart(client: ProxyClient) -> None:
+            other = HostPort("udp", "::1", port + 1 if port < 65535 else port - 1)
+            await proxied.adopt(client, {free: world.udp_target, other: world.udp_target})
+            assert await client.holding() == {free.key, other.key}
+            await proxied.adopt(client, {other: world.udp_target})
+            await proxied.withdraw(client, [free, other])
+            assert await client.holding() == set()
+
+        world.run(story)
+        world.run(after_a_restart)
