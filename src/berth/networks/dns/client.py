@@ -29,7 +29,8 @@ _WINDOW: Final = 64
 
 def command(socket_path: Path) -> tuple[str, ...]:
     """Return the command line of the server's process."""
-    return (sys.executable, "-m", "berth.networks.dns.server", "--socket", str(socket_path))
+    # -P: whatever lies in the working directory is not imported.
+    return (sys.executable, "-P", "-m", "berth.networks.dns.server", "--socket", str(socket_path))
 
 
 class DnsClient:

@@ -1,7 +1,7 @@
 """Which published ports go through the proxy instead of a rule: those from IPv6 to a container without it.
 
 A port published on ``0.0.0.0`` is two `Published` then: one on ``0.0.0.0``, led by a rule, and one on ``::``, led by
-the proxy. The caller keeps both in its record; what is proxied follows from them, so nothing else needs to be remembered.
+the proxy. The caller keeps both in its record; what is proxied follows from them, nothing else must be remembered.
 Must not: choose ports.
 """
 

@@ -32,7 +32,8 @@ _WINDOW: Final = 64
 
 def command(socket_path: Path) -> tuple[str, ...]:
     """Return the command line of the proxy's process."""
-    return (sys.executable, "-m", "berth.networks.ports.proxy", "--socket", str(socket_path))
+    # -P: whatever lies in the working directory is not imported.
+    return (sys.executable, "-P", "-m", "berth.networks.ports.proxy", "--socket", str(socket_path))
 
 
 def open_listener(protocol: str, host_ip: str, port: int) -> int:
