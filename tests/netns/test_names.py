@@ -115,7 +115,6 @@ async def test_names_survive_the_daemon_and_the_name_server(tmp_path: Path) -> N
         await world.network("red")
         one, two = await world.container("one", "red"), await world.container("two", "red")
         assert await asyncio.to_thread(resolve, one, "two") == [two.address("red")]
-        world.service._attachments.ports.close()
         await world.fresh().adopt({one.id, two.id})
         assert await asyncio.to_thread(resolve, one, "two") == [two.address("red")]
         assert world.dns is not None

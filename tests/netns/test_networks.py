@@ -46,10 +46,13 @@ class World:
         self.bus = Bus(SystemClock())
         self.config = Config(**config)  # type: ignore[arg-type]
         self._count = 0
-        self.service = self.fresh()
+        self.service: Networks = None  # type: ignore[assignment]
+        self.fresh()
 
     def fresh(self) -> Networks:
-        """A service as after a restart of the daemon: same records, empty memory."""
+        """A service as after a restart of the daemon: same records, empty memory, no ports held."""
+        if self.service is not None:
+            self.service._attachments.ports.close()
         actuator = KernelActuator()
         runner = Runner(actuator, Journal(self.layout.journal, actuator.step_types))
         self.service = Networks(
@@ -427,7 +430,6 @@ async def test_a_restart_of_the_daemon_interrupts_nothing(tmp_path: Path) -> Non
 
     thread = threading.Thread(target=load)
     thread.start()
-    world.service._attachments.ports.close()  # as the kernel does when the daemon is killed
     service = world.fresh()
     await service.adopt({one.id})
     done.set()

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final, cast
 
+import msgspec
+
 from berth.base.errors import SystemFault
 from berth.kernel import netns
 from berth.plan.model import Step
@@ -99,6 +101,19 @@ def run_once(commands: str, *, json: bool = False) -> str:
         return context.run(commands)
     finally:
         context.close()
+
+
+def listed(what: str) -> list[dict[str, Any]]:
+    """List objects of the host's namespace (``chains``, ``chain ip filter X``) as libnftables-json(5) describes them.
+
+    What is not there is an empty list.
+    """
+    try:
+        printed = run_once(f"list {what}", json=True)
+    except FirewallRefused:
+        return []
+    found: list[dict[str, Any]] = msgspec.json.decode(printed)["nftables"] if printed else []
+    return found
 
 
 def _transaction(step: Step) -> Step | None:

@@ -13,6 +13,7 @@ import msgspec
 
 from berth.base.aio import KeyedLocks, Tasks, finish, in_thread
 from berth.base.config import Config
+from berth.base.errors import EngineError
 from berth.base.ids import new_id
 from berth.base.paths import Layout
 from berth.events.bus import Bus
@@ -578,8 +579,8 @@ class Attachments:
     def _hold_again(self, published: Published, claim: Claim) -> None:
         try:
             self.ports.again(published, claim)
-        except OSError:
-            log.exception("port %s of container %s", published.host_port, claim.name)
+        except EngineError as exc:  # somebody was quicker while no daemon ran; the rule goes on leading here
+            log.warning("container %s: %s", claim.name, exc)
 
     async def _adopt_names(self) -> None:
         if self._dns is None:

@@ -4,6 +4,7 @@ Change goes: check all → plan → apply (undone on error) → record → event
 at start. Containers' attachments are `berth.networks.attachments`' half; this class is the door to both.
 """
 
+import asyncio
 import logging
 import re
 import secrets
@@ -36,6 +37,7 @@ from berth.networks.errors import (
     PruneRunning,
 )
 from berth.networks.firewall import ruleset
+from berth.networks.firewall.passage import Passage
 from berth.networks.ipam.pools import DEFAULT_BRIDGE_SOURCES, DEFAULT_SOURCES, PoolSource, choose_subnet, unique_local
 from berth.networks.model import (
     DEFAULT,
@@ -60,6 +62,8 @@ from berth.wire.networks import EndpointSettings, NetworkCreate
 
 log = logging.getLogger(__name__)
 
+#: Seconds between looks at foreign rules: Docker, ufw or firewalld may start after us.
+LOOK_AGAIN_S: Final = 15.0
 #: Filters of the network list; prune knows others.
 LIST_FILTERS: Final = ("dangling", "driver", "id", "label", "name", "scope", "type")
 PRUNE_FILTERS: Final = ("label", "label!", "until")
@@ -91,6 +95,7 @@ class Networks:
         self._clock = clock or SystemClock()
         self._register = Register()
         self._attachments = Attachments(layout, endpoints, live, runner, bus, dns, config, self._register)
+        self._passage = Passage(f"berth{layout.instance}")
         self._creating: dict[str, NetworkRecord | None] = {}
         self._pruning = False
         for record in networks.all():
@@ -161,6 +166,7 @@ class Networks:
             await in_thread(self._runner.apply_all, undo)
             raise
         self._register.add(record)
+        await in_thread(self._keep_passage)
 
     def get(self, ref: str) -> NetworkRecord:
         """Look up by full id, name or unique id prefix. Raises `NetworkNotFound`, `NetworkAmbiguous`."""
@@ -226,6 +232,7 @@ class Networks:
         """Take a network's rules away and its bridge down; the slow deletion comes later."""
         if record.bridge:
             nft.host().run(ruleset.remove_bridge(self._layout.nft_table, policy_of(record)))
+            self._keep_passage()
             if not record.adopted_bridge:
                 addresses = bridge_addresses(record, parse_bridge(record.options))
                 link.retire_bridge(record.bridge, addresses, self._attachments.reaper.group)
@@ -383,6 +390,16 @@ class Networks:
         nft.host().run(ruleset.whole(self._layout.nft_table, [policy_of(one) for one in records], forwards))
         link.reap(self._attachments.reaper.group)
         self._sweep(records)
+        self._keep_passage()
+
+    def _keep_passage(self) -> None:
+        self._passage.keep([record.bridge for record in self._register.all() if record.bridge and not record.internal])
+
+    async def watch_foreign_rules(self) -> None:
+        """Look again, for ever, whether another tool's rules keep our traffic; run under `supervise`."""
+        while True:
+            await asyncio.sleep(LOOK_AGAIN_S)
+            await in_thread(self._keep_passage)
 
     def _sweep(self, records: Sequence[NetworkRecord]) -> None:
         """Remove what carries our mark and belongs to no record."""
@@ -415,6 +432,7 @@ class Networks:
         for record in self._register.all():
             if record.bridge and not record.adopted_bridge:
                 link.delete(record.bridge)
+        self._passage.keep(())
         nft.host().run(ruleset.gone(self._layout.nft_table))
 
 
