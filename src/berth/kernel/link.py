@@ -115,15 +115,15 @@ def retire(ports: Sequence[str], group: int) -> None:
         host().try_send(*messages)
 
 
-def retire_bridge(name: str, addresses: Sequence[str], group: int) -> None:
-    """Take a bridge out of use at once and mark it for `reap`; nothing happens if it is not there."""
+def retire_bridge(name: str, addresses: Sequence[str]) -> None:
+    """Take a bridge out of use at once, before its slow deletion; nothing happens if it is not there."""
     try:
         index = socket.if_nametoindex(name)
     except OSError:
         return
     given = [ip_interface(cidr) for cidr in addresses]
     dropped = [netlink.delete_address(index, str(one.ip), one.network.prefixlen) for one in given]
-    host().try_send(*dropped, netlink.retire(index, group))
+    host().try_send(*dropped, netlink.set_up(name, up=False))
 
 
 def take_out(namespace: str, name: str) -> None:

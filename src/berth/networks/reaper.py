@@ -27,16 +27,18 @@ class Reaper:
         self.group = group
         self._tasks = tasks
         self._namespaces: list[str] = []
+        self._bridges: list[str] = []
         self._waiting = 0
         self._stirred = asyncio.Event()
         self._hurry = False
         self._running = False
 
-    def put(self, *, links: int = 0, namespaces: Iterable[str] = ()) -> None:
-        """Delete, soon, links that were put into the group and these namespaces."""
-        found = [path for path in namespaces if path]
+    def put(self, *, links: int = 0, namespaces: Iterable[str] = (), bridges: Iterable[str] = ()) -> None:
+        """Delete, soon, links that were put into the group, these namespaces and bridges."""
+        found, gone = [path for path in namespaces if path], list(bridges)
         self._namespaces += found
-        self._waiting += links + len(found)
+        self._bridges += gone
+        self._waiting += links + len(found) + len(gone)
         self.stir()
         if self._waiting and not self._running:
             self._running = True
@@ -60,7 +62,10 @@ class Reaper:
             while self._waiting:
                 await self._quiet()
                 namespaces, self._namespaces, self._waiting = self._namespaces, [], 0
+                bridges, self._bridges = self._bridges, []
                 await in_thread(_delete, self.group, namespaces)
+                for name in bridges:  # no cheaper together, so one by one: others get their turn between
+                    await in_thread(link.delete, name)
         finally:
             self._running = False
 

@@ -58,13 +58,24 @@ def prepare(runner: Runner, plan: Plan, namespace: str, files: Mapping[Path, str
 
 
 def write_in_place(path: Path, text: str) -> None:
-    """Write a file that containers may have bind-mounted: a rename would leave them the old one."""
+    """Write a file that containers may have bind-mounted: a rename would leave them the old one.
+
+    Cut to length only afterwards: truncating first makes ext4 write it out at once.
+    """
+    data = text.encode()
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     try:
-        path.write_text(text)
+        fd = os.open(path, flags, 0o644)
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    path.chmod(0o644)
+        fd = os.open(path, flags, 0o644)
+    try:
+        os.fchmod(fd, 0o644)
+        if os.pread(fd, len(data) + 1, 0) != data:
+            os.pwrite(fd, data, 0)
+            os.ftruncate(fd, len(data))
+    finally:
+        os.close(fd)
 
 
 def edit_lines(path: Path, *, add: str = "", drop: tuple[str, ...] = ()) -> None:
@@ -74,4 +85,4 @@ def edit_lines(path: Path, *, add: str = "", drop: tuple[str, ...] = ()) -> None
     except FileNotFoundError:
         return
     kept = [line for line in lines if line.split("\t", 1)[0] not in drop]
-    path.write_text("".join(kept) + add)
+    write_in_place(path, "".join(kept) + add)

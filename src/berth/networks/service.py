@@ -114,6 +114,7 @@ class Networks:
         if self._register.named(name) is not None or name in self._creating:
             raise NetworkNameTaken(name)
         self._creating[name] = None
+        self._attachments.reaper.stir()
         try:
             record = await self._planned_record(want, pools)
             self._creating[name] = record
@@ -150,7 +151,7 @@ class Networks:
     async def _make(self, record: NetworkRecord) -> None:
         if BRIDGE_NAME in record.options:  # a network of that bridge may just have been removed
             await self._attachments.reaper.flush()
-        exists = await in_thread(link.link_exists, record.bridge)
+        exists = link.link_exists(record.bridge)
         if exists:
             record = _adopting(record)
         table, policy = self._layout.nft_table, policy_of(record)
@@ -166,7 +167,8 @@ class Networks:
             await in_thread(self._runner.apply_all, undo)
             raise
         self._register.add(record)
-        await in_thread(self._keep_passage)
+        if self._passage.is_needed:
+            await in_thread(self._keep_passage)
 
     def get(self, ref: str) -> NetworkRecord:
         """Look up by full id, name or unique id prefix. Raises `NetworkNotFound`, `NetworkAmbiguous`."""
@@ -226,16 +228,17 @@ class Networks:
             self._register.add(record)
             raise
         if record.bridge and not record.adopted_bridge:
-            self._attachments.reaper.put(links=1)
+            self._attachments.reaper.put(bridges=[record.bridge])
 
     def _unrule(self, record: NetworkRecord) -> None:
         """Take a network's rules away and its bridge down; the slow deletion comes later."""
         if record.bridge:
             nft.host().run(ruleset.remove_bridge(self._layout.nft_table, policy_of(record)))
-            self._keep_passage()
+            if self._passage.is_needed:
+                self._keep_passage()
             if not record.adopted_bridge:
                 addresses = bridge_addresses(record, parse_bridge(record.options))
-                link.retire_bridge(record.bridge, addresses, self._attachments.reaper.group)
+                link.retire_bridge(record.bridge, addresses)
 
     async def prune(self, filters: Filters) -> tuple[str, ...]:
         """Remove every unused network that passes the filters; return their names."""

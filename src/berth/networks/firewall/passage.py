@@ -17,6 +17,8 @@ class Passage:
         """`mark` begins the comment of each of our rules."""
         self._mark = mark
         self._told: set[Chain] = set()
+        #: Whether the last look found a chain to pass through: only then a new bridge needs one at once.
+        self.is_needed = False
 
     def keep(self, bridges: Collection[str]) -> None:
         """Let these bridges' traffic through, and no others' that were ours."""
@@ -29,7 +31,8 @@ class Passage:
                     "nothing outside until it lets the bridges through",
                     chain.name, chain.table, chain.family,
                 )  # fmt: skip
-        if foreign.has_user_chain(chains):
+        self.is_needed = foreign.has_user_chain(chains)
+        if self.is_needed:
             self._equal(foreign.wanted(bridges) if foreign.droppers(chains) else [])
 
     def _equal(self, rules: list[str]) -> None:
