@@ -156,7 +156,9 @@ def parse(words: list[str], flags: str, *, strict: bool, command: str) -> Parsed
     return Parsed(values, arguments)
 
 
-def _long(word: str, words: list[str], at: int, table: dict[str, tuple[str, bool]], values: Values, command: str) -> int:
+def _long(
+    word: str, words: list[str], at: int, table: dict[str, tuple[str, bool]], values: Values, command: str
+) -> int:
     flag, sign, value = word.partition("=")
     if flag not in table:
         raise BadUsage(f"unknown flag: {flag}\n\nSee 'berth compose {command} --help'.".replace("  ", " "))
@@ -175,12 +177,18 @@ def _long(word: str, words: list[str], at: int, table: dict[str, tuple[str, bool
     return at
 
 
-def _short(word: str, words: list[str], at: int, table: dict[str, tuple[str, bool]], values: Values, command: str) -> int:
+def _short(
+    word: str, words: list[str], at: int, table: dict[str, tuple[str, bool]], values: Values, command: str
+) -> int:
     rest = word[1:]
     while rest:
         flag, rest = f"-{rest[0]}", rest[1:]
         if flag not in table:
-            raise BadUsage(f"unknown shorthand flag: '{flag[1]}' in {word}\n\nSee 'berth compose {command} --help'.".replace("  ", " "))
+            raise BadUsage(
+                f"unknown shorthand flag: '{flag[1]}' in {word}\n\nSee 'berth compose {command} --help'.".replace(
+                    "  ", " "
+                )
+            )
         name, takes = table[flag]
         if not takes:
             values.setdefault(name, []).append("true")
@@ -199,7 +207,9 @@ def usage(name: str = "") -> str:
     """Return the help text of the whole, or of one command."""
     if not name:
         width = max(len(key) for key in COMMANDS)
-        listed = "\n".join(f"  {key.ljust(width)}  {command.summary}" for key, command in sorted(COMMANDS.items()) if key != "convert")
+        listed = "\n".join(
+            f"  {key.ljust(width)}  {command.summary}" for key, command in sorted(COMMANDS.items()) if key != "convert"
+        )
         return (
             "Usage:  berth compose [OPTIONS] COMMAND\n\nDefine and run applications of several containers\n\n"
             f"Options:\n{_options(GLOBAL)}\n\nCommands:\n{listed}\n"

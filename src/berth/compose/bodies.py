@@ -65,7 +65,12 @@ def network_body(project: Project, key: str, resource: Section) -> Body:
             labels.CONFIG_HASH: resource_hash(resource),
         },
     }
-    for name, field in (("internal", "Internal"), ("attachable", "Attachable"), ("enable_ipv6", "EnableIPv6"), ("enable_ipv4", "EnableIPv4")):
+    for name, field in (
+        ("internal", "Internal"),
+        ("attachable", "Attachable"),
+        ("enable_ipv6", "EnableIPv6"),
+        ("enable_ipv4", "EnableIPv4"),
+    ):
         if name in resource:
             body[field] = resource[name]
     if resource.get("driver_opts"):
@@ -78,7 +83,12 @@ def network_body(project: Project, key: str, resource: Section) -> Body:
             "Config": [
                 {
                     field: entry[name]
-                    for name, field in (("subnet", "Subnet"), ("ip_range", "IPRange"), ("gateway", "Gateway"), ("aux_addresses", "AuxiliaryAddresses"))
+                    for name, field in (
+                        ("subnet", "Subnet"),
+                        ("ip_range", "IPRange"),
+                        ("gateway", "Gateway"),
+                        ("aux_addresses", "AuxiliaryAddresses"),
+                    )
                     if name in entry
                 }
                 for entry in ipam.get("config") or ()
@@ -116,7 +126,8 @@ def compose_labels(project: Project, want: Wanted) -> Body:
         labels.WORKING_DIR: project.directory,
         labels.CONFIG_FILES: ",".join(project.files),
         labels.DEPENDS_ON: ",".join(
-            f"{name}:{entry['condition']}:{str(bool(entry.get('restart'))).lower()}" for name, entry in dependencies(service)
+            f"{name}:{entry['condition']}:{str(bool(entry.get('restart'))).lower()}"
+            for name, entry in dependencies(service)
         ),
     }
     if want.slug:
@@ -138,7 +149,11 @@ def endpoint(project: Project, want: Wanted, key: str, *, links: Iterable[str], 
     body: Body = {"Aliases": list(dict.fromkeys(names))}
     addresses = {
         field: settings[name]
-        for name, field in (("ipv4_address", "IPv4Address"), ("ipv6_address", "IPv6Address"), ("link_local_ips", "LinkLocalIPs"))
+        for name, field in (
+            ("ipv4_address", "IPv4Address"),
+            ("ipv6_address", "IPv6Address"),
+            ("link_local_ips", "LinkLocalIPs"),
+        )
         if name in settings
     }
     if addresses:
@@ -184,11 +199,15 @@ def create_body(
     body: Body = {
         "Image": image_of(project, want.service),
         "Labels": {**(service.get("labels") or {}), **compose_labels(project, want)},
-        "Env": [key if value is None else f"{key}={value}" for key, value in (service.get("environment") or {}).items()],
+        "Env": [
+            key if value is None else f"{key}={value}" for key, value in (service.get("environment") or {}).items()
+        ],
         "HostConfig": _host_config(project, service, want, api, container_of),
         "NetworkingConfig": {
             "EndpointsConfig": {
-                project.networks[key]["name"]: endpoint(project, want, key, links=links, aliases=aliases, first=key == order[0])
+                project.networks[key]["name"]: endpoint(
+                    project, want, key, links=links, aliases=aliases, first=key == order[0]
+                )
                 for key in taken
             }
         },
@@ -203,11 +222,14 @@ def create_body(
     ):  # fmt: skip
         if key in service:
             body[field] = service[key]
+    if want.slug and service.get("stdin_open"):
+        # The end of our input is the end of the command's.
+        body.update({"StdinOnce": True, "AttachStdin": True, "AttachStdout": True, "AttachStderr": True})
     if "stop_grace_period" in service:
         body["StopTimeout"] = -(-duration_ns(service["stop_grace_period"]) // 10**9)
     if service.get("mac_address") and api < ENDPOINTS_IN_CREATE:
         body["MacAddress"] = service["mac_address"]
-    exposed = {f"{port['target']}/{port['protocol']}": {} for port in service.get("ports") or ()}
+    exposed: Body = {f"{port['target']}/{port['protocol']}": {} for port in service.get("ports") or ()}
     for text in service.get("expose") or ():
         ports, _, protocol = text.partition("/")
         low, _, high = ports.partition("-")
@@ -241,7 +263,12 @@ def _healthcheck(check: Section, api: tuple[int, int]) -> Body:
         body["Test"] = check["test"]
     if "retries" in check:
         body["Retries"] = check["retries"]
-    for key, field in (("interval", "Interval"), ("timeout", "Timeout"), ("start_period", "StartPeriod"), ("start_interval", "StartInterval")):
+    for key, field in (
+        ("interval", "Interval"),
+        ("timeout", "Timeout"),
+        ("start_period", "StartPeriod"),
+        ("start_interval", "StartInterval"),
+    ):
         if key in check and (key != "start_interval" or api >= (1, 44)):
             body[field] = duration_ns(check[key])
     return body
@@ -276,7 +303,12 @@ _VERBATIM: Final = {
     "cpu_period": "CpuPeriod", "mem_swappiness": "MemorySwappiness", "pids_limit": "PidsLimit", "cpu_count": "CpuCount",
     "cpu_percent": "CpuPercent",
 }  # fmt: skip
-_SIZES: Final = {"mem_limit": "Memory", "mem_reservation": "MemoryReservation", "memswap_limit": "MemorySwap", "shm_size": "ShmSize"}
+_SIZES: Final = {
+    "mem_limit": "Memory",
+    "mem_reservation": "MemoryReservation",
+    "memswap_limit": "MemorySwap",
+    "shm_size": "ShmSize",
+}
 
 
 def _host_config(
@@ -308,7 +340,10 @@ def _host_config(
     if cpus:
         host["NanoCpus"] = round(float(cpus) * 1e9)
     if "logging" in service:
-        host["LogConfig"] = {"Type": service["logging"].get("driver", ""), "Config": service["logging"].get("options") or {}}
+        host["LogConfig"] = {
+            "Type": service["logging"].get("driver", ""),
+            "Config": service["logging"].get("options") or {},
+        }
     if "extra_hosts" in service:
         host["ExtraHosts"] = [text.replace("=", ":", 1) for text in service["extra_hosts"]]
     if "ulimits" in service:
@@ -354,7 +389,9 @@ def _blkio(config: Section) -> Body:
     if "weight" in config:
         body["BlkioWeight"] = config["weight"]
     if "weight_device" in config:
-        body["BlkioWeightDevice"] = [{"Path": entry["path"], "Weight": entry["weight"]} for entry in config["weight_device"]]
+        body["BlkioWeightDevice"] = [
+            {"Path": entry["path"], "Weight": entry["weight"]} for entry in config["weight_device"]
+        ]
     for key, field in (
         ("device_read_bps", "BlkioDeviceReadBps"), ("device_read_iops", "BlkioDeviceReadIOps"),
         ("device_write_bps", "BlkioDeviceWriteBps"), ("device_write_iops", "BlkioDeviceWriteIOps"),
@@ -404,7 +441,9 @@ def _add_mounts(project: Project, service: Section, want: Wanted, host: Body) ->
             if "file" in resource:
                 if not os.path.exists(resource["file"]):
                     raise ComposeFault(f"{kind[:-1]} {reference['source']}: file {resource['file']} does not exist")
-                mounts.append({"Type": "bind", "Source": resource["file"], "Target": reference["target"], "ReadOnly": True})
+                mounts.append(
+                    {"Type": "bind", "Source": resource["file"], "Target": reference["target"], "ReadOnly": True}
+                )
     if binds:
         host["Binds"] = binds
     if mounts:
@@ -471,7 +510,9 @@ def injected_files(project: Project, service: Section) -> list[FileContent]:
                 text = project.variables.get(resource["environment"])
                 if text is None:
                     name = resource["environment"]
-                    raise ComposeFault(f'environment variable "{name}" required by {kind[:-1]} "{reference["source"]}" is not set')
+                    raise ComposeFault(
+                        f'environment variable "{name}" required by {kind[:-1]} "{reference["source"]}" is not set'
+                    )
             else:
                 continue
             found.append(

@@ -63,7 +63,8 @@ def complete(
     profiles = set(place.profiles)
     for name in wanted:
         profiles.update((everything.get(name) or {}).get("profiles") or ())
-    services, disabled = {}, {}
+    services: dict[str, Section] = {}
+    disabled: dict[str, Section] = {}
     for name in sorted(everything):
         own = everything[name].get("profiles")
         active = not own or "*" in profiles or name in wanted or profiles.intersection(own)
@@ -114,7 +115,9 @@ def _defaults(whole: _Whole, name: str, service: Section) -> None:
         elif "dockerfile_inline" not in build:
             build.setdefault("dockerfile", "Dockerfile")
         if isinstance(build.get("args"), dict):
-            found = {key: whole.place.variables.get(key) if value is None else value for key, value in build["args"].items()}
+            found = {
+                key: whole.place.variables.get(key) if value is None else value for key, value in build["args"].items()
+            }
             build["args"] = {key: value for key, value in found.items() if value is not None}
     for reference in service.get("secrets") or ():
         target = reference.get("target") or reference["source"]
@@ -162,7 +165,9 @@ def _resources(whole: _Whole, kind: str) -> dict[str, Section]:
         if external:
             for other in sorted(set(resource) - {"name"}):
                 if not other.startswith("x-"):
-                    whole.fault(path, f'conflicting parameters "external" and "{other}" specified for {kind[:-1]} "{key}"')
+                    whole.fault(
+                        path, f'conflicting parameters "external" and "{other}" specified for {kind[:-1]} "{key}"'
+                    )
             resource["external"] = True
             resource.setdefault("name", key)
         resource.setdefault("name", f"{whole.name}_{key}")
@@ -173,7 +178,9 @@ def _resources(whole: _Whole, kind: str) -> dict[str, Section]:
             if len(sources) > 1:
                 whole.fault((kind, key), f"{' and '.join(sources)} are mutually exclusive")
             if not sources and not external and "driver" not in resource:
-                allowed = "file, environment or external" if kind == "secrets" else "file, content, environment or external"
+                allowed = (
+                    "file, environment or external" if kind == "secrets" else "file, content, environment or external"
+                )
                 whole.fault((kind, key), f"one of {allowed} must be set")
         found[key] = resource
     return found
@@ -185,7 +192,9 @@ def _check_service(whole: _Whole, name: str, service: Section) -> None:
         whole.fault(path, f'service "{name}" has neither an image nor a build context specified')
     mode = service.get("network_mode")
     if mode is not None and service.get("networks"):
-        whole.fault((*path, "network_mode"), f"service {name} declares mutually exclusive `network_mode` and `networks`")
+        whole.fault(
+            (*path, "network_mode"), f"service {name} declares mutually exclusive `network_mode` and `networks`"
+        )
     if mode == "host" and service.get("ports"):
         whole.warn(f"{name}: published ports are discarded with network_mode host")
     count = replicas(service)
@@ -241,7 +250,8 @@ def _check_dependencies(whole: _Whole, services: Mapping[str, Section], disabled
             if other in disabled:
                 enabling = " ".join(disabled[other].get("profiles") or ())
                 whole.fault(
-                    path, f"service {other} is required by {name} but is disabled. Can be enabled by profiles [{enabling}]"
+                    path,
+                    f"service {other} is required by {name} but is disabled. Can be enabled by profiles [{enabling}]",
                 )
             else:
                 whole.fault(path, f'service "{name}" depends on undefined service "{other}"')
@@ -269,7 +279,9 @@ def _check_addresses(whole: _Whole, services: Mapping[str, Section], networks: M
                     whole.fault(path, f"a static address serves one container only, but scale is {replicas(service)}")
                 entries = ((networks.get(key) or {}).get("ipam") or {}).get("config") or ()
                 try:
-                    subnets = [ipaddress.ip_network(entry["subnet"], strict=False) for entry in entries if "subnet" in entry]
+                    subnets = [
+                        ipaddress.ip_network(entry["subnet"], strict=False) for entry in entries if "subnet" in entry
+                    ]
                 except ValueError as error:
                     whole.fault(("networks", key, "ipam"), str(error))
                     continue
@@ -341,7 +353,9 @@ def _used(services: Mapping[str, Section]) -> dict[str, set[str]]:
     used: dict[str, set[str]] = {"networks": set(), "volumes": set(), "secrets": set(), "configs": set()}
     for service in services.values():
         used["networks"].update(service.get("networks") or ())
-        used["volumes"].update(m["source"] for m in service.get("volumes") or () if m["type"] == "volume" and m.get("source"))
+        used["volumes"].update(
+            m["source"] for m in service.get("volumes") or () if m["type"] == "volume" and m.get("source")
+        )
         for kind in ("secrets", "configs"):
             used[kind].update(reference["source"] for reference in service.get(kind) or ())
         used["secrets"].update(r["source"] for r in (service.get("build") or {}).get("secrets") or ())

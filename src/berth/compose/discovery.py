@@ -90,7 +90,9 @@ def _search(start: str) -> tuple[str, list[str], list[str]] | None:
         here = above
 
 
-def locate(flags: Flags, environ: Mapping[str, str], cwd: str, warn: Callable[[str], None], *, need_file: bool = True) -> Place:
+def locate(
+    flags: Flags, environ: Mapping[str, str], cwd: str, warn: Callable[[str], None], *, need_file: bool = True
+) -> Place:
     """Find files, directory and environment; without `need_file` a project name is enough."""
     variables = dict(environ)
     given = list(flags.files)
@@ -120,12 +122,16 @@ def locate(flags: Flags, environ: Mapping[str, str], cwd: str, warn: Callable[[s
             home, found, overrides = searched
             files = [os.path.join(home, found[0])]
             if len(found) > 1:
-                warn(f"Found multiple config files with supported names: {', '.join(os.path.join(home, n) for n in found)}")
+                warn(
+                    f"Found multiple config files with supported names: {', '.join(os.path.join(home, n) for n in found)}"
+                )
                 warn(f"Using {files[0]}")
             if overrides:
                 files.append(os.path.join(home, overrides[0]))
                 if len(overrides) > 1:
-                    warn(f"Found multiple override files with supported names: {', '.join(overrides)}; using {overrides[0]}")
+                    warn(
+                        f"Found multiple override files with supported names: {', '.join(overrides)}; using {overrides[0]}"
+                    )
     directory = os.path.normpath(fixed or home)
     if not env_files and not no_dotenv:
         _add_dotenv(variables, directory)
@@ -135,7 +141,9 @@ def locate(flags: Flags, environ: Mapping[str, str], cwd: str, warn: Callable[[s
     name = checked_name(flags.project_name) if flags.project_name else None
     if name is None and variables.get("COMPOSE_PROJECT_NAME"):
         name = checked_name(variables["COMPOSE_PROJECT_NAME"])
-    profiles = flags.profiles or tuple(part.strip() for part in variables.get("COMPOSE_PROFILES", "").split(",") if part.strip())
+    profiles = flags.profiles or tuple(
+        part.strip() for part in variables.get("COMPOSE_PROFILES", "").split(",") if part.strip()
+    )
     return Place(tuple(files), directory, variables, tuple(profiles), name, tuple(env_files) if flags.env_files else ())
 
 

@@ -1,9 +1,9 @@
 """The grammar of `.env`, `--env-file`, `env_file` and `label_file`. Pure: text in, variables out.
 
-    KEY=value   KEY: value   export KEY=value   KEY (taken from the environment, else absent)
-    "double"    several lines, escapes \\n \\r \\t \\\\ \\" \\$ \\0ooo, interpolated
-    'single'    several lines, literal, \\' allowed
-    plain       up to " #", trimmed, interpolated, no escapes
+KEY=value   KEY: value   export KEY=value   KEY (taken from the environment, else absent)
+"double"    several lines, escapes \\n \\r \\t \\\\ \\" \\$ \\0ooo, interpolated
+'single'    several lines, literal, \\' allowed
+plain       up to " #", trimmed, interpolated, no escapes
 """
 
 import re

@@ -60,7 +60,11 @@ def _entry(lead: str, value: object, indent: str, out: list[str]) -> None:
             _lines(value, indent + "  ", out, in_list=False)
         else:
             out.append(f"{lead} {'{}' if isinstance(value, dict) else '[]'}")
-    elif isinstance(value, str) and "\n" in value and not re.search(r"^[ \t]|[^\n\x20-\x7e\u00a0-\uffef]|[ \t]$", value, re.MULTILINE):
+    elif (
+        isinstance(value, str)
+        and "\n" in value
+        and not re.search(r"^[ \t]|[^\n\x20-\x7e\u00a0-\uffef]|[ \t]$", value, re.MULTILINE)
+    ):
         tail = len(value) - len(value.rstrip("\n"))
         sign = {0: "|-", 1: "|"}.get(tail, "|+")
         out.append(f"{lead} {sign}")

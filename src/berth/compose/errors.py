@@ -1,10 +1,10 @@
 """What can be wrong with a Compose project, each fault with the place it stands at.
 
-    ComposeFault          anything that ends a command with a message
-    ├── BadUsage          the command line
-    ├── NoComposeFile     no file was found
-    ├── BadProject        the files: carries every fault found, not only the first
-    └── OperationFailed   the engine refused, or a condition was not met
+ComposeFault          anything that ends a command with a message
+├── BadUsage          the command line
+├── NoComposeFile     no file was found
+├── BadProject        the files: carries every fault found, not only the first
+└── OperationFailed   the engine refused, or a condition was not met
 """
 
 from typing import NamedTuple

@@ -239,7 +239,10 @@ class Performer:
         self._hooks(client, operation, "post_start")
 
     def _hooks(self, client: Client, operation: Operation, kind: str) -> None:
-        service = self.project.services.get(operation.service or (operation.container.service if operation.container else "")) or {}
+        service = (
+            self.project.services.get(operation.service or (operation.container.service if operation.container else ""))
+            or {}
+        )
         for hook in service.get(kind) or ():
             run_hook(client, self._id(operation), hook)
 
@@ -298,7 +301,9 @@ class Performer:
             if state.get("Status") not in {"exited", "dead"}:
                 return False
             if state.get("ExitCode"):
-                raise OperationFailed(f'service "{operation.service}" didn\'t complete successfully: exit {state["ExitCode"]}')
+                raise OperationFailed(
+                    f'service "{operation.service}" didn\'t complete successfully: exit {state["ExitCode"]}'
+                )
             return True
 
         self._watch(client, operation, ready)
@@ -325,7 +330,9 @@ class Skipped(ComposeFault):
 def _healthy(operation: Operation, inspected: Json) -> bool:
     state = inspected["State"]
     if state.get("Status") in {"exited", "dead"}:
-        raise OperationFailed(f"dependency failed to start: container {operation.target} exited ({state.get('ExitCode')})")
+        raise OperationFailed(
+            f"dependency failed to start: container {operation.target} exited ({state.get('ExitCode')})"
+        )
     health = (state.get("Health") or {}).get("Status")
     if health in {None, "", "none"}:
         raise OperationFailed(f"dependency failed to start: container {operation.target} has no healthcheck configured")
@@ -384,7 +391,9 @@ def pull_image(client: Client, reference: str, platform: str, progress: Quiet, *
     """Pull an image; its layers are shown as the progress of one row."""
     name, tag = split_reference(reference)
     sizes: dict[str, tuple[int, int]] = {}
-    with client.stream("POST", "/images/create", {"fromImage": name, "tag": tag, "platform": platform or None}) as stream:
+    with client.stream(
+        "POST", "/images/create", {"fromImage": name, "tag": tag, "platform": platform or None}
+    ) as stream:
         for record in stream.records():
             if "error" in record:
                 raise OperationFailed(str(record["error"]))

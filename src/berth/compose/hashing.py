@@ -10,14 +10,25 @@ from berth.compose.model import Project, Section
 
 #: Keys that change nothing about a container once it exists.
 _IRRELEVANT: Final = frozenset(
-    {"build", "pull_policy", "pull_refresh_after", "scale", "depends_on", "profiles", "develop", "attach", "post_start", "pre_stop"}
+    {
+        "build",
+        "pull_policy",
+        "pull_refresh_after",
+        "scale",
+        "depends_on",
+        "profiles",
+        "develop",
+        "attach",
+        "post_start",
+        "pre_stop",
+    }
 )
 
 
 def _digest(value: Any) -> str:  # noqa: ANN401  any JSON value
     # The interpreter's own module: hashlib loads OpenSSL, which costs more than all the hashing here.
     try:
-        from _sha256 import sha256
+        from _sha256 import sha256  # type: ignore[import-not-found]  # no stub; CPython until 3.11
     except ImportError:
         from hashlib import sha256
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

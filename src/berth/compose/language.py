@@ -14,8 +14,8 @@ from berth.compose.schema import (
     Context,
     Converted,
     Expanding,
-    Kind,
     KeyValues,
+    Kind,
     ListOf,
     MapOf,
     Number,
@@ -220,7 +220,7 @@ class FileMode:
     def check(self, value: Value, path: Path, mark: Mark | None, context: Context) -> Value:
         """YAML already read an unquoted 0440 as a number; print it back."""
         if isinstance(value, int) and not isinstance(value, bool):
-            return f"{value:#06o}".replace("0o", "0")
+            return f"0{value:03o}"
         return _mode.check(value, path, mark, context)
 
 
@@ -440,7 +440,9 @@ DEPLOY: Final = Record(
                     {
                         "cpus": NUMBER,
                         "memory": SIZE,
-                        "generic_resources": ListOf(Record({"discrete_resource_spec": Record({"kind": TEXT, "value": NUMBER})})),
+                        "generic_resources": ListOf(
+                            Record({"discrete_resource_spec": Record({"kind": TEXT, "value": NUMBER})})
+                        ),
                         "devices": ListOf(Record(_DEVICE_FIELDS, required=("capabilities",))),
                     }
                 ),
@@ -566,7 +568,8 @@ SERVICE: Final = Record(
         "environment": PAIRS,
         "expose": ListOf(LOOSE, unique=True),
         "extends": Converted(
-            Record({"service": TEXT, "file": TEXT}, required=("service",)), lambda value, _context: {"service": _string(value)}
+            Record({"service": TEXT, "file": TEXT}, required=("service",)),
+            lambda value, _context: {"service": _string(value)},
         ),
         "external_links": TEXTS,
         "extra_hosts": EXTRA_HOSTS,

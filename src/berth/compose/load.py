@@ -214,7 +214,9 @@ class _Builder:
     def absorb(self, result: Map, source: Node, path: Path) -> None:
         """Take over the keys of a merge source that are not there yet."""
         if not isinstance(source, MappingNode):
-            self.faults.append(Fault(self.mark(source), (*path, "<<"), "a merge key takes a mapping or a list of mappings"))
+            self.faults.append(
+                Fault(self.mark(source), (*path, "<<"), "a merge key takes a mapping or a list of mappings")
+            )
             return
         other = self.mapping(source, path)
         for key, value in other.items():
@@ -230,8 +232,8 @@ def parse(text: str, file: str) -> list[Map]:
         parser = _Parser(text)
         while parser.check_node():
             node = parser.get_node()
-            value = builder.value(node, ())
-            if value is None:
+            value = None if node is None else builder.value(node, ())
+            if node is None or value is None:
                 continue
             if not isinstance(value, Map):
                 raise fault("top-level object must be a mapping", (), builder.mark(node))

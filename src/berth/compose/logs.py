@@ -103,7 +103,14 @@ def short_name(container: Container, project: str) -> str:
 
 
 def open_log(
-    client: Client, container: str, *, follow: bool, tail: str = "", since: str = "", until: str = "", times: bool = False
+    client: Client,
+    container: str,
+    *,
+    follow: bool,
+    tail: str = "",
+    since: str = "",
+    until: str = "",
+    times: bool = False,
 ) -> tuple[Response, bool]:
     """Open the log of a container; return the stream and whether it is raw."""
     inspected = client.get(f"/containers/{container}/json")
@@ -111,14 +118,24 @@ def open_log(
         "follow": follow, "stdout": True, "stderr": True, "timestamps": times,
         "tail": tail or None, "since": since or None, "until": until or None,
     }  # fmt: skip
-    return client.stream("GET", f"/containers/{container}/logs", query), bool((inspected.get("Config") or {}).get("Tty"))
+    return client.stream("GET", f"/containers/{container}/logs", query), bool(
+        (inspected.get("Config") or {}).get("Tty")
+    )
 
 
 class Follower(threading.Thread):
     """Prints the log of one container until it ends or `stop` is called."""
 
     def __init__(
-        self, client: Client, container: str, name: str, printer: Printer, *, tail: str = "", since: str = "", until: str = ""
+        self,
+        client: Client,
+        container: str,
+        name: str,
+        printer: Printer,
+        *,
+        tail: str = "",
+        since: str = "",
+        until: str = "",
     ) -> None:
         super().__init__(name=f"log:{name}", daemon=True)
         self.client, self.container, self.shown, self.printer = client, container, name, printer
@@ -130,7 +147,13 @@ class Follower(threading.Thread):
         """Read and print."""
         try:
             self.response, raw = open_log(
-                self.client, self.container, follow=True, tail=self.tail, since=self.since, until=self.until, times=self.printer.times
+                self.client,
+                self.container,
+                follow=True,
+                tail=self.tail,
+                since=self.since,
+                until=self.until,
+                times=self.printer.times,
             )
             for line in lines(self.response, raw=raw, times=self.printer.times):
                 self.printer.line(self.container, self.shown, line)

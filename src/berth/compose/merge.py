@@ -102,7 +102,11 @@ def merge(base: Value, over: Value, path: tuple[str, ...] = ()) -> Value:
 
 
 def _merge_maps(base: Map, over: Map, path: tuple[str, ...]) -> Map:
-    if path == ("services", "*", "logging") and {base.get("driver"), over.get("driver")} - {None, base.get("driver")} and base.get("driver"):
+    if (
+        path == ("services", "*", "logging")
+        and {base.get("driver"), over.get("driver")} - {None, base.get("driver")}
+        and base.get("driver")
+    ):
         replaced = clean(over, path)
         assert isinstance(replaced, Map)
         return replaced
@@ -160,5 +164,3 @@ def clean(value: Value, path: tuple[str, ...] = ()) -> Value:
     if isinstance(value, Seq):
         return unique(value, path)
     return value
-
-

@@ -73,7 +73,9 @@ def container_from(summary: Json) -> Container:
     )
 
 
-def containers(client: Client, project: str, *, services: Iterable[str] = (), every: bool = True) -> tuple[Container, ...]:
+def containers(
+    client: Client, project: str, *, services: Iterable[str] = (), every: bool = True
+) -> tuple[Container, ...]:
     """List the containers of a project, by service and number; one-offs last."""
     query = {"all": every, "filters": {"label": [f"{labels.PROJECT}={project}"]}}
     wanted = set(services)

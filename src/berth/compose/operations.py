@@ -39,17 +39,17 @@ class Act(Enum):
     @property
     def noun(self) -> str:
         """The kind of thing worked on."""
-        return self.value[0]
+        return str(self.value[0])
 
     @property
     def doing(self) -> str:
         """The word while it runs."""
-        return self.value[1]
+        return str(self.value[1])
 
     @property
     def done(self) -> str:
         """The word when it is done."""
-        return self.value[2]
+        return str(self.value[2])
 
 
 class Operation(NamedTuple):

@@ -161,7 +161,9 @@ class Live(Quiet):
             body = f"{noun} {name}".ljust(width) + f"  {row.text}"
             body = body[: max(1, self.columns - len(seconds) - 5)]
             gap = " " * max(1, self.columns - len(body) - len(seconds) - 4)
-            lines.append(f" {self._paint(code, mark)} {self._paint(code, body) if row.mark == '✘' else body}{gap}{seconds}")
+            lines.append(
+                f" {self._paint(code, mark)} {self._paint(code, body) if row.mark == '✘' else body}{gap}{seconds}"
+            )
         self.out.write("\n".join(lines) + "\n")
         self.out.flush()
         self.drawn = len(lines)

@@ -26,8 +26,23 @@ Stdin = Callable[[], str]
 class _Loader:
     """Loads the files of one model; an include makes a loader of its own."""
 
-    def __init__(self, directory: str, shown_from: str, variables: Mapping[str, str], warn: Warn, stdin: Stdin, *, templates: bool) -> None:
-        self.directory, self.shown_from, self.variables, self.warn, self.stdin = directory, shown_from, variables, warn, stdin
+    def __init__(
+        self,
+        directory: str,
+        shown_from: str,
+        variables: Mapping[str, str],
+        warn: Warn,
+        stdin: Stdin,
+        *,
+        templates: bool,
+    ) -> None:
+        self.directory, self.shown_from, self.variables, self.warn, self.stdin = (
+            directory,
+            shown_from,
+            variables,
+            warn,
+            stdin,
+        )
         self.templates = templates
         self.warned: set[str] = set()
         self.raw: dict[str, list[Map]] = {}
@@ -150,7 +165,11 @@ class _Loader:
         if found is None and source is document:
             found = (self.merged.get("services") or {}).get(target)
         if found is None:
-            raise fault(f'cannot extend service "{name}" in {self.shown(path)}: service "{target}" not found in {self.shown(other)}', place, mark)
+            raise fault(
+                f'cannot extend service "{name}" in {self.shown(path)}: service "{target}" not found in {self.shown(other)}',
+                place,
+                mark,
+            )
         base = clean(self.extend(target, found, source, other, (*chain, link)), ("services", "*"))
         local = Map()
         for key, value in service.items():

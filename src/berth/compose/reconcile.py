@@ -104,7 +104,7 @@ class _Planner:
             elif (found.get("Labels") or {}).get(labels.PROJECT) != self.project.name:
                 self.warnings.append(
                     f'a network with name {name} exists but was not created for project "{self.project.name}".'
-                    f' Set `external: true` to use an existing network'
+                    f" Set `external: true` to use an existing network"
                 )
             elif self.differs(found, resource):
                 self.replace_network(key, name, found)
@@ -120,11 +120,22 @@ class _Planner:
         cause = "its description changed"
         attached = [container for container in self.seen.containers if name in container.networks]
         apart = [
-            self.add(Operation(f"disconnect {c.name} {key}", Act.DISCONNECT, c.name, cause, container=c, resource=name, silent=True))
+            self.add(
+                Operation(
+                    f"disconnect {c.name} {key}", Act.DISCONNECT, c.name, cause, container=c, resource=name, silent=True
+                )
+            )
             for c in attached
         ]
         removed = self.add(
-            Operation(f"remove network {key}", Act.REMOVE_NETWORK, name, cause, tuple(apart), resource=str(found.get("Id", name)))
+            Operation(
+                f"remove network {key}",
+                Act.REMOVE_NETWORK,
+                name,
+                cause,
+                tuple(apart),
+                resource=str(found.get("Id", name)),
+            )
         )
         self.add(Operation(f"network {key}", Act.CREATE_NETWORK, name, cause, (removed,), resource=key))
 
@@ -230,7 +241,11 @@ class _Planner:
         image = self.seen.images.get(bodies.image_of(self.project, name))
         if image is not None and container.labels.get(labels.IMAGE, image["Id"]) != image["Id"]:
             return "its image changed"
-        return self.network_cause(service, container) or self.mount_cause(service, container) or self.sharing_cause(service, container)
+        return (
+            self.network_cause(service, container)
+            or self.mount_cause(service, container)
+            or self.sharing_cause(service, container)
+        )
 
     def network_cause(self, service: Section, container: Container) -> str | None:
         for key in service.get("networks") or {}:
@@ -272,7 +287,16 @@ class _Planner:
         self.kept.setdefault(name, []).append(container)
         if container.name != final:
             needs.append(
-                self.add(Operation(f"rename {final}", Act.RENAME, final, "its name is left from a recreation", container=container, silent=True))
+                self.add(
+                    Operation(
+                        f"rename {final}",
+                        Act.RENAME,
+                        final,
+                        "its name is left from a recreation",
+                        container=container,
+                        silent=True,
+                    )
+                )
             )
         if container.state == "paused" and self.options.start:
             self.warnings.append(f"container {container.name} is paused; `unpause` lets it go on")
@@ -297,7 +321,14 @@ class _Planner:
             needs = [self.stop(name, service, container, cause, (create,))]
         remove = self.add(
             Operation(
-                f"remove {container.name}", Act.REMOVE, container.name, cause, tuple(needs), container=container, thorough=renew, silent=True
+                f"remove {container.name}",
+                Act.REMOVE,
+                container.name,
+                cause,
+                tuple(needs),
+                container=container,
+                thorough=renew,
+                silent=True,
             )
         )
         rename = self.add(Operation(f"rename {final}", Act.RENAME, final, cause, (remove,), silent=True))
@@ -315,18 +346,24 @@ class _Planner:
         self.stops.setdefault(name, []).append(key)
         return key
 
-    def create(self, name: str, service: Section, want: Wanted, cause: str, *, replaces: Container | None = None) -> str:
+    def create(
+        self, name: str, service: Section, want: Wanted, cause: str, *, replaces: Container | None = None
+    ) -> str:
         image = bodies.image_of(self.project, name)
         found = self.seen.images.get(image)
         needs = [f"image {image}"]
         needs += [f"network {key}" for key in service.get("networks") or {}]
-        needs += [f"volume {m['source']}" for m in service.get("volumes") or () if m["type"] == "volume" and m.get("source")]
+        needs += [
+            f"volume {m['source']}" for m in service.get("volumes") or () if m["type"] == "volume" and m.get("source")
+        ]
         for other in _lenders(service):
             needs += self.creates.get(other, ())
         want = want._replace(image_id=(found or {}).get("Id", ""))
         act = Act.CREATE if replaces is None else Act.RECREATE
         key = self.add(
-            Operation(f"create {want.name}", act, want.name, cause, tuple(needs), container=replaces, want=want, service=name)
+            Operation(
+                f"create {want.name}", act, want.name, cause, tuple(needs), container=replaces, want=want, service=name
+            )
         )
         self.creates.setdefault(name, []).append(key)
         return key
@@ -340,7 +377,13 @@ class _Planner:
             needs = needs + self.starts.get(other, [])
         key = self.add(
             Operation(
-                f"start {final}", Act.START, final, "it does not run", tuple(dict.fromkeys(needs)), container=container, service=name
+                f"start {final}",
+                Act.START,
+                final,
+                "it does not run",
+                tuple(dict.fromkeys(needs)),
+                container=container,
+                service=name,
             )
         )
         self.starts.setdefault(name, []).append(key)
@@ -378,11 +421,17 @@ class _Planner:
                 timeout=grace_seconds(service, self.options.timeout),
             )  # fmt: skip
             needs = (self.add(stop),)
-        self.add(Operation(f"remove {container.name}", Act.REMOVE, container.name, cause, needs, container=container, thorough=True))
+        self.add(
+            Operation(
+                f"remove {container.name}", Act.REMOVE, container.name, cause, needs, container=container, thorough=True
+            )
+        )
 
     def orphans(self) -> None:
         known = {*self.project.services, *self.project.disabled}
-        found = [c for c in self.seen.containers if (c.oneoff and not c.alive) or (not c.oneoff and c.service not in known)]
+        found = [
+            c for c in self.seen.containers if (c.oneoff and not c.alive) or (not c.oneoff and c.service not in known)
+        ]
         if not found:
             return
         if self.options.remove_orphans:
@@ -422,7 +471,9 @@ class _Planner:
 def _lenders(service: Section) -> list[str]:
     """Return the services whose container this one refers to by id."""
     found = [
-        str(service[key]).removeprefix("service:") for key in ("network_mode", "ipc", "pid") if str(service.get(key, "")).startswith("service:")
+        str(service[key]).removeprefix("service:")
+        for key in ("network_mode", "ipc", "pid")
+        if str(service.get(key, "")).startswith("service:")
     ]
     found += [text.partition(":")[0] for text in service.get("volumes_from") or () if not text.startswith("container:")]
     return list(dict.fromkeys(found))
@@ -431,7 +482,11 @@ def _lenders(service: Section) -> list[str]:
 def plan_up(project: Project, seen: Observed, options: UpOptions) -> Outcome:
     """Plan what makes the selected services run as the model says."""
     planner = _Planner(project, seen, options)
-    chosen = [name for name in levels(project.services) if name in options.services and "provider" not in project.services[name]]
+    chosen = [
+        name
+        for name in levels(project.services)
+        if name in options.services and "provider" not in project.services[name]
+    ]
     planner.networks(dict.fromkeys(key for name in chosen for key in project.services[name].get("networks") or ()))
     planner.volumes(
         dict.fromkeys(
@@ -446,7 +501,9 @@ def plan_up(project: Project, seen: Observed, options: UpOptions) -> Outcome:
     planner.orphans()
     if options.wait:
         planner.final_waits()
-    return Outcome(_stop_dependents_first(planner, project), tuple(planner.warnings), tuple(planner.unchanged), planner.names)
+    return Outcome(
+        _stop_dependents_first(planner, project), tuple(planner.warnings), tuple(planner.unchanged), planner.names
+    )
 
 
 def _stop_dependents_first(planner: _Planner, project: Project) -> tuple[Operation, ...]:
@@ -506,7 +563,10 @@ def plan_down(project: Project, seen: Observed, options: DownOptions, *, from_fi
         if options.services and name not in options.services:
             continue
         needs = tuple(
-            key for other, service in project.services.items() if name in (service.get("depends_on") or {}) for key in gone.get(other, ())
+            key
+            for other, service in project.services.items()
+            if name in (service.get("depends_on") or {})
+            for key in gone.get(other, ())
         )
         for container in seen.containers:
             if container.service != name:
@@ -539,7 +599,15 @@ def _plan_removal(
         )  # fmt: skip
         operations.append(stop)
         needs = (stop.key,)
-    remove = Operation(f"remove {container.name}", Act.REMOVE, container.name, "down", needs, container=container, thorough=options.volumes)
+    remove = Operation(
+        f"remove {container.name}",
+        Act.REMOVE,
+        container.name,
+        "down",
+        needs,
+        container=container,
+        thorough=options.volumes,
+    )
     operations.append(remove)
     return [remove.key]
 
@@ -551,23 +619,41 @@ def _plan_resources_down(
     for name, network in sorted(seen.networks.items()):
         if (network.get("Labels") or {}).get(labels.PROJECT) == project.name and name not in external:
             operations.append(
-                Operation(f"remove network {name}", Act.REMOVE_NETWORK, name, "down", needs, resource=network["Id"], optional=True)
+                Operation(
+                    f"remove network {name}",
+                    Act.REMOVE_NETWORK,
+                    name,
+                    "down",
+                    needs,
+                    resource=network["Id"],
+                    optional=True,
+                )
             )
     if options.volumes:
         outside = {volume["name"] for volume in project.volumes.values() if volume.get("external")}
         for name, volume in sorted(seen.volumes.items()):
             if (volume.get("Labels") or {}).get(labels.PROJECT) == project.name and name not in outside:
-                operations.append(Operation(f"remove volume {name}", Act.REMOVE_VOLUME, name, "down -v", needs, optional=True))
+                operations.append(
+                    Operation(f"remove volume {name}", Act.REMOVE_VOLUME, name, "down -v", needs, optional=True)
+                )
 
 
 def _plan_images_down(
     project: Project, seen: Observed, options: DownOptions, needs: tuple[str, ...], operations: list[Operation]
 ) -> None:
     wanted: Mapping[str, bool] = {
-        bodies.image_of(project, name): options.images == "all" or not service.get("image") for name, service in project.services.items()
+        bodies.image_of(project, name): options.images == "all" or not service.get("image")
+        for name, service in project.services.items()
     }
     for reference, remove in sorted(wanted.items()):
         if remove and seen.images.get(reference) is not None:
             operations.append(
-                Operation(f"remove image {reference}", Act.REMOVE_IMAGE, reference, f"--rmi {options.images}", needs, optional=True)
+                Operation(
+                    f"remove image {reference}",
+                    Act.REMOVE_IMAGE,
+                    reference,
+                    f"--rmi {options.images}",
+                    needs,
+                    optional=True,
+                )
             )

@@ -105,7 +105,9 @@ class Boolean:
             if word in _TRUE or word in _FALSE:
                 return word in _TRUE
             if word in _OLD_TRUE or word in _OLD_FALSE:
-                context.warn(mark, path, f'"{value}" for boolean is not supported by YAML 1.2, please use "true" or "false"')
+                context.warn(
+                    mark, path, f'"{value}" for boolean is not supported by YAML 1.2, please use "true" or "false"'
+                )
                 return word in _OLD_TRUE
         shown = f'"{value}"' if isinstance(value, str) else f"a {name_of(value)}"
         context.fault(mark, path, f"must be a boolean, not {shown}")
@@ -252,7 +254,9 @@ def _as_text(item: Value, bare: str | None) -> Value:
 class Record:
     """A map with known keys; keys beginning with `x-` are free."""
 
-    def __init__(self, fields: Mapping[str, Kind], *, required: tuple[str, ...] = (), keep_null: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, fields: Mapping[str, Kind], *, required: tuple[str, ...] = (), keep_null: tuple[str, ...] = ()
+    ) -> None:
         self.fields, self.required, self.keep_null = fields, required, keep_null
 
     def check(self, value: Value, path: Path, mark: Mark | None, context: Context) -> Value:
@@ -290,7 +294,9 @@ class Record:
 class Converted:
     """A value with a short form: `convert` makes the long one of anything that is not a map, `long` checks that."""
 
-    def __init__(self, long: Kind, convert: Callable[[Value, Context], Value], *, finish: Callable[[Map], None] | None = None) -> None:
+    def __init__(
+        self, long: Kind, convert: Callable[[Value, Context], Value], *, finish: Callable[[Map], None] | None = None
+    ) -> None:
         self.long, self.convert, self.finish = long, convert, finish
 
     def check(self, value: Value, path: Path, mark: Mark | None, context: Context) -> Value:

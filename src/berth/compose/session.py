@@ -98,7 +98,9 @@ class Session:
         for container in observe.containers(self.client, name):
             if not container.service:
                 continue
-            service = services.setdefault(container.service, {"depends_on": {}, "image": container.summary.get("Image", "")})
+            service = services.setdefault(
+                container.service, {"depends_on": {}, "image": container.summary.get("Image", "")}
+            )
             for entry in container.labels.get(labels.DEPENDS_ON, "").split(","):
                 other, _, rest = entry.partition(":")
                 if other:
@@ -129,26 +131,34 @@ class Session:
             raise ComposeFault(f'service "{service}" is not running container #{index}')
         raise ComposeFault(f'service "{service}" is not running')
 
-    def performer(self, project: Project, containers: Iterable[Container] = (), *, quiet_pull: bool = False) -> Performer:
+    def performer(
+        self, project: Project, containers: Iterable[Container] = (), *, quiet_pull: bool = False
+    ) -> Performer:
         """Make what carries operations out."""
         first = {name: bodies.container_name(project, name, 1) for name in project.services}
         lowest: dict[str, Container] = {}
         known: dict[str, str] = {}
         for container in containers:
             known[container.name] = container.id
-            if not container.oneoff and (container.service not in lowest or container.number < lowest[container.service].number):
+            if not container.oneoff and (
+                container.service not in lowest or container.number < lowest[container.service].number
+            ):
                 lowest[container.service] = container
         for name, container in lowest.items():
             first[name] = bodies.container_name(project, name, container.number) if container.number else container.name
             known.setdefault(first[name], container.id)
-        return Performer(project, Clients(self.client), self.progress, known=known, first_of=first, quiet_pull=quiet_pull)
+        return Performer(
+            project, Clients(self.client), self.progress, known=known, first_of=first, quiet_pull=quiet_pull
+        )
 
     def run(self, operations: Iterable[Operation], performer: Performer) -> None:
         """Carry out a plan, or only tell it."""
         if self.dry_run:
             for operation in order(operations):
                 if not operation.silent:
-                    Plain(self.progress.out).done(f"DRY-RUN MODE -  {operation.act.noun}", operation.target, operation.act.done)
+                    Plain(self.progress.out).done(
+                        f"DRY-RUN MODE -  {operation.act.noun}", operation.target, operation.act.done
+                    )
             return
         operations = tuple(operations)
         if not operations:

@@ -22,7 +22,9 @@ _PORT: Final = re.compile(
 )
 _PROPAGATIONS: Final = frozenset({"shared", "rshared", "slave", "rslave", "private", "rprivate"})
 _RESTART: Final = re.compile(r"(?:no|always|unless-stopped|on-failure(?::[0-9]+)?)\Z")
-_PULL_POLICY: Final = re.compile(r"(?:always|never|build|missing|if_not_present|refresh|daily|weekly|every_(?:[0-9]+[wdhms])+)\Z")
+_PULL_POLICY: Final = re.compile(
+    r"(?:always|never|build|missing|if_not_present|refresh|daily|weekly|every_(?:[0-9]+[wdhms])+)\Z"
+)
 #: Highest port number (RFC 793, section 3.1: 16 bits).
 MAX_PORT: Final = 65_535
 
@@ -172,12 +174,20 @@ def mount(text: str, resolve: Callable[[str], str]) -> Fields:
     """Parse `[source:]target[:options]`; `resolve` makes host paths absolute."""
     parts = text.split(":")
     if len(parts) > 3 or not all(parts):
-        raise ValueError(f"invalid spec: {text}: too many colons" if len(parts) > 3 else f"invalid spec: {text}: empty section between colons")
+        raise ValueError(
+            f"invalid spec: {text}: too many colons"
+            if len(parts) > 3
+            else f"invalid spec: {text}: empty section between colons"
+        )
     if len(parts) == 1:
         return {"type": "volume", "target": clean_target(parts[0]), "volume": {}}
     source, target = parts[0], clean_target(parts[1])
     bind = is_host_path(source)
-    found: Fields = {"type": "bind" if bind else "volume", "source": resolve(source) if bind else source, "target": target}
+    found: Fields = {
+        "type": "bind" if bind else "volume",
+        "source": resolve(source) if bind else source,
+        "target": target,
+    }
     inner: Fields = {}
     for option in parts[2].split(",") if len(parts) == 3 else ():
         if option == "ro":
@@ -227,7 +237,9 @@ def restart(text: str) -> str:
 def pull_policy(text: str) -> str:
     """Check a pull policy."""
     if not _PULL_POLICY.match(text):
-        raise ValueError(f'invalid pull policy "{text}": one of always, never, missing, build, daily, weekly, every_<duration>')
+        raise ValueError(
+            f'invalid pull policy "{text}": one of always, never, missing, build, daily, weekly, every_<duration>'
+        )
     return "missing" if text == "if_not_present" else text
 
 
@@ -236,4 +248,4 @@ def mode(text: str) -> str:
     body = text.removeprefix("0o")
     if not re.match(r"[0-7]{1,5}\Z", body):
         raise ValueError(f'invalid mode "{text}": octal digits expected')
-    return f"{int(body, 8):#06o}".replace("0o", "0")
+    return f"0{int(body, 8):03o}"

@@ -11,7 +11,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Align columns under a head; the last one is left ragged."""
     lines = [list(head), *[list(row) for row in rows]]
     widths = [max(len(line[index]) for line in lines) + 3 for index in range(len(head))]
-    return "".join("".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() + "\n" for line in lines)
+    return "".join(
+        "".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() + "\n" for line in lines
+    )
 
 
 def check_format(text: str) -> str:

@@ -32,7 +32,7 @@ class Raw:
             import termios
             import tty
 
-            self.before = termios.tcgetattr(0)  # type: ignore[assignment]  # the stub's list is narrower
+            self.before = termios.tcgetattr(0)
             tty.setraw(0)
 
     def __exit__(self, *_: object) -> None:

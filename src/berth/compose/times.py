@@ -29,6 +29,8 @@ def _absolute(text: str) -> str:
     try:
         moment = datetime.fromisoformat(whole)
     except ValueError:
-        raise BadUsage(f'invalid time "{text}": a duration such as 10m, or a date such as 2030-01-02T13:23:37Z') from None
+        raise BadUsage(
+            f'invalid time "{text}": a duration such as 10m, or a date such as 2030-01-02T13:23:37Z'
+        ) from None
     # A time without a zone is local time, as everywhere in Docker's command line.
     return f"{int(moment.timestamp())}.{digits.ljust(9, '0')[:9]}"

@@ -36,6 +36,7 @@ class _Started(NamedTuple):
     """The start phase is over; `error` tells how."""
 
     error: Exception | None
+    containers: frozenset[str]
 
 
 class _Attached:
@@ -47,10 +48,19 @@ class _Attached:
         self.followers: dict[str, Follower] = {}
         self.since: dict[str, str] = {}
         self.alive: set[str] = set()
+        #: Containers seen to start, and those we started but have not yet seen: while there are some we may not leave.
+        self.seen_starting: set[str] = set()
+        self.pending: set[str] = set()
 
     def listen(self, client: Client, ready: threading.Event) -> None:
         """Turn the engine's events into news; runs in a thread of its own."""
-        query = {"filters": {"type": ["container"], "event": ["start", "die"], "label": [f"{labels.PROJECT}={self.project.name}"]}}
+        query = {
+            "filters": {
+                "type": ["container"],
+                "event": ["start", "die"],
+                "label": [f"{labels.PROJECT}={self.project.name}"],
+            }
+        }
         try:
             stream = client.stream("GET", "/events", query)
             ready.set()
@@ -71,7 +81,14 @@ class _Attached:
         if old is not None:
             old.join(timeout=2)
         name = short_name(container, self.project.name)
-        follower = Follower(self.session.client.clone(), container.id, name, self.printer, tail=tail, since=self.since.get(container.id, ""))
+        follower = Follower(
+            self.session.client.clone(),
+            container.id,
+            name,
+            self.printer,
+            tail=tail,
+            since=self.since.get(container.id, ""),
+        )
         self.followers[container.id] = follower
         follower.start()
 
@@ -103,7 +120,11 @@ def run_attached(session: Session, project: Project, flags: Parsed, created: Out
     threading.Thread(target=attached.listen, args=(session.client.clone(), ready), name="events", daemon=True).start()
     ready.wait()
     if shown:
-        print(f"Attaching to {', '.join(short_name(c, project.name) for c in shown.values())}", file=sys.stderr, flush=True)
+        print(
+            f"Attaching to {', '.join(short_name(c, project.name) for c in shown.values())}",
+            file=sys.stderr,
+            flush=True,
+        )
     for container in shown.values():
         if container.alive:
             attached.alive.add(container.id)
@@ -119,7 +140,8 @@ def run_attached(session: Session, project: Project, flags: Parsed, created: Out
             execute(outcome.operations, performer, Quiet(), session.limit)
         except (ComposeFault, ClientError) as failed:
             error = failed
-        attached.news.put(_Started(error))
+        started = [operation.target for operation in outcome.operations if operation.act is Act.START]
+        attached.news.put(_Started(error, frozenset(performer.ids[name] for name in started if name in performer.ids)))
 
     threading.Thread(target=start, name="start", daemon=True).start()
     try:
@@ -145,7 +167,7 @@ def _stay(session: Session, attached: _Attached, flags: Parsed, *, expected: set
     any_exit = flags.has("abort-on-container-exit") or bool(exit_from)
     starting = True
     code: int | None = None
-    while starting or attached.alive:
+    while starting or attached.alive or attached.pending:
         news = attached.news.get()
         if isinstance(news, _Started):
             starting = False
@@ -153,9 +175,12 @@ def _stay(session: Session, attached: _Attached, flags: Parsed, *, expected: set
                 stop_all(session, attached.project, flags)
                 attached.drain()
                 raise news.error
+            attached.pending = set(news.containers & attached.shown.keys()) - attached.seen_starting
             continue
         container = attached.shown.get(news.container)
         if isinstance(news, _Began):
+            attached.seen_starting.add(news.container)
+            attached.pending.discard(news.container)
             if container is not None:
                 attached.alive.add(news.container)
                 attached.follow(container)
@@ -166,7 +191,9 @@ def _stay(session: Session, attached: _Attached, flags: Parsed, *, expected: set
         else:
             attached.followers[news.container].join(timeout=2) if news.container in attached.followers else None
             back = _comes_back(session.client, news.container)
-            attached.printer.status(f"{short_name(container, attached.project.name)} exited with code {news.code}{' (restarting)' if back else ''}")
+            attached.printer.status(
+                f"{short_name(container, attached.project.name)} exited with code {news.code}{' (restarting)' if back else ''}"
+            )
             attached.since[news.container] = f"{news.at_ns // 10**9}.{news.at_ns % 10**9:09d}"
             if back:
                 continue
@@ -206,12 +233,23 @@ def stop_all(session: Session, project: Project, flags: Parsed) -> None:
     operations = []
     for name in reversed(levels(project.services)):
         needs = tuple(
-            key for other, service in project.services.items() if name in (service.get("depends_on") or {}) for key in keys.get(other, ())
+            key
+            for other, service in project.services.items()
+            if name in (service.get("depends_on") or {})
+            for key in keys.get(other, ())
         )
         for container in alive:
             if container.service == name:
                 grace = grace_seconds(project.services[name], timeout)
-                operation = Operation(f"stop {container.name}", Act.STOP, container.name, "stop", needs, container=container, timeout=grace)
+                operation = Operation(
+                    f"stop {container.name}",
+                    Act.STOP,
+                    container.name,
+                    "stop",
+                    needs,
+                    container=container,
+                    timeout=grace,
+                )
                 operations.append(operation)
                 keys.setdefault(name, []).append(operation.key)
     try:

@@ -64,7 +64,9 @@ def _list(project: Project, flags: Parsed) -> str | None:
         everything = [*project.services.values(), *project.disabled.values()]
         found = sorted({profile for service in everything for profile in service.get("profiles") or ()})
     elif flags.has("images"):
-        found = sorted({bodies.image_of(project, name) for name in project.services if "provider" not in project.services[name]})
+        found = sorted(
+            {bodies.image_of(project, name) for name in project.services if "provider" not in project.services[name]}
+        )
     elif flags.text("hash"):
         wanted = sorted(project.services) if flags.text("hash") == "*" else flags.text("hash").split(",")
         found = [f"{name} {service_hash(project, project.service(name))}" for name in wanted]
@@ -73,7 +75,10 @@ def _list(project: Project, flags: Parsed) -> str | None:
 
 def document_of(project: Project) -> dict[str, Tree]:
     """Return the project as one document."""
-    document: dict[str, Tree] = {"name": project.name, "services": {name: sorted_keys(s) for name, s in project.services.items()}}
+    document: dict[str, Tree] = {
+        "name": project.name,
+        "services": {name: sorted_keys(s) for name, s in project.services.items()},
+    }
     for key, section in (
         ("networks", project.networks), ("volumes", project.volumes), ("secrets", project.secrets), ("configs", project.configs),
     ):  # fmt: skip
@@ -126,7 +131,10 @@ def _templates(session: Session, flags: Parsed, style: str) -> int:
     loaded = load_document(session.place(), session.warn, sys.stdin.read, templates=True)
     document = plain(loaded.document)
     document.pop("version", None)
-    ordered = {"name": loaded.name, **{key: sorted_keys(document[key]) for key in (*_TOP[1:], *sorted(document)) if key in document}}
+    ordered = {
+        "name": loaded.name,
+        **{key: sorted_keys(document[key]) for key in (*_TOP[1:], *sorted(document)) if key in document},
+    }
     if flags.has("services"):
         return _write("".join(f"{name}\n" for name in sorted(ordered.get("services") or ())), flags)
     return _write(render(ordered, style, escape=False), flags)

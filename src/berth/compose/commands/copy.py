@@ -93,6 +93,24 @@ def _out(client: Client, container: Container, source: str, target: str) -> None
             if into:
                 member.name = member.name if not source.endswith("/.") else rest or "."
             else:
-                member.name = os.path.join(os.path.basename(target.rstrip("/")), rest) if rest else os.path.basename(target.rstrip("/"))
-        # The filter refuses whatever would land outside the destination.
-        archive.extractall(target if into else os.path.dirname(os.path.abspath(target.rstrip("/"))), members, filter="tar")
+                member.name = (
+                    os.path.join(os.path.basename(target.rstrip("/")), rest)
+                    if rest
+                    else os.path.basename(target.rstrip("/"))
+                )
+        _extract(archive, members, target if into else os.path.dirname(os.path.abspath(target.rstrip("/"))))
+
+
+def _extract(archive: tarfile.TarFile, members: list[tarfile.TarInfo], into: str) -> None:
+    """Unpack below a directory; what comes from a container may not lead anywhere else (3.11.2 has no filter for that)."""
+    root = os.path.realpath(into)
+    for member in members:
+        parent = os.path.realpath(os.path.join(root, os.path.dirname(member.name)))
+        if os.path.isabs(member.name) or os.path.commonpath([root, parent]) != root or ".." in member.name.split("/"):
+            raise ComposeFault(f"refusing to write {member.name} outside {into}")
+        if member.isdev():
+            continue
+        place = os.path.join(parent, os.path.basename(member.name))
+        if os.path.islink(place):
+            os.unlink(place)
+        archive.extract(member, root, numeric_owner=True)

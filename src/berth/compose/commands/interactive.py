@@ -85,7 +85,10 @@ def _altered(project: Project, name: str, flags: Parsed, command: list[str], *, 
     if environment:
         service["environment"] = environment
     if flags.all("label"):
-        service["labels"] = {**(service.get("labels") or {}), **{k: v or "" for k, v in _pairs(flags.all("label"), {}.get).items()}}
+        service["labels"] = {
+            **(service.get("labels") or {}),
+            **{k: v or "" for k, v in _pairs(flags.all("label"), {}.get).items()},
+        }
     published = service.get("ports") if flags.has("service-ports") else []
     service["ports"] = [*(published or ()), *(port for text in flags.all("publish") for port in short.ports(text))]
     volumes = dict(project.volumes)
@@ -132,7 +135,11 @@ def run(session: Session, flags: Parsed) -> int:
     performer = session.performer(project, seen.containers)
     performer.aliases = flags.has("use-aliases")
     # Networks and volumes of the service itself, as `up` would make them.
-    resources = plan_up(project._replace(services={name: {**project.services[name], "scale": 0}}), seen._replace(containers=()), UpOptions(frozenset({name})))
+    resources = plan_up(
+        project._replace(services={name: {**project.services[name], "scale": 0}}),
+        seen._replace(containers=()),
+        UpOptions(frozenset({name})),
+    )
     session.run(resources.operations, performer)
     slug = os.urandom(32).hex()
     image = seen.images[bodies.image_of(project, name)] or {}
@@ -148,7 +155,9 @@ def run(session: Session, flags: Parsed) -> int:
 
 def _await_dependencies(session: Session, project: Project, name: str) -> None:
     """Wait for the conditions under which the service itself may start."""
-    services = {key: value for key, value in project.services.items() if key in with_dependencies(project.services, [name])}
+    services = {
+        key: value for key, value in project.services.items() if key in with_dependencies(project.services, [name])
+    }
     narrowed = project._replace(services=services)
     seen = look(session, narrowed, services)
     options = UpOptions(frozenset(services), no_recreate=True)
@@ -178,7 +187,9 @@ def _attend(session: Session, container: str, *, tty: bool, remove: bool) -> int
         with Raw(wanted=tty):
             if tty:
                 resizer = client.clone()
-                follow_size(lambda columns, rows: resizer.post(f"/containers/{container}/resize", {"w": columns, "h": rows}))
+                follow_size(
+                    lambda columns, rows: resizer.post(f"/containers/{container}/resize", {"w": columns, "h": rows})
+                )
             else:
                 _forward_signals(session, container)
             pump(link, stdin=True, tty=tty)

@@ -19,8 +19,12 @@ def _members(session: Session, flags: Parsed) -> tuple[Project, list[Container]]
     return project, session.containers(project, flags.arguments)
 
 
-def _in_parallel(session: Session, project: Project, act: Act, containers: Iterable[Container], *, signal: str = "") -> None:
-    operations = [Operation(f"{act.doing} {c.name}", act, c.name, "asked for", container=c, signal=signal) for c in containers]
+def _in_parallel(
+    session: Session, project: Project, act: Act, containers: Iterable[Container], *, signal: str = ""
+) -> None:
+    operations = [
+        Operation(f"{act.doing} {c.name}", act, c.name, "asked for", container=c, signal=signal) for c in containers
+    ]
     session.run(operations, session.performer(project))
 
 
@@ -35,7 +39,15 @@ def stop(session: Session, flags: Parsed) -> int:
         for container in found:
             if container.service == name and container.alive:
                 grace = grace_seconds(project.services[name], timeout)
-                operation = Operation(f"stop {container.name}", Act.STOP, container.name, "stop", needs, container=container, timeout=grace)
+                operation = Operation(
+                    f"stop {container.name}",
+                    Act.STOP,
+                    container.name,
+                    "stop",
+                    needs,
+                    container=container,
+                    timeout=grace,
+                )
                 operations.append(operation)
                 keys.setdefault(name, []).append(operation.key)
     session.run(operations, session.performer(project))
@@ -46,7 +58,11 @@ def start(session: Session, flags: Parsed) -> int:
     """Start existing containers in the order of their dependencies; nothing is created."""
     project = session.existing(flags.arguments)
     seen = Observed(observe.containers(session.client, project.name), {}, {}, {})
-    chosen = frozenset(with_dependencies(project.services, flags.arguments)) if flags.arguments else frozenset(project.services)
+    chosen = (
+        frozenset(with_dependencies(project.services, flags.arguments))
+        if flags.arguments
+        else frozenset(project.services)
+    )
     present = {c.service for c in seen.containers if not c.oneoff}
     for name in flags.arguments:
         if name not in present:
@@ -85,7 +101,15 @@ def restart(session: Session, flags: Parsed) -> int:
         for container in found:
             if container.service == name:
                 grace = grace_seconds(project.services[name], timeout)
-                operation = Operation(f"restart {container.name}", Act.RESTART, container.name, "restart", needs, container=container, timeout=grace)
+                operation = Operation(
+                    f"restart {container.name}",
+                    Act.RESTART,
+                    container.name,
+                    "restart",
+                    needs,
+                    container=container,
+                    timeout=grace,
+                )
                 operations.append(operation)
                 keys.setdefault(name, []).append(operation.key)
     session.run(operations, session.performer(project))
@@ -136,7 +160,8 @@ def rm(session: Session, flags: Parsed) -> int:
         if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
             return 0
     operations = [
-        Operation(f"remove {c.name}", Act.REMOVE, c.name, "rm", container=c, thorough=flags.has("volumes")) for c in found
+        Operation(f"remove {c.name}", Act.REMOVE, c.name, "rm", container=c, thorough=flags.has("volumes"))
+        for c in found
     ]
     session.run(operations, session.performer(project))
     return 0

@@ -14,7 +14,13 @@ from berth.compose.observe import Container
 from berth.compose.session import Session
 from berth.compose.table import check_format, json_lines, table
 
-_PERIODS = ((60, 60, "seconds"), (3600, 60, "minutes"), (86_400 * 2, 3600, "hours"), (86_400 * 14, 86_400, "days"), (86_400 * 60, 604_800, "weeks"))
+_PERIODS = (
+    (60, 60, "seconds"),
+    (3600, 60, "minutes"),
+    (86_400 * 2, 3600, "hours"),
+    (86_400 * 14, 86_400, "days"),
+    (86_400 * 60, 604_800, "weeks"),
+)
 
 
 def ago(seconds: int) -> str:
@@ -39,7 +45,9 @@ def ago(seconds: int) -> str:
 def ports_text(entries: Iterable[dict[str, Any]]) -> str:
     """Print published and exposed ports."""
     found = []
-    for entry in sorted(entries, key=lambda e: (e.get("PrivatePort", 0), e.get("Type", ""), ":" in e.get("IP", ""), e.get("IP", ""))):
+    for entry in sorted(
+        entries, key=lambda e: (e.get("PrivatePort", 0), e.get("Type", ""), ":" in e.get("IP", ""), e.get("IP", ""))
+    ):
         inner = f"{entry.get('PrivatePort')}/{entry.get('Type', 'tcp')}"
         address = entry.get("IP") or ""
         if entry.get("PublicPort"):
@@ -68,7 +76,9 @@ def _chosen(session: Session, flags: Parsed, *, oneoffs: bool = False) -> tuple[
         if (known is not None and wanted not in known) or (known is None and all(c.service != wanted for c in found)):
             raise ComposeFault(f"no such service: {wanted}")
     wanted_services = set(flags.arguments)
-    return name, [c for c in found if (not wanted_services or c.service in wanted_services) and (oneoffs or not c.oneoff)]
+    return name, [
+        c for c in found if (not wanted_services or c.service in wanted_services) and (oneoffs or not c.oneoff)
+    ]
 
 
 def ps(session: Session, flags: Parsed) -> int:
@@ -82,7 +92,11 @@ def ps(session: Session, flags: Parsed) -> int:
         states.add(value)
     name, found = _chosen(session, flags, oneoffs=True)
     every = flags.has("all") or bool(states)
-    found = [c for c in found if (every or c.alive) and (not states or c.state in states) and (not c.oneoff or every or c.alive)]
+    found = [
+        c
+        for c in found
+        if (every or c.alive) and (not states or c.state in states) and (not c.oneoff or every or c.alive)
+    ]
     if flags.has("quiet"):
         print("".join(f"{c.id}\n" for c in found), end="")
         return 0
@@ -101,7 +115,9 @@ def ps(session: Session, flags: Parsed) -> int:
             [
                 container.name,
                 summary.get("Image", ""),
-                shortened(json.dumps(summary.get("Command", "")), 22, full=full) if full else _command(summary.get("Command", "")),
+                shortened(json.dumps(summary.get("Command", "")), 22, full=full)
+                if full
+                else _command(summary.get("Command", "")),
                 container.service,
                 ago(now - int(summary.get("Created") or now)),
                 summary.get("Status", ""),
@@ -123,7 +139,9 @@ def _record(project: str, container: Container) -> dict[str, Any]:
     code = 0
     if status.startswith("Exited (") and status[8 : status.index(")")].lstrip("-").isdecimal():
         code = int(status[8 : status.index(")")])
-    health = next((word for word in ("starting", "healthy", "unhealthy") if f"({word})" in status or f": {word})" in status), "")
+    health = next(
+        (word for word in ("starting", "healthy", "unhealthy") if f"({word})" in status or f": {word})" in status), ""
+    )
     return {
         "Command": json.dumps(summary.get("Command", ""), ensure_ascii=False),
         "CreatedAt": summary.get("Created", 0),
@@ -140,7 +158,12 @@ def _record(project: str, container: Container) -> dict[str, Any]:
         "Ports": ports_text(summary.get("Ports") or ()),
         "Project": project,
         "Publishers": [
-            {"URL": e.get("IP", ""), "TargetPort": e.get("PrivatePort", 0), "PublishedPort": e.get("PublicPort", 0), "Protocol": e.get("Type", "")}
+            {
+                "URL": e.get("IP", ""),
+                "TargetPort": e.get("PrivatePort", 0),
+                "PublishedPort": e.get("PublicPort", 0),
+                "Protocol": e.get("Type", ""),
+            }
             for e in summary.get("Ports") or ()
         ],
         "RunningFor": ago(SystemClock().now_ns() // 10**9 - int(summary.get("Created") or 0)),
@@ -209,7 +232,13 @@ def images(session: Session, flags: Parsed) -> int:
         print(json.dumps(records, separators=(",", ":"), ensure_ascii=False))
         return 0
     rows = [
-        [str(r["ContainerName"]), str(r["Repository"]), str(r["Tag"]), str(r["ID"]).removeprefix("sha256:")[:12], human_size(int(r["Size"]), digits=3)]
+        [
+            str(r["ContainerName"]),
+            str(r["Repository"]),
+            str(r["Tag"]),
+            str(r["ID"]).removeprefix("sha256:")[:12],
+            human_size(int(r["Size"]), digits=3),
+        ]
         for r in records
     ]
     print(table(("CONTAINER", "REPOSITORY", "TAG", "IMAGE ID", "SIZE"), rows), end="")
@@ -257,7 +286,11 @@ def volumes(session: Session, flags: Parsed) -> int:
         for m in project.services[name].get("volumes") or ()
         if m["type"] == "volume" and m.get("source") in project.volumes
     }
-    found = [v for name, v in sorted(observe.volumes(session.client, project.name).items()) if not flags.arguments or name in wanted]
+    found = [
+        v
+        for name, v in sorted(observe.volumes(session.client, project.name).items())
+        if not flags.arguments or name in wanted
+    ]
     if flags.has("quiet"):
         print("".join(f"{volume['Name']}\n" for volume in found), end="")
     elif style == "json":

@@ -19,8 +19,14 @@ from berth.compose.times import engine_time
 def make_printer(session: Session, flags: Parsed, *, times: bool | None = None) -> Printer:
     """Make the printer the flags ask for."""
     ansi = session.options.text("ansi")
-    colour = not flags.has("no-color") and not os.environ.get("NO_COLOR") and (ansi == "always" or (ansi != "never" and sys.stdout.isatty()))
-    return Printer(prefix=not flags.has("no-log-prefix"), colour=colour, times=flags.has("timestamps") if times is None else times)
+    colour = (
+        not flags.has("no-color")
+        and not os.environ.get("NO_COLOR")
+        and (ansi == "always" or (ansi != "never" and sys.stdout.isatty()))
+    )
+    return Printer(
+        prefix=not flags.has("no-log-prefix"), colour=colour, times=flags.has("timestamps") if times is None else times
+    )
 
 
 def logs(session: Session, flags: Parsed) -> int:
@@ -37,7 +43,8 @@ def logs(session: Session, flags: Parsed) -> int:
         printer.register(container.id, short_name(container, project))
     if flags.has("follow"):
         followers = [
-            Follower(session.client.clone(), c.id, short_name(c, project), printer, tail=tail, since=since, until=until) for c in found
+            Follower(session.client.clone(), c.id, short_name(c, project), printer, tail=tail, since=since, until=until)
+            for c in found
         ]
         for follower in followers:
             follower.start()
@@ -46,7 +53,9 @@ def logs(session: Session, flags: Parsed) -> int:
         return 0
 
     def timed(container: Container) -> Iterator[tuple[str, int, Container, Line]]:
-        response, raw = open_log(session.client.clone(), container.id, follow=False, tail=tail, since=since, until=until, times=True)
+        response, raw = open_log(
+            session.client.clone(), container.id, follow=False, tail=tail, since=since, until=until, times=True
+        )
         for number, line in enumerate(lines(response, raw=raw, times=True)):
             yield line.time, number, container, line
 
@@ -74,7 +83,14 @@ def events(session: Session, flags: Parsed) -> int:
         stamp = _stamp(int(event.get("timeNano") or 0))
         action = event.get("Action") or event.get("status", "")
         if flags.has("json"):
-            record = {"action": action, "attributes": shown, "id": identity, "service": service, "time": stamp, "type": "container"}
+            record = {
+                "action": action,
+                "attributes": shown,
+                "id": identity,
+                "service": service,
+                "time": stamp,
+                "type": "container",
+            }
             print(json.dumps(record, separators=(",", ":")), flush=True)
         else:
             listed = ", ".join(f"{key}={value}" for key, value in shown.items())
@@ -119,5 +135,3 @@ def wait(session: Session, flags: Parsed) -> int:
 
         down(session, Parsed({}, []))
     return next(iter(codes.values()), 0)
-
-

@@ -38,7 +38,9 @@ def look(session: Session, project: Project, chosen: Iterable[str]) -> Observed:
     return observe.observe(
         session.client,
         project.name,
-        want_networks=dict.fromkeys(project.networks[key]["name"] for service in services for key in service.get("networks") or ()),
+        want_networks=dict.fromkeys(
+            project.networks[key]["name"] for service in services for key in service.get("networks") or ()
+        ),
         want_volumes=dict.fromkeys(
             project.volumes[m["source"]]["name"]
             for service in services
@@ -85,7 +87,9 @@ def bring_images(session: Session, project: Project, seen: Observed, chosen: Ite
     session.run(pulls.values(), session.performer(project, quiet_pull=flags.has("quiet-pull")))
     if session.dry_run:
         return seen
-    return seen._replace(images={**seen.images, **{reference: observe.image(session.client, reference) for reference in pulls}})
+    return seen._replace(
+        images={**seen.images, **{reference: observe.image(session.client, reference) for reference in pulls}}
+    )
 
 
 def choose_services(project: Project, flags: Parsed) -> tuple[frozenset[str], frozenset[str]]:
@@ -99,7 +103,9 @@ def choose_services(project: Project, flags: Parsed) -> tuple[frozenset[str], fr
 def converge(session: Session, project: Project, flags: Parsed, *, start: bool, wait: bool = False) -> Outcome:
     """Look, pull, plan and carry out."""
     if flags.has("build"):
-        raise ComposeFault("--build: building images is not available yet. Build with another tool and run up without --build")
+        raise ComposeFault(
+            "--build: building images is not available yet. Build with another tool and run up without --build"
+        )
     if flags.has("force-recreate") and flags.has("no-recreate"):
         raise BadUsage("--force-recreate and --no-recreate are incompatible")
     if flags.has("renew-anon-volumes") and flags.has("no-recreate"):
@@ -144,8 +150,12 @@ def up(session: Session, flags: Parsed) -> int:
     wait = flags.has("wait")
     attached = not (flags.has("detach") or wait or flags.has("no-start") or session.dry_run)
     exit_from = flags.text("exit-code-from")
-    if flags.has("detach") and (exit_from or flags.has("abort-on-container-exit") or flags.has("abort-on-container-failure")):
-        raise BadUsage("--detach and --abort-on-container-exit, --abort-on-container-failure or --exit-code-from are incompatible")
+    if flags.has("detach") and (
+        exit_from or flags.has("abort-on-container-exit") or flags.has("abort-on-container-failure")
+    ):
+        raise BadUsage(
+            "--detach and --abort-on-container-exit, --abort-on-container-failure or --exit-code-from are incompatible"
+        )
     if exit_from and exit_from not in project.services:
         raise ComposeFault(f"no such service: {exit_from}")
     if not attached:
