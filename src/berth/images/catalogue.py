@@ -44,7 +44,7 @@ class Catalogue:
         match = _PREFIX.match(ref)
         fits = by_prefix(f"sha256:{match[1]}", images) if match else []
         if len(fits) > 1:
-            raise AmbiguousImage(ref, fits)
+            raise AmbiguousImage(named.familiar, fits)
         if not fits:
             raise ImageNotFound(named.familiar)
         return self.record(images[fits[0]])
