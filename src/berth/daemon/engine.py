@@ -35,7 +35,7 @@ class Engine:
     volumes: "Volumes"
     containers: "Containers"
     attachments: "Attachments"
-    execs: "Execs"
     logs: "Logs"
+    execs: "Execs"
     stats: "Stats"
     archives: "Archives"

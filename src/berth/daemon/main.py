@@ -132,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _loop_policy()
             asyncio.run(_until_told(config))
         except EngineError as exc:
-            log.error("cannot start: %s", exc)
+            log.error("cannot start: %s", exc)  # noqa: TRY400  an expected end needs no stack
             return 1
         finally:
             if config.pidfile:

@@ -115,6 +115,13 @@ def take_from_unified(controllers: frozenset[str], below: Path) -> list[str]:
     return taken
 
 
+def give_back(below: Path) -> None:
+    """Unmount what `take_from_unified` mounted below a directory of ours; the kernel gives the controllers back."""
+    for target in below.glob("cgroup-*"):
+        mount.unmount(str(target))
+        target.rmdir()
+
+
 def oom_kills(groups: Hierarchies, group: str) -> int:
     """Return how many processes of a group the kernel killed for want of memory; 0 if the group is gone."""
     directory = groups.directory(group, "memory")

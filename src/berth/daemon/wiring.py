@@ -1,0 +1,171 @@
+"""The only place that constructs everything and knows every concrete class. Must not: decide anything."""
+
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from berth.api.handlers import containers as container_routes
+from berth.api.handlers import images as image_routes
+from berth.api.handlers import networks as network_routes
+from berth.api.handlers import streams as stream_routes
+from berth.api.handlers import system as system_routes
+from berth.api.handlers import volumes as volume_routes
+from berth.api.routes import Route
+from berth.base.aio import Tasks, supervise
+from berth.base.clock import SystemClock
+from berth.base.config import Config
+from berth.containers.announce import announcer
+from berth.containers.archive import Archives
+from berth.containers.attach import Attachments
+from berth.containers.exec import Execs
+from berth.containers.health import Healthchecks
+from berth.containers.logs.service import Logs
+from berth.containers.model import ContainerRecord
+from berth.containers.service import Containers
+from berth.containers.stats import Stats
+from berth.daemon.engine import Engine
+from berth.events.bus import Bus
+from berth.images.model import TagRecord
+from berth.images.service import Images
+from berth.kernel import process
+from berth.kernel.actuator import KernelActuator
+from berth.networks.dns.client import DnsClient, command
+from berth.networks.model import LiveSandbox, NetworkRecord, Tenant
+from berth.networks.service import Networks
+from berth.plan.journal import Journal
+from berth.plan.run import Runner
+from berth.store.sqlite import Stores
+from berth.volumes.model import VolumeRecord
+from berth.volumes.service import Volumes
+
+#: Pause before a background service that failed is started again, in seconds.
+PAUSE_S: Final = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What the life cycle needs besides the engine."""
+
+    engine: Engine
+    runner: Runner
+    names: DnsClient
+    stores: Stores
+    tasks: Tasks
+
+    def start_services(self) -> None:
+        """Start what runs in the background for as long as the engine does."""
+        self.tasks.start(
+            "foreign rules", supervise("foreign rules", self.engine.networks.watch_foreign_rules, pause_s=PAUSE_S)
+        )
+
+    async def close(self) -> None:
+        """Stop the background work and close the records. Containers and the name server stay."""
+        await self.tasks.close()
+        await self.names.close()
+        self.stores.close()
+
+
+def routes() -> tuple[Route, ...]:
+    """Every route of the API."""
+    modules = (system_routes, network_routes, volume_routes, stream_routes, container_routes, image_routes)
+    return tuple(route for module in modules for route in module.ROUTES)
+
+
+def build(config: Config) -> Parts:
+    """Construct everything; nothing is started or changed yet but the two databases.
+
+    Parts that need each other are tied by functions that look the other up when called.
+    """
+    layout, clock, tasks = config.layout, SystemClock(), Tasks()
+    stores = Stores(layout.database, layout.runtime_database)
+    bus = Bus(clock)
+    actuator = KernelActuator()
+    runner = Runner(actuator, Journal(layout.journal, actuator.step_types))
+
+    async def spawn_name_server() -> None:
+        server = process.spawn(command(layout.dns_socket), new_session=True, stderr=None)
+        tasks.start("name server's end", _reap(server))
+
+    names = DnsClient(
+        layout.dns_socket,
+        spawn=spawn_name_server,
+        resupply=lambda container_id: networks.resolver_sockets(container_id),  # noqa: PLW0108  made below
+    )
+    images = Images(
+        layout,
+        stores.durable("tags", TagRecord),
+        bus,
+        lambda image_id: containers.using_image(image_id),  # noqa: PLW0108  made below
+        clock=clock,
+        environment=dict(os.environ),
+        insecure_registries=config.insecure_registries,
+        mirrors=config.registry_mirrors,
+    )
+    volumes = Volumes(
+        layout,
+        stores.durable("volumes", VolumeRecord),
+        bus,
+        lambda: containers.mounts_in_use(),  # noqa: PLW0108  made below
+        clock,
+    )
+    networks = Networks(
+        layout,
+        stores.durable("networks", NetworkRecord),
+        stores.durable("tenants", Tenant),
+        stores.runtime("sandboxes", LiveSandbox),
+        runner,
+        bus,
+        names,
+        config,
+        clock=clock,
+    )
+    containers = Containers(
+        layout=layout,
+        records=stores.durable("containers", ContainerRecord),
+        runtime_records=stores.runtime("containers", ContainerRecord),
+        images=images,
+        networks=networks,
+        volumes=volumes,
+        bus=bus,
+        clock=clock,
+        tasks=tasks,
+        default_runtime=config.default_runtime,
+    )
+    announce = announcer(bus)
+    attachments = Attachments(layout=layout, announce=announce)
+    logs = Logs(layout=layout, clock=clock)
+    execs = Execs(
+        layout=layout, find=containers.find, runtime=containers.runtime_of, announce=announce, clock=clock, tasks=tasks
+    )
+    health = Healthchecks(
+        execs=execs,
+        find=containers.find,
+        set_health=containers.set_health,
+        announce=announce,
+        clock=clock,
+        tasks=tasks,
+    )
+    for companion in (attachments, logs, execs, health):
+        containers.accompany(companion)
+    engine = Engine(
+        layout=layout,
+        config=config,
+        clock=clock,
+        events=bus,
+        tasks=tasks,
+        images=images,
+        networks=networks,
+        volumes=volumes,
+        containers=containers,
+        attachments=attachments,
+        logs=logs,
+        execs=execs,
+        stats=Stats(layout=layout, find=containers.find, clock=clock, groups=lambda: containers.host.groups),
+        archives=Archives(find=containers.find, mounted=containers.mounted),
+    )
+    return Parts(engine=engine, runner=runner, names=names, stores=stores, tasks=tasks)
+
+
+async def _reap(child: process.Child) -> None:
+    """Wait for a companion process of ours, so that its end leaves no zombie."""
+    await child.wait()
