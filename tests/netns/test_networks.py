@@ -5,6 +5,7 @@ import contextlib
 import errno
 import os
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from berth.kernel import link, netlink, netns, nft
 from berth.kernel.actuator import KernelActuator
 from berth.networks.dns.client import DnsClient
 from berth.networks.model import LiveSandbox, NetworkRecord, Tenant
+from berth.networks.ports.proxy_client import ProxyClient, command
 from berth.networks.service import Networks
 from berth.plan.journal import Journal
 from berth.plan.run import Runner
@@ -35,8 +37,10 @@ ICC = "com.docker.network.bridge.enable_icc"
 class World:
     """A networks service over a kernel of its own, and containers that are namespaces only."""
 
-    def __init__(self, root: Path, *, dns_server: DnsClient | None = None, **config: object) -> None:
-        self.dns = dns_server
+    def __init__(
+        self, root: Path, *, dns_server: DnsClient | None = None, proxy: ProxyClient | None = None, **config: object
+    ) -> None:
+        self.dns, self.proxy = dns_server, proxy
         self.layout = Layout(root / "data", root / "exec")
         self.layout.exec_root.mkdir(exist_ok=True)
         self.layout.data_root.mkdir(exist_ok=True)
@@ -52,11 +56,19 @@ class World:
     def fresh(self) -> Networks:
         """A service as after a restart of the daemon: same records, empty memory, no ports held."""
         if self.service is not None:
-            self.service._attachments.ports.close()
+            self.service._publishing.close()
         actuator = KernelActuator()
         runner = Runner(actuator, Journal(self.layout.journal, actuator.step_types))
         self.service = Networks(
-            self.layout, self.networks, self.tenants, self.live, runner, self.bus, self.dns, self.config
+            self.layout,
+            self.networks,
+            self.tenants,
+            self.live,
+            runner,
+            self.bus,
+            self.dns,
+            self.config,
+            proxy=self.proxy,
         )
         return self.service
 
@@ -117,7 +129,8 @@ def serve(make: "object", name: str, port: int) -> None:
 
 def ask(address: str, port: int = 80, namespace: str = "", *, limit: float = 0.4) -> str:
     """Return what the server there says, or the name of what went wrong; a drop is a time-out."""
-    client = netns.inside(namespace, socket.socket) if namespace else socket.socket()
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    client = netns.inside(namespace, socket.socket, family) if namespace else socket.socket(family)
     with client:
         client.settimeout(limit)
         try:
@@ -318,6 +331,48 @@ async def test_a_taken_port_is_refused_and_nothing_remains(tmp_path: Path) -> No
     assert os.listdir(world.layout.namespaces) == [world.live.all()[0].container_id]
     freed = await world.container("five", "bridge", port_bindings=published("9090"))
     assert freed.address("bridge") == "172.17.0.3", "addresses of the refused are free again"
+
+
+@isolated
+async def test_ports_answer_on_ipv6_too(tmp_path: Path) -> None:
+    place = tmp_path / "proxy.sock"
+
+    async def spawn() -> None:
+        environment = {**os.environ, "PYTHONPATH": "src"}
+        subprocess.Popen(command(place), env=environment, start_new_session=True)  # noqa: ASYNC220
+
+    proxy = ProxyClient(place, spawn=spawn)
+    await proxy.start()
+    try:
+        world = World(tmp_path, proxy=proxy)
+        await world.service.adopt(set())
+        await world.network("anew")
+        one = await world.container("one", "bridge", port_bindings=published("8080"))
+        two = await world.container("two", "bridge", port_bindings=published("8081", "127.0.0.1"))
+        any_port = await world.container("any", "bridge", publish_all_ports=True, exposed_ports=("80/tcp",))
+        assert world.service.settings(one.id)["Ports"] == {
+            "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}]
+        }
+        assert (await asyncio.to_thread(ask, "::1", 8080)).startswith("one ")
+        assert ask("127.0.0.1", 8080).startswith("one ")
+        assert ask("::1", 8081) == "ECONNREFUSED"
+        rows = world.service.ports(any_port.id)
+        assert [row["IP"] for row in rows] == ["0.0.0.0", "::"]
+        assert rows[0]["PublicPort"] == rows[1]["PublicPort"]
+        with refused(Kind.SYSTEM, "port is already allocated"):
+            await world.container("late", "bridge", port_bindings=published("8080"))
+        await world.service.connect("anew", one.id, EndpointSettings(), running=True)
+        assert (await asyncio.to_thread(ask, "::1", 8080)).startswith("one ")
+        await world.fresh().adopt({one.id, two.id})
+        assert (await asyncio.to_thread(ask, "::1", 8080)).startswith("one ")
+        assert ask("::1", rows[0]["PublicPort"]) == "ECONNREFUSED"
+        await one.close()
+        assert ask("::1", 8080) == "ECONNREFUSED"
+        again = await world.container("again", "bridge", port_bindings=published("8080"))
+        assert (await asyncio.to_thread(ask, "::1", 8080)).startswith("again ")
+        await again.close()
+    finally:
+        await proxy.quit()
 
 
 @isolated

@@ -13,7 +13,6 @@ import msgspec
 
 from berth.base.aio import KeyedLocks, Tasks, finish, in_thread
 from berth.base.config import Config
-from berth.base.errors import EngineError
 from berth.base.ids import new_id
 from berth.base.paths import Layout
 from berth.events.bus import Bus
@@ -29,8 +28,6 @@ from berth.networks.errors import (
     NotConnected,
     NotRunning,
 )
-from berth.networks.firewall import ruleset
-from berth.networks.firewall.ruleset import Forward
 from berth.networks.ipam.addresses import mac_of
 from berth.networks.model import (
     DEFAULT,
@@ -45,15 +42,13 @@ from berth.networks.model import (
 )
 from berth.networks.options import ENDPOINT_LINK, parse_bridge
 from berth.networks.planning import gateway_endpoint, next_link_name, plan_link, pool_of
-from berth.networks.ports.choose import Wish, wishes
-from berth.networks.ports.hold import Claim, PortHolder
+from berth.networks.ports.publishing import Publishing, publisher, publishes
 from berth.networks.reaper import Reaper
 from berth.networks.register import Register
 from berth.networks.render import dns_names
 from berth.plan.model import Plan, Planned
 from berth.plan.run import Runner
 from berth.plan.steps.netns import MakeNamespace
-from berth.plan.steps.nft import NftTransaction
 from berth.plan.steps.route import SetDefaultRoute
 from berth.store.base import Records
 from berth.wire.networks import EndpointSettings
@@ -68,8 +63,9 @@ RESOLVED_CONF: Final = Path("/run/systemd/resolve/resolv.conf")
 class Attachments:
     """The containers' half of the networks service."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what it is wired to
         self,
+        *,
         layout: Layout,
         tenants: Records[Tenant],
         live: Records[LiveSandbox],
@@ -78,6 +74,7 @@ class Attachments:
         dns: DnsClient | None,
         config: Config,
         register: Register,
+        publishing: Publishing,
     ) -> None:
         self._layout = layout
         self._tenants = tenants
@@ -88,7 +85,7 @@ class Attachments:
         self._config = config
         self._register = register
         self._locks = KeyedLocks()
-        self.ports = PortHolder()
+        self._publishing = publishing
         self._tasks = Tasks()
         self.reaper = Reaper(self._tasks, retired_group(layout))
 
@@ -182,6 +179,7 @@ class Attachments:
         live = LiveSandbox(ident, new_id(), namespace, tuple(ends), published, has_dns=resolver)
         await self._live.put(ident, live)
         try:
+            await self._publishing.open_proxy(ends, published)
             if sockets is not None:
                 await self._serve(tenant, live, sockets)
         except BaseException:
@@ -239,27 +237,16 @@ class Attachments:
         return end
 
     def _give_back(self, container_id: str, ends: Iterable[LiveEndpoint], published: tuple[Published, ...]) -> None:
-        self.ports.release(published)
+        self._publishing.release(published)
         for end in ends:
             self._register.detach(container_id, end)
 
-    def _publisher(self, ends: Iterable[LiveEndpoint]) -> LiveEndpoint | None:
-        """Return the attachment published ports lead to: the one that has the default route."""
-        return gateway_endpoint(end for end in ends if end.host_link)
-
     def _claim_ports(self, tenant: Tenant, ends: Iterable[LiveEndpoint]) -> tuple[Published, ...]:
-        end = self._publisher(ends)
-        if end is None:
+        end = publisher(ends)
+        if end is None or not publishes(tenant):
             return ()
-        wanted = self._wishes(tenant, end)
-        return self.ports.claim(wanted, Claim(tenant.container_id, tenant.name, end.endpoint_id)) if wanted else ()
-
-    def _wishes(self, tenant: Tenant, end: LiveEndpoint) -> list[Wish]:
         record = self._register.by_id(end.network_id)
-        binding = parse_bridge(record.options if record else {}).host_binding
-        return wishes(
-            tenant.port_bindings, tenant.exposed_ports, publish_all=tenant.publish_all_ports, default_ip=binding
-        )
+        return self._publishing.claim(tenant, end, parse_bridge(record.options if record else {}))
 
     def _plan(
         self, tenant: Tenant, namespace: str, ends: Iterable[LiveEndpoint], published: tuple[Published, ...]
@@ -268,27 +255,12 @@ class Attachments:
             return ()
         ends = list(ends)
         plan: list[Planned] = [Planned(MakeNamespace(namespace), f"namespace of container {tenant.name}")]
-        gateway, publishes = gateway_endpoint(ends), _publishes(tenant)
+        gateway, hairpin = gateway_endpoint(ends), publishes(tenant)
         for end in ends:
             record = self._register.by_id(end.network_id)
             if record is not None and end.host_link:
-                plan += plan_link(record, namespace, end, default_route=end is gateway, hairpin=publishes)
-        forwards = self.forwards(ends, published)
-        if forwards:
-            plan.append(self._publication(forwards))
-        return tuple(plan)
-
-    def forwards(self, ends: Iterable[LiveEndpoint], published: Iterable[Published]) -> list[Forward]:
-        """Return where published ports lead."""
-        end = self._publisher(ends)
-        if end is None:
-            return []
-        return [Forward(one.protocol, one.host_ip, one.host_port, end.ipv4, one.container_port) for one in published]
-
-    def _publication(self, forwards: list[Forward]) -> Planned:
-        table = self._layout.nft_table
-        step = NftTransaction(ruleset.publish(table, forwards), ruleset.unpublish(table, forwards))
-        return Planned(step, f"publish {len(forwards)} ports")
+                plan += plan_link(record, namespace, end, default_route=end is gateway, hairpin=hairpin)
+        return (*plan, *self._publishing.plan(ends, published))
 
     def _has_names(self, end: LiveEndpoint) -> bool:
         return bool(end.host_link) and end.network_name != DEFAULT
@@ -418,10 +390,10 @@ class Attachments:
             await self._live.drop(container_id)
             return
         links = tuple(end.host_link for end in live.endpoints if end.host_link)
-        table = self._layout.nft_table
-        commands = ruleset.unpublish(table, self.forwards(live.endpoints, live.published))
+        commands = self._publishing.withdrawal(live.endpoints, live.published)
         if links or commands:
             await in_thread(_cut_off, links, self.reaper.group, commands)
+        await self._publishing.close_proxy(live.endpoints, live.published)
         self._give_back(container_id, live.endpoints, live.published)
         await self._live.drop(container_id)
         if live.has_dns and self._dns is not None:
@@ -467,36 +439,24 @@ class Attachments:
             ends = (*live.endpoints, end)
             resolver = self._dns is not None and not live.has_dns and self._has_names(end)
             takes_over = gateway_endpoint(ends) is end
-            plan = plan_link(record, live.netns_path, end, default_route=takes_over, hairpin=_publishes(tenant))
+            plan = plan_link(record, live.netns_path, end, default_route=takes_over, hairpin=publishes(tenant))
             published = live.published
-            if not published and not self._publisher(live.endpoints):
+            if not published and not publisher(live.endpoints):
                 published = self._claim_ports(tenant, ends)
-            plan += self._moved_publication(live, ends, published)
+            plan += self._publishing.plan_move((live.endpoints, live.published), (ends, published))
             sockets = await in_thread(sandboxes.prepare, self._runner, plan, live.netns_path, {}, resolver=resolver)
         except BaseException:
             self._register.detach(ident, end)
             raise
         now = msgspec.structs.replace(live, endpoints=ends, published=published, has_dns=live.has_dns or resolver)
         await self._live.put(ident, now)
+        await self._publishing.move_proxy((live.endpoints, live.published), (ends, published))
         await in_thread(self._follow_in_files, tenant, end, resolver)
         if sockets is not None:
             await self._serve(tenant, now, sockets)
         else:
             await self._announce(tenant, end)
         self._tell("connect", ident, end)
-
-    def _moved_publication(
-        self, live: LiveSandbox, ends: tuple[LiveEndpoint, ...], published: tuple[Published, ...]
-    ) -> Plan:
-        """Plan the move of published ports when the attachment they lead to changes."""
-        before = self.forwards(live.endpoints, live.published)
-        after = self.forwards(ends, published)
-        if before == after:
-            return ()
-        table = self._layout.nft_table
-        there = ruleset.unpublish(table, before) + ruleset.publish(table, after)
-        back = ruleset.unpublish(table, after) + ruleset.publish(table, before)
-        return (Planned(NftTransaction(there, back), "published ports follow the default route"),)
 
     def _follow_in_files(self, tenant: Tenant, end: LiveEndpoint, resolver: bool) -> None:  # noqa: FBT001
         directory = self._layout.container(tenant.container_id)
@@ -533,15 +493,16 @@ class Attachments:
     async def _disconnect_live(self, tenant: Tenant, live: LiveSandbox, end: LiveEndpoint) -> None:
         left = tuple(one for one in live.endpoints if one is not end)
         before, after = gateway_endpoint(live.endpoints), gateway_endpoint(left)
-        plan = self._moved_publication(live, left, live.published)
+        plan = self._publishing.plan_move((live.endpoints, live.published), (left, live.published))
         if after is not None and after is not before:
             was = (before.gateway4, before.link) if before else ("", "")
             plan += (Planned(SetDefaultRoute(live.netns_path, after.gateway4, after.link, was), "default route moves"),)
         await in_thread(self._leave, plan, live.netns_path, end)
         self.reaper.put(links=1)
-        published = live.published if self._publisher(left) else ()
+        published = live.published if publisher(left) else ()
+        await self._publishing.move_proxy((live.endpoints, live.published), (left, published))
         if not published:
-            self.ports.release(live.published)
+            self._publishing.release(live.published)
         self._register.detach(tenant.container_id, end)
         now = msgspec.structs.replace(live, endpoints=left, published=published)
         await self._live.put(tenant.container_id, now)
@@ -569,18 +530,9 @@ class Attachments:
         for live in self._live.all():
             if live.container_id not in alive:
                 await self.close(live.container_id)
-                continue
-            tenant, end = self.tenant(live.container_id), self._publisher(live.endpoints)
-            for one in live.published:
-                claim = Claim(live.container_id, tenant.name, end.endpoint_id if end else "")
-                self._hold_again(one, claim)
+        kept = {live.container_id: (self.tenant(live.container_id), live) for live in self._live.all()}
+        await self._publishing.adopt(kept)
         await self._adopt_names()
-
-    def _hold_again(self, published: Published, claim: Claim) -> None:
-        try:
-            self.ports.again(published, claim)
-        except EngineError as exc:  # somebody was quicker while no daemon ran; the rule goes on leading here
-            log.warning("container %s: %s", claim.name, exc)
 
     async def _adopt_names(self) -> None:
         if self._dns is None:
@@ -599,10 +551,6 @@ def _cut_off(links: tuple[str, ...], group: int, commands: str) -> None:
     link.retire(links, group)
     if commands:
         nft.host().run(commands)
-
-
-def _publishes(tenant: Tenant) -> bool:
-    return bool(tenant.port_bindings) or tenant.publish_all_ports
 
 
 def _read_or(path: Path, default: str) -> str:

@@ -52,6 +52,8 @@ from berth.networks.model import (
 )
 from berth.networks.options import BRIDGE_NAME, parse_bridge
 from berth.networks.planning import bridge_addresses, plan_bridge, policy_of
+from berth.networks.ports.proxy_client import ProxyClient
+from berth.networks.ports.publishing import Publishing, forwards
 from berth.networks.register import Register
 from berth.plan.model import Planned
 from berth.plan.run import Runner
@@ -84,6 +86,7 @@ class Networks:
         config: Config,
         *,
         clock: Clock | None = None,
+        proxy: ProxyClient | None = None,
     ) -> None:
         self._layout = layout
         self._networks = networks
@@ -94,7 +97,18 @@ class Networks:
         self._config = config
         self._clock = clock or SystemClock()
         self._register = Register()
-        self._attachments = Attachments(layout, endpoints, live, runner, bus, dns, config, self._register)
+        self._publishing = Publishing(layout, proxy)
+        self._attachments = Attachments(
+            layout=layout,
+            tenants=endpoints,
+            live=live,
+            runner=runner,
+            bus=bus,
+            dns=dns,
+            config=config,
+            register=self._register,
+            publishing=self._publishing,
+        )
         self._passage = Passage(f"berth{layout.instance}")
         self._creating: dict[str, NetworkRecord | None] = {}
         self._pruning = False
@@ -389,8 +403,8 @@ class Networks:
             if not exists or record.adopted_bridge:
                 self._runner.run_blocking(plan_bridge(self._layout, record, exists=exists))
         keep = [one for one in self._live.all() if one.container_id in alive]
-        forwards = [one for sandbox in keep for one in self._attachments.forwards(sandbox.endpoints, sandbox.published)]
-        nft.host().run(ruleset.whole(self._layout.nft_table, [policy_of(one) for one in records], forwards))
+        leads = [one for sandbox in keep for one in forwards(sandbox.endpoints, sandbox.published)]
+        nft.host().run(ruleset.whole(self._layout.nft_table, [policy_of(one) for one in records], leads))
         link.reap(self._attachments.reaper.group)
         self._sweep(records)
         self._keep_passage()
@@ -428,7 +442,7 @@ class Networks:
     async def shut(self) -> None:
         """Let go of everything that this process holds; containers keep running."""
         await self.settle()
-        self._attachments.ports.close()
+        self._publishing.close()
 
     def dissolve(self) -> None:
         """Remove every trace in the kernel, for taking an engine away for good; no container runs any more."""

@@ -20,6 +20,8 @@ class Wish(NamedTuple):
     host_ip: str
     first: int
     last: int
+    #: On ``[::]`` too: nobody named an address.
+    both: bool = False
 
 
 def parse_port(text: str) -> tuple[int, str]:
@@ -57,16 +59,14 @@ def wishes(bindings: PortMap, exposed: Iterable[str], *, publish_all: bool, defa
         port, protocol = parse_port(text)
         bound.add((port, protocol))
         for host in hosts or ():
-            found.append(
-                Wish(
-                    protocol, port, host_address(host.host_ip or "", default_ip), *parse_host_port(host.host_port or "")
-                )
-            )
+            address = host_address(host.host_ip or "", default_ip)
+            both = not host.host_ip and address == ANYWHERE
+            found.append(Wish(protocol, port, address, *parse_host_port(host.host_port or ""), both))
     if publish_all:
         wanted = {parse_port(text) for text in exposed}
-        found += [Wish(protocol, port, default_ip, 0, 0) for port, protocol in wanted - bound]
+        found += [Wish(protocol, port, default_ip, 0, 0, default_ip == ANYWHERE) for port, protocol in wanted - bound]
         bare = {parse_port(text) for text, hosts in bindings.items() if not hosts}
-        found += [Wish(protocol, port, default_ip, 0, 0) for port, protocol in bare]
+        found += [Wish(protocol, port, default_ip, 0, 0, default_ip == ANYWHERE) for port, protocol in bare]
     return sorted(
         found, key=lambda wish: (wish.container_port, wish.protocol, wish.first == 0, wish.first, wish.host_ip)
     )

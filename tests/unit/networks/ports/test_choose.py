@@ -42,8 +42,8 @@ def test_every_binding_is_a_wish() -> None:
         "7/tcp": None,
     }
     assert wishes(bindings, ("99/tcp",), publish_all=False) == [
-        Wish("udp", 53, "0.0.0.0", 0, 0),
-        Wish("tcp", 80, "0.0.0.0", 8080, 8080),
+        Wish("udp", 53, "0.0.0.0", 0, 0, both=True),
+        Wish("tcp", 80, "0.0.0.0", 8080, 8080, both=True),
         Wish("tcp", 80, "127.0.0.1", 9090, 9090),
     ]
 
