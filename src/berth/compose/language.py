@@ -1,6 +1,6 @@
 """The keys of the Compose language, as one table of kinds. Pure data, but for the few long forms that need a finishing touch.
 
-The table follows the newest Compose specification; a test proves it against the published schema.
+The table follows the newest Compose specification, and has what Docker Compose knows beyond it (`pre_start`).
 """
 
 from typing import Final

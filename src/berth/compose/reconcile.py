@@ -79,6 +79,8 @@ class _Planner:
         self.starts: dict[str, list[str]] = {}
         self.stops: dict[str, list[str]] = {}
         self.recreated: set[str] = set()
+        #: Services whose containers are made anew or stopped and started: those who want it are restarted with them.
+        self.disturbed: set[str] = set()
         self.waits: dict[tuple[str, str], list[str]] = {}
         self.by_service: dict[str, list[Container]] = {}
         for container in seen.containers:
@@ -304,15 +306,17 @@ class _Planner:
             self.unchanged.append(container)
             return
         if container.alive and self.options.start:
+            self.disturbed.add(name)
             needs.append(self.stop(name, service, container, "a service it depends on is made anew"))
         if self.options.start:
             self.start(name, service, final, container, needs)
 
     def must_restart(self, service: Section) -> bool:
-        return any(entry.get("restart") and other in self.recreated for other, entry in dependencies(service))
+        return any(entry.get("restart") and other in self.disturbed for other, entry in dependencies(service))
 
     def recreate(self, name: str, service: Section, container: Container, final: str, cause: str) -> None:
         self.recreated.add(name)
+        self.disturbed.add(name)
         renew = self.options.renew_anonymous
         want = Wanted(name, final, container.number, inherited={} if renew else anonymous_volumes(container))
         create = self.create(name, service, want, cause, replaces=container)
