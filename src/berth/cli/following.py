@@ -119,22 +119,29 @@ def signal_proxy(client: Client, container: str) -> Callable[[int], None]:
     return proxy
 
 
-def resizer(client: Client, path: str) -> Callable[[], None] | None:
+def resizer(client: Client, path: str, *, redraw: bool = False) -> Callable[[], None] | None:
     """Return what tells the engine our terminal's size; None if we have no terminal.
 
     Args:
+        client: Whose engine is told.
         path: ``/containers/ID`` or ``/exec/ID``.
+        redraw: Say another size first, so that a program that runs already draws itself anew.
     """
     if window_size() is None:
         return None
     own = client.clone()
+    detours = [1] if redraw else []
 
     def resize() -> None:
         size = window_size()
-        if size and size != (0, 0):
-            try:
-                own.post(f"{path}/resize", {"h": size[0], "w": size[1]})
-            except ApiError:
-                pass  # not started yet, or over already: neither is worth a word
+        if not size or size == (0, 0):
+            return
+        try:
+            if detours:
+                more = detours.pop()
+                own.post(f"{path}/resize", {"h": size[0] + more, "w": size[1] + more})
+            own.post(f"{path}/resize", {"h": size[0], "w": size[1]})
+        except ApiError:
+            pass  # not started yet, or over already: neither is worth a word
 
     return resize

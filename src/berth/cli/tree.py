@@ -5,6 +5,8 @@ A target is ``module:NAME`` below `berth.cli.commands`; only the module of the c
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from berth.cli.command import Command
@@ -157,7 +159,7 @@ def names_of(path: tuple[str, ...]) -> list[str]:
 def load(target: str) -> Command:
     """Import a command."""
     module, _, name = target.partition(":")
-    import importlib
-
-    command: Command = getattr(importlib.import_module(f"berth.cli.commands.{module}"), name)
+    path = f"berth.cli.commands.{module}"
+    __import__(path)  # importlib would bring warnings along, for nothing
+    command: Command = getattr(sys.modules[path], name)
     return command

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from berth.client.errors import ApiError, ConnectionBroken
 from berth.client.host import choose_host, dial
@@ -290,10 +290,20 @@ class Client:
     Args:
         host: ``unix:///path`` or ``tcp://name:port``; None chooses as `choose_host` does.
         version: Put ``/v<version>`` before every path; None leaves it to the engine, or to ``DOCKER_API_VERSION``.
+        timeout: Seconds to wait for a TCP connection.
+        connect: Makes a connection to an address.
     """
 
-    def __init__(self, host: str | None = None, *, version: str | None = None, timeout: float | None = None) -> None:
+    def __init__(
+        self,
+        host: str | None = None,
+        *,
+        version: str | None = None,
+        timeout: float | None = None,
+        connect: Callable[[str, float | None], socket.socket] = dial,
+    ) -> None:
         self.host = choose_host(host)
+        self._connect = connect
         fixed = version or os.environ.get("DOCKER_API_VERSION", "")
         self._prefix = f"/v{fixed.removeprefix('v')}" if fixed else ""
         self._timeout = timeout
@@ -302,7 +312,7 @@ class Client:
 
     def clone(self) -> Client:
         """Return a client of the same engine for another thread."""
-        twin = Client(self.host, timeout=self._timeout)
+        twin = Client(self.host, timeout=self._timeout, connect=self._connect)
         twin._prefix, twin._version = self._prefix, self._version
         return twin
 
@@ -375,7 +385,7 @@ class Client:
         Raises:
             ApiError: The engine answered 400 or more.
         """
-        wire = Wire(dial(self.host, self._timeout))
+        wire = Wire(self._connect(self.host, self._timeout))
         extra = {"Connection": "Upgrade", "Upgrade": "tcp", **(headers or {})}
         try:
             self._send(wire, method, path, query, body, extra)
@@ -410,7 +420,7 @@ class Client:
             if not wire.closed and wire.fresh():
                 return wire
             wire.close()
-        return Wire(dial(self.host, self._timeout))
+        return Wire(self._connect(self.host, self._timeout))
 
     def _learn(self, headers: Mapping[str, str]) -> None:
         major, _, minor = headers.get("api-version", "").partition(".")

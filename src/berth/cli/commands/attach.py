@@ -42,7 +42,7 @@ def _attach(session: Session, parsed: Parsed) -> int:
         tty=tty,
         detach_keys=detach_keys,
         proxy=signal_proxy(client, identifier) if parsed.flag("sig-proxy") and not tty else None,
-        resize=resizer(client, f"/containers/{identifier}") if tty else None,
+        resize=resizer(client, f"/containers/{identifier}", redraw=True) if tty else None,
     )
     if not stayed:
         raise CommandFailed("read escape sequence")
