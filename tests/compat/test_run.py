@@ -173,12 +173,10 @@ def test_attach_sees_what_comes_after_and_passes_input(seat: Seat) -> None:
     attached.stdin.flush()
     assert attached.stdout.readline() == b"got one\n"
     attached.stdin.write(b"two\n")
-    attached.stdin.close()
+    attached.stdin.flush()
     assert attached.stdout.readline() == b"got two\n"
-    attached.wait(20)
-    attached.stdout.close()
-    if attached.stderr:
-        attached.stderr.close()
+    seat.run("kill", "echoer")
+    attached.communicate(timeout=20)
 
 
 def test_restart_policy_and_exit_code(seat: Seat) -> None:

@@ -1,6 +1,7 @@
 """The engine's settings: one frozen tree out of defaults < file < flags, checked whole. Pure but for reading the file.
 
-The file has dockerd's names (daemon.json) for what is the same. An unknown key is an error that names the nearest known one.
+The file has dockerd's names (daemon.json) for what is the same. An unknown key is an error that names the nearest
+known one.
 """
 
 import difflib

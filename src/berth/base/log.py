@@ -11,6 +11,7 @@ class LineFormatter(logging.Formatter):
     """Docker-like ``time=… level=… msg=…`` lines."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Render one record."""
         text = record.getMessage()
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)

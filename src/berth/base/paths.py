@@ -70,6 +70,11 @@ class Layout:
         return self.exec_root / "dns.sock"
 
     @property
+    def proxy_socket(self) -> Path:
+        """Control socket of the port proxy."""
+        return self.exec_root / "proxy.sock"
+
+    @property
     def images(self) -> Path:
         """Root of the containers/storage image store."""
         return self.data_root / "images"

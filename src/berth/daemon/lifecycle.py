@@ -28,7 +28,7 @@ async def serve(config: Config, told: asyncio.Event) -> None:
         undone = await asyncio.to_thread(parts.runner.recover)
         if undone:
             log.warning("took back %d plans that an earlier engine left half done", undone)
-        await parts.names.start()
+        await asyncio.gather(parts.names.start(), parts.proxy.start())
         await engine.containers.adopt()
         await engine.volumes.adopt({record.id for record in engine.containers.all() if record.running})
         await engine.images.adopt()
@@ -53,7 +53,7 @@ async def _leave(parts: wiring.Parts) -> None:
         log.info("stopping; %d containers go on", len(running))
         return
     await asyncio.to_thread(engine.networks.dissolve)
-    await parts.names.quit()
+    await asyncio.gather(parts.names.quit(), parts.proxy.quit())
     await asyncio.to_thread(cgroup.remove, engine.containers.host.groups, engine.layout.cgroup_parent)
     await asyncio.to_thread(cgroup.give_back, engine.layout.exec_root)
     log.info("stopping; nothing runs, nothing is left in the kernel")

@@ -1,6 +1,7 @@
 """The only place that constructs everything and knows every concrete class. Must not: decide anything."""
 
 import os
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,8 +30,11 @@ from berth.images.model import TagRecord
 from berth.images.service import Images
 from berth.kernel import process
 from berth.kernel.actuator import KernelActuator
-from berth.networks.dns.client import DnsClient, command
+from berth.networks.dns.client import DnsClient
+from berth.networks.dns.client import command as name_server
 from berth.networks.model import LiveSandbox, NetworkRecord, Tenant
+from berth.networks.ports.proxy_client import ProxyClient
+from berth.networks.ports.proxy_client import command as port_proxy
 from berth.networks.service import Networks
 from berth.plan.journal import Journal
 from berth.plan.run import Runner
@@ -49,6 +53,7 @@ class Parts:
     engine: Engine
     runner: Runner
     names: DnsClient
+    proxy: ProxyClient
     stores: Stores
     tasks: Tasks
 
@@ -63,6 +68,7 @@ class Parts:
         await self.tasks.close()
         await self.engine.images.close()
         await self.names.close()
+        await self.proxy.close()
         self.stores.close()
 
 
@@ -83,15 +89,19 @@ def build(config: Config) -> Parts:
     actuator = KernelActuator()
     runner = Runner(actuator, Journal(layout.journal, actuator.step_types))
 
-    async def spawn_name_server() -> None:
-        server = process.spawn(command(layout.dns_socket), new_session=True, stderr=None)
-        tasks.start("name server's end", _reap(server))
+    def spawner(argv: Sequence[str]) -> Callable[[], Awaitable[None]]:
+        async def spawn() -> None:
+            child = process.spawn(argv, new_session=True, stderr=None)
+            tasks.start(f"the end of {argv[-3]}", _reap(child))
+
+        return spawn
 
     names = DnsClient(
         layout.dns_socket,
-        spawn=spawn_name_server,
+        spawn=spawner(name_server(layout.dns_socket)),
         resupply=lambda container_id: networks.resolver_sockets(container_id),  # noqa: PLW0108  made below
     )
+    proxy = ProxyClient(layout.proxy_socket, spawn=spawner(port_proxy(layout.proxy_socket)))
     images = Images(
         layout,
         stores.durable("tags", TagRecord),
@@ -119,6 +129,7 @@ def build(config: Config) -> Parts:
         names,
         config,
         clock=clock,
+        proxy=proxy,
     )
     containers = Containers(
         layout=layout,
@@ -164,7 +175,7 @@ def build(config: Config) -> Parts:
         stats=Stats(layout=layout, find=containers.find, clock=clock, groups=lambda: containers.host.groups),
         archives=Archives(find=containers.find, mounted=containers.mounted),
     )
-    return Parts(engine=engine, runner=runner, names=names, stores=stores, tasks=tasks)
+    return Parts(engine=engine, runner=runner, names=names, proxy=proxy, stores=stores, tasks=tasks)
 
 
 async def _reap(child: process.Child) -> None:
