@@ -328,7 +328,7 @@ async def test_a_taken_port_is_refused_and_nothing_remains(tmp_path: Path) -> No
         with refused(Kind.SYSTEM, "failed to bind host port for 0.0.0.0:9090"):
             await world.container("four", "bridge", port_bindings=published("9090"))
     assert snapshot() == before
-    assert os.listdir(world.layout.namespaces) == [world.live.all()[0].container_id]
+    assert os.listdir(world.layout.namespaces) == [Path(world.live.all()[0].netns_path).name]
     freed = await world.container("five", "bridge", port_bindings=published("9090"))
     assert freed.address("bridge") == "172.17.0.3", "addresses of the refused are free again"
 
@@ -514,7 +514,7 @@ async def test_what_nobody_needs_is_swept(tmp_path: Path) -> None:
     links, rules = snapshot()
     assert (sorted({*links} - {"br-foreign"}), rules) == before
     assert "br-foreign" in links
-    assert os.listdir(world.layout.namespaces) == [one.id]
+    assert os.listdir(world.layout.namespaces) == [Path(world.live.all()[0].netns_path).name]
     assert ask(one.address("red")).startswith("one ")
 
 

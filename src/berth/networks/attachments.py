@@ -162,7 +162,9 @@ class Attachments:
         ident = tenant.container_id
         wanted = [(self._network_of(name, settings), settings) for name, settings in tenant.endpoints.items()]
         on_host = any(record.driver == "host" for record, _ in wanted)
-        namespace = "" if on_host else str(self._layout.namespaces / ident)
+        sandbox_id = new_id()
+        # Not named after the container: the namespace of its last run may still wait to be removed.
+        namespace = "" if on_host else str(self._layout.namespaces / sandbox_id[:12])
         ends: list[LiveEndpoint] = []
         published: tuple[Published, ...] = ()
         try:
@@ -176,7 +178,7 @@ class Attachments:
         except BaseException:
             self._give_back(ident, ends, published)
             raise
-        live = LiveSandbox(ident, new_id(), namespace, tuple(ends), published, has_dns=resolver)
+        live = LiveSandbox(ident, sandbox_id, namespace, tuple(ends), published, has_dns=resolver)
         await self._live.put(ident, live)
         try:
             await self._publishing.open_proxy(ends, published)
