@@ -7,9 +7,9 @@ from contextlib import suppress
 
 import pytest
 
-from tests.support.engines import Berth, wait_for
 from tests.scenarios.test_names import address, reaches, resolves
 from tests.scenarios.test_ports import local, serve
+from tests.support.engines import Berth, wait_for
 
 pytestmark = pytest.mark.root
 
@@ -103,7 +103,7 @@ def test_an_exit_while_the_daemon_is_dead_is_known_after(own_berth: Berth) -> No
 def test_names_still_reach_after_the_name_server_died(own_berth: Berth) -> None:
     engine = own_berth
     engine.docker("network", "create", "n")
-    for name in ("a", "b"):
+    for name in ("anna", "berta"):
         engine.docker(
             "run",
             "-d",
@@ -120,8 +120,8 @@ def test_names_still_reach_after_the_name_server_died(own_berth: Berth) -> None:
     assert pids
     for pid in pids:
         engine.host("kill", "-9", str(pid))
-    wait_for(lambda: resolves(engine, "a", "b") == [address(engine, "b", "n")], "names from a new name server")
-    assert reaches(engine, "b", "a")
+    wait_for(lambda: resolves(engine, "anna", "berta") == [address(engine, "berta", "n")], "names from a new name server")
+    assert reaches(engine, "berta", "anna")
 
 
 @pytest.mark.slow
