@@ -535,8 +535,10 @@ async def test_host_none_and_shared_namespaces(tmp_path: Path) -> None:
     await owner.close()
     with refused(Kind.CONFLICT, "cannot join network namespace of a non running container"):
         await world.service.open("ff" * 32)
-    with refused(Kind.INVALID, "cannot be disconnected from host network or connected to host network"):
+    with refused(Kind.INVALID, "sharing network namespace with another container or host"):
         await world.service.connect("red", host.id, EndpointSettings(), running=True)
+    with refused(Kind.INVALID, "cannot be disconnected from host network or connected to host network"):
+        await world.service.disconnect("host", host.id, force=False, running=True)
     with refused(Kind.INVALID, "private (none) mode"):
         await world.service.connect("red", none.id, EndpointSettings(), running=True)
     assert set(world.service.inspect("host")["Containers"]) == {host.id}
@@ -556,6 +558,21 @@ async def test_subnets_keep_clear_of_the_hosts_routes(tmp_path: Path) -> None:
     assert world.service.get("red").pools[0].subnet == "172.18.1.0/24"
     with refused(Kind.FORBIDDEN, "Pool overlaps with other one on this address space"):
         await world.network("blue", subnet="172.18.1.128/25")
+
+
+@isolated
+async def test_a_container_starts_again_at_once(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    one = await world.container("one", "bridge", port_bindings=published("8080"))
+    for _ in range(3):
+        await one.close()
+        sandbox = await world.service.open(one.id)
+        again = Container(world, one.id, "one", sandbox.netns_path or "", sandbox.files)
+        assert again.address("bridge") == "172.17.0.2"
+        assert ask("127.0.0.1", 8080).startswith("one ")
+    await world.service.settle()
+    assert len(os.listdir(world.layout.namespaces)) == 1
 
 
 @isolated

@@ -22,6 +22,7 @@ from berth.networks import hosts_files, sandboxes, wants
 from berth.networks.dns.client import DnsClient
 from berth.networks.dns.model import NamedEndpoint, ServeConfig, Sockets
 from berth.networks.errors import (
+    CannotJoin,
     EndpointExists,
     HostNetworkFixed,
     NetworkNotFound,
@@ -147,9 +148,13 @@ class Attachments:
     async def _share(self, tenant: Tenant) -> Sandbox:
         ref = tenant.mode.partition(":")[2]
         owner = self.find_tenant(ref)
-        live = self._live.get(owner.container_id) if owner else None
-        if owner is None or live is None:
-            raise NotRunning(owner.container_id if owner else ref)
+        if owner is None:
+            raise CannotJoin(f"No such container: {ref}")
+        if owner.container_id == tenant.container_id:
+            raise CannotJoin("cannot join own network namespace")
+        live = self._live.get(owner.container_id)
+        if live is None:
+            raise NotRunning(owner.container_id)
         mine = LiveSandbox(tenant.container_id, live.sandbox_id, live.netns_path, shared_with=owner.container_id)
         await self._live.put(tenant.container_id, mine)
         return Sandbox(live.netns_path or None, self._files(live.shared_with or owner.container_id))
@@ -478,12 +483,12 @@ class Attachments:
         async with self._locks.hold(container_id):
             tenant = self.tenant(container_id)
             name = record.name if record else ref
-            if record is not None and record.driver == "host":
-                raise HostNetworkFixed
             live = self._live.get(container_id) if running or force else None
             end = live.on(record.id) if live and record else None
             if name not in tenant.endpoints and end is None:
-                raise NotConnected(container_id, name)
+                raise NotConnected(container_id, name, running=running)
+            if running and record is not None and record.driver == "host":
+                raise HostNetworkFixed
             if live is not None and end is not None:
                 await finish(self._disconnect_live(tenant, live, end))
             self._register.unexpect(tenant)

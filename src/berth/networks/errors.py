@@ -150,8 +150,10 @@ class EndpointExists(Forbidden):
 class NotConnected(SystemFault):
     """The container is not on the network."""
 
-    def __init__(self, container_id: str, network: str) -> None:
-        super().__init__(f"container {container_id} is not connected to network {network}")
+    def __init__(self, container_id: str, network: str, *, running: bool) -> None:
+        # Docker's two places that say so differ by a word
+        article = "" if running else "the "
+        super().__init__(f"container {container_id} is not connected to {article}network {network}")
 
 
 class AddressTaken(Forbidden):
@@ -260,6 +262,13 @@ class NotRunning(Conflict):
 
     def __init__(self, container_id: str) -> None:
         super().__init__(f"cannot join network namespace of a non running container: container {container_id}")
+
+
+class CannotJoin(SystemFault):
+    """The namespace wanted can never be joined; Docker answers 500."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"joining network namespace of container: {reason}")
 
 
 class PruneRunning(Conflict):

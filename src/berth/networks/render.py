@@ -73,8 +73,8 @@ def endpoint(
         config = {key: value for key, value in pairs if value}
     return {
         "IPAMConfig": config,
-        "Links": settings.links,
-        "Aliases": settings.aliases,
+        "Links": settings.links or None,
+        "Aliases": settings.aliases or None,
         "MacAddress": end.mac if end else settings.mac_address or "",
         "DriverOpts": settings.driver_opts,
         "GwPriority": settings.gw_priority or 0,

@@ -118,10 +118,10 @@ def _address(what: str, text: str) -> IPv4Address | IPv6Address:
 
 def check_joinable(tenant: Tenant, record: NetworkRecord) -> None:
     """Refuse a network that cannot be joined by a container that is there already."""
-    if record.driver == "host" or tenant.mode == "host":
-        raise HostNetworkFixed
-    if tenant.mode.startswith("container:"):
+    if tenant.mode == "host" or tenant.mode.startswith("container:"):
         raise SharedNamespace
+    if record.driver == "host":
+        raise HostNetworkFixed
     others = set(tenant.endpoints) - {record.name}
     if (record.driver == "null" and others) or "none" in others:
         raise PrivateModeMixed

@@ -85,7 +85,7 @@ def test_what_fits_passes() -> None:
     ("mode", "record", "words"),
     [
         ("red", HOST, "connected to host network"),
-        ("host", RED, "connected to host network"),
+        ("host", RED, "sharing network namespace"),
         ("container:x", RED, "sharing network namespace"),
         ("none", RED, "private (none) mode"),
         ("red", NONE, "private (none) mode"),
