@@ -214,6 +214,7 @@ class Launcher:
             runtime=self.runtime.path,
             runtime_args=self.runtime.global_args,
             logs=() if log_path is None else (f"k8s-file:{log_path}",),
+            log_bytes=options.log_bytes(host.log_config),
             terminal=config.tty,
             stdin=config.open_stdin,
             leave_stdin_open=config.open_stdin and not config.stdin_once,

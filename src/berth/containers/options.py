@@ -415,6 +415,12 @@ def _check_lists(host: HostConfig) -> None:
         )
 
 
+def log_bytes(log: LogConfig) -> int:
+    """Return how large a log file may grow, in bytes; 0 = without limit."""
+    text = (log.config or {}).get("max-size", "")
+    return 0 if text in ("", "-1") else parse_bytes(text)
+
+
 def checked_runtime(name: str, chosen: str) -> str:
     """Return the runtime a container runs with: only the engine's own. Raises `UnknownRuntime`."""
     if name and name not in (chosen, "runc", "crun", "io.containerd.runc.v2"):
