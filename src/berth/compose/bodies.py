@@ -436,11 +436,7 @@ def _add_mounts(project: Project, service: Section, want: Wanted, host: Body) ->
     for kind, known in (("secrets", project.secrets), ("configs", project.configs)):
         for reference in service.get(kind) or ():
             resource = known[reference["source"]]
-            if resource.get("external"):
-                raise ComposeFault(f"unsupported external {kind[:-1]} {reference['source']}")
             if "file" in resource:
-                if not os.path.exists(resource["file"]):
-                    raise ComposeFault(f"{kind[:-1]} {reference['source']}: file {resource['file']} does not exist")
                 mounts.append(
                     {"Type": "bind", "Source": resource["file"], "Target": reference["target"], "ReadOnly": True}
                 )
@@ -486,6 +482,20 @@ def _mount(kind: str, source: str, target: str, mount: Section, details: Section
     elif kind == "image" and details.get("subpath"):
         body["ImageOptions"] = {"Subpath": details["subpath"]}
     return body
+
+
+def check_files(project: Project, names: Iterable[str]) -> None:
+    """Refuse secrets and configs that cannot be had, before anything is touched."""
+    for name in names:
+        service = project.services[name]
+        for kind, known in (("secrets", project.secrets), ("configs", project.configs)):
+            for reference in service.get(kind) or ():
+                resource = known[reference["source"]]
+                if resource.get("external"):
+                    raise ComposeFault(f"unsupported external {kind[:-1]} {reference['source']}")
+                if "file" in resource and not os.path.exists(resource["file"]):
+                    raise ComposeFault(f"{kind[:-1]} {reference['source']}: file {resource['file']} does not exist")
+        injected_files(project, service)
 
 
 class FileContent(NamedTuple):

@@ -316,7 +316,7 @@ class Performer:
                 if operation.thorough and not state.get("ExitCode"):
                     return True
                 raise OperationFailed(f"container {operation.target} exited ({state.get('ExitCode')})")
-            if state.get("Health"):
+            if has_healthcheck(inspected):
                 return _healthy(operation, inspected)
             return bool(status == "running")
 
@@ -334,11 +334,18 @@ def _healthy(operation: Operation, inspected: Json) -> bool:
             f"dependency failed to start: container {operation.target} exited ({state.get('ExitCode')})"
         )
     health = (state.get("Health") or {}).get("Status")
-    if health in {None, "", "none"}:
+    if not has_healthcheck(inspected):
         raise OperationFailed(f"dependency failed to start: container {operation.target} has no healthcheck configured")
     if health == "unhealthy":
         raise OperationFailed(f"dependency failed to start: container {operation.target} is unhealthy")
     return bool(health == "healthy")
+
+
+def has_healthcheck(inspected: Json) -> bool:
+    """Whether a container tells its health; right after the start only its configuration says that it will."""
+    health = ((inspected.get("State") or {}).get("Health") or {}).get("Status")
+    test = ((inspected.get("Config") or {}).get("Healthcheck") or {}).get("Test") or []
+    return bool((health and health != "none") or (test and test[0] != "NONE"))
 
 
 def _archive(files: Iterable[bodies.FileContent]) -> bytes:

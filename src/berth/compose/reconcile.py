@@ -35,6 +35,8 @@ class UpOptions(NamedTuple):
     named: frozenset[str] = frozenset()
     #: Wait until everything runs and is healthy.
     wait: bool = False
+    #: Make networks anew whose description changed.
+    replace_networks: bool = True
 
 
 class Outcome(NamedTuple):
@@ -61,6 +63,12 @@ def anonymous_volumes(container: Container) -> dict[str, str]:
         for mount in container.mounts
         if mount.get("Type") == "volume" and ANONYMOUS.match(mount.get("Name") or "")
     }
+
+
+def differs(found: Json, resource: Section) -> bool:
+    """Whether a network or volume of ours was made from another description; without a digest nobody knows."""
+    digest = (found.get("Labels") or {}).get(labels.CONFIG_HASH)
+    return digest is not None and digest != resource_hash(resource)
 
 
 class _Planner:
@@ -108,19 +116,22 @@ class _Planner:
                     f'a network with name {name} exists but was not created for project "{self.project.name}".'
                     f" Set `external: true` to use an existing network"
                 )
-            elif self.differs(found, resource):
+            elif self.options.replace_networks and differs(found, resource):
                 self.replace_network(key, name, found)
-
-    @staticmethod
-    def differs(found: Json, resource: Section) -> bool:
-        """Whether a network or volume of ours was made from another description; without a digest nobody knows."""
-        digest = (found.get("Labels") or {}).get(labels.CONFIG_HASH)
-        return digest is not None and digest != resource_hash(resource)
 
     def replace_network(self, key: str, name: str, found: Json) -> None:
         """Make a changed network anew under its containers; they keep running and get their endpoints back."""
         cause = "its description changed"
         attached = [container for container in self.seen.containers if name in container.networks]
+        ours = {container.id for container in attached if container.service in self.project.services and not container.oneoff}
+        strangers = [str(entry.get("Name")) for ident, entry in (found.get("Containers") or {}).items() if ident not in ours]
+        if strangers:
+            self.warnings.append(
+                f"the description of network {name} changed, but it stays as it is, because containers outside this plan use it:"
+                f" {', '.join(sorted(strangers))}. Disconnect them and run up again"
+            )
+            return
+        attached = [container for container in attached if container.id in ours]
         apart = [
             self.add(
                 Operation(
@@ -176,7 +187,7 @@ class _Planner:
                     + (f'for project "{self.project.name}" (but for {whose})' if owner else "by Docker Compose")
                     + ". Use `external: true` to use an existing volume"
                 )
-            elif self.differs(found, resource):
+            elif differs(found, resource):
                 self.warnings.append(
                     f'volume "{name}" exists but its description changed. Its data is kept and the change ignored;'
                     f" to apply it, back the volume up, remove it and run up again"
@@ -502,6 +513,9 @@ def plan_up(project: Project, seen: Observed, options: UpOptions) -> Outcome:
     )
     for name in chosen:
         planner.service(name)
+    for container in seen.containers:
+        if container.service in project.services and container.service not in options.services and not container.oneoff:
+            planner.reconnect(container.service, container)
     planner.orphans()
     if options.wait:
         planner.final_waits()

@@ -131,7 +131,7 @@ def run_attached(session: Session, project: Project, flags: Parsed, created: Out
             attached.follow(container, tail="0")
         elif container.state == "exited":
             attached.since[container.id] = _finished(session.client, container.id)
-    outcome = plan_up(project, seen, UpOptions(services=chosen, no_recreate=True))
+    outcome = plan_up(project, seen, UpOptions(services=chosen, no_recreate=True, replace_networks=False))
     performer = session.performer(project, seen.containers)
 
     def start() -> None:

@@ -102,6 +102,14 @@ def _altered(project: Project, name: str, flags: Parsed, command: list[str], *, 
     for flag, key in (("cap-add", "cap_add"), ("cap-drop", "cap_drop")):
         if flags.all(flag):
             service[key] = [*(service.get(key) or ()), *flags.all(flag)]
+    if service.get("networks"):
+        # Its addresses belong to the service's own container, which may well be running.
+        fixed = {"ipv4_address", "ipv6_address", "link_local_ips", "mac_address"}
+        service["networks"] = {
+            key: {name: value for name, value in (settings or {}).items() if name not in fixed}
+            for key, settings in service["networks"].items()
+        }
+    service.pop("mac_address", None)
     service["tty"] = tty
     service["stdin_open"] = not flags.has("detach")
     return project._replace(services={**project.services, name: service}, volumes=volumes)
@@ -130,6 +138,7 @@ def run(session: Session, flags: Parsed) -> int:
             _await_dependencies(session, project, name)
     tty = _wants_tty(flags)
     project = _altered(project, name, flags, command, tty=tty)
+    bodies.check_files(project, [name])
     seen = look(session, project, [name])
     seen = bring_images(session, project, seen, [name], flags)
     performer = session.performer(project, seen.containers)
@@ -138,7 +147,7 @@ def run(session: Session, flags: Parsed) -> int:
     resources = plan_up(
         project._replace(services={name: {**project.services[name], "scale": 0}}),
         seen._replace(containers=()),
-        UpOptions(frozenset({name})),
+        UpOptions(frozenset({name}), replace_networks=False),
     )
     session.run(resources.operations, performer)
     slug = os.urandom(32).hex()
@@ -160,7 +169,7 @@ def _await_dependencies(session: Session, project: Project, name: str) -> None:
     }
     narrowed = project._replace(services=services)
     seen = look(session, narrowed, services)
-    options = UpOptions(frozenset(services), no_recreate=True)
+    options = UpOptions(frozenset(services), no_recreate=True, replace_networks=False)
     plan = plan_up(narrowed, seen._replace(containers=tuple(c for c in seen.containers if c.service != name)), options)
     waits = [operation for operation in plan.operations if operation.act.name.startswith("AWAIT")]
     performer: Performer = session.performer(project, seen.containers)

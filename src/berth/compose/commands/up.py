@@ -12,7 +12,7 @@ from berth.compose.errors import BadUsage, ComposeFault
 from berth.compose.model import Project, Section, with_dependencies
 from berth.compose.observe import Observed
 from berth.compose.operations import Act, Operation
-from berth.compose.reconcile import DownOptions, Outcome, UpOptions, plan_down, plan_up
+from berth.compose.reconcile import DownOptions, Outcome, UpOptions, differs, plan_down, plan_up
 from berth.compose.session import Session
 
 
@@ -35,7 +35,7 @@ def look(session: Session, project: Project, chosen: Iterable[str]) -> Observed:
     """Look at what the chosen services need."""
     chosen = list(chosen)
     services = [project.services[name] for name in chosen]
-    return observe.observe(
+    seen = observe.observe(
         session.client,
         project.name,
         want_networks=dict.fromkeys(
@@ -49,6 +49,12 @@ def look(session: Session, project: Project, chosen: Iterable[str]) -> Observed:
         ),
         images=[bodies.image_of(project, name) for name in chosen if "provider" not in project.services[name]],
     )
+    # Only an inspection tells who is on a network; it is needed where the network is to be made anew.
+    for resource in project.networks.values():
+        found = seen.networks.get(resource["name"])
+        if found is not None and not resource.get("external") and differs(found, resource):
+            seen.networks[resource["name"]] = observe.network(session.client, str(found["Id"])) or found
+    return seen
 
 
 def bring_images(session: Session, project: Project, seen: Observed, chosen: Iterable[str], flags: Parsed) -> Observed:
@@ -113,6 +119,7 @@ def converge(session: Session, project: Project, flags: Parsed, *, start: bool, 
     chosen, named = choose_services(project, flags)
     if not chosen:
         raise ComposeFault("no service selected")
+    bodies.check_files(project, sorted(chosen))
     seen = look(session, project, chosen)
     seen = bring_images(session, project, seen, sorted(chosen), flags)
     options = UpOptions(
