@@ -216,6 +216,7 @@ class Volumes:
             [parse.parse_tmpfs(target, options) for target, options in (host_config.tmpfs or {}).items()],
             [parse.parse_config_volume(target, driver) for target in sorted(config_volumes)],
         )
+        asked = [parse.near_root(one, str(self._layout.data_root)) for one in asked]
         for one in asked:
             self._check(one)
         if any(one.point.type is MountType.BIND and not one.point.create_source for one in asked):
@@ -268,8 +269,7 @@ class Volumes:
         )
         self._pending[container_id] = (*self._pending[container_id], named)
         labels = {ANONYMOUS_LABEL: "", **(asked.labels or {})} if anonymous else asked.labels
-        options = asked.driver_opts if asked.driver_opts or not asked.stated else {}
-        record, new = await self._ensure(name, point.driver, options, labels)
+        record, new = await self._ensure(name, point.driver, asked.driver_opts, labels)
         return msgspec.structs.replace(named, driver=record.driver), new
 
     async def _take_back(self, names: Sequence[str]) -> None:

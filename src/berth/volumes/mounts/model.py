@@ -32,6 +32,8 @@ class MountPoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     mode: str = ""
     rw: bool = True
     propagation: str = ""
+    #: The propagation must be possible; false where the engine chose it and may do without.
+    propagation_wanted: bool = True
     #: The volume was made for this container and goes with ``rm -v``.
     anonymous: bool = False
     #: An empty volume gets the image's content at the target.

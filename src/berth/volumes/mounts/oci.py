@@ -1,7 +1,5 @@
 """A mount point as the OCI runtime gets it. Pure."""
 
-from collections.abc import Iterable
-
 from berth.volumes.mounts.model import MountPoint, MountType, OciMount
 from berth.volumes.mounts.parse import DEFAULT_PROPAGATION
 
@@ -22,9 +20,3 @@ def render(point: MountPoint, source: str, *, has_submounts: bool = False) -> Oc
             options.append("rro")
     options.append(point.propagation or DEFAULT_PROPAGATION)
     return OciMount(point.target, source, "bind", tuple(options))
-
-
-def root_propagation(points: Iterable[MountPoint]) -> str:
-    """Return what ``linux.rootfsPropagation`` must say so that mounts pass through; empty for the default."""
-    asked = {point.propagation.removeprefix("r") for point in points}
-    return "shared" if "shared" in asked else "slave" if "slave" in asked else ""

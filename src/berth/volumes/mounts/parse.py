@@ -37,8 +37,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     point: MountPoint
     labels: dict[str, str] | None = None
     driver_opts: dict[str, str] | None = None
-    #: Options were stated, so a volume that is made gets them also when they are empty.
-    stated: bool = False
+    #: The propagation is the user's, not the default.
+    propagation_stated: bool = False
 
 
 def parse_bind(raw: str, volume_driver: str = "") -> Asked:
@@ -72,12 +72,37 @@ def parse_bind(raw: str, volume_driver: str = "") -> Asked:
             type=kind, target=place, source=_clean(source), mode=mode, rw="ro" not in words,
             propagation=next(iter(words & PROPAGATIONS), DEFAULT_PROPAGATION), create_source=True,
         )  # fmt: skip
-        return Asked(point=point)
+        return Asked(point=point, propagation_stated=bool(words & PROPAGATIONS))
     point = MountPoint(
         type=kind, target=place, name=source, mode=mode or "z", rw="ro" not in words,
         driver=volume_driver, copy_up="nocopy" not in words,
     )  # fmt: skip
     return Asked(point=point)
+
+
+def near_root(asked: Asked, data_root: str) -> Asked:
+    """Let a bind mount that holds the engine's own directory, or lies in it, follow what is unmounted there.
+
+    Otherwise a container would keep the root file systems of others busy. Raises `BadMount` for a propagation
+    that forbids it.
+    """
+    point = asked.point
+    if point.type is not MountType.BIND or not (_holds(point.source, data_root) or _holds(data_root, point.source)):
+        return asked
+    if point.propagation in ("rslave", "rshared"):
+        return asked
+    if asked.propagation_stated:
+        raise BadMount(
+            "bind",
+            'must use either propagation mode "rslave" or "rshared" when mount source is within the daemon root, '
+            f'daemon root: "{data_root}", bind mount source: "{point.source}", propagation: "{point.propagation}"',
+        )
+    softer = msgspec.structs.replace(point, propagation="rslave", propagation_wanted=False)
+    return msgspec.structs.replace(asked, point=softer)
+
+
+def _holds(outer: str, inner: str) -> bool:
+    return inner == outer or inner.startswith(outer.rstrip("/") + "/")
 
 
 def parse_config_volume(target: str, volume_driver: str = "") -> Asked:
@@ -139,7 +164,7 @@ def _bind_mount(mount: Mount, target: str) -> Asked:
         recursive=not (options and options.non_recursive), read_only_recursive=depth,
         create_source=bool(options and options.create_mountpoint),
     )  # fmt: skip
-    return Asked(point=point)
+    return Asked(point=point, propagation_stated=bool(options and options.propagation))
 
 
 def _volume_mount(mount: Mount, target: str) -> Asked:
@@ -161,7 +186,6 @@ def _volume_mount(mount: Mount, target: str) -> Asked:
         point=point,
         labels=options.labels if options else None,
         driver_opts=config.options if config else None,
-        stated=options is not None,
     )
 
 

@@ -81,7 +81,7 @@ def _source(point: MountPoint, pin: Path) -> str:
             os.makedirs(point.source, 0o755, exist_ok=True)
         except OSError as exc:
             raise SystemFault(f"error while creating mount source path '{point.source}': {exc.strerror}") from exc
-    if point.propagation in ("shared", "rshared", "slave", "rslave"):
+    if point.propagation_wanted and point.propagation in ("shared", "rshared", "slave", "rslave"):
         _check_shared(point)
     return point.source
 

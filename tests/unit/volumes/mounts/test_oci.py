@@ -1,7 +1,7 @@
 """Entries of the OCI specification."""
 
 from berth.volumes.mounts.model import OciMount
-from berth.volumes.mounts.oci import render, root_propagation
+from berth.volumes.mounts.oci import render
 from berth.volumes.mounts.parse import parse_bind, parse_mount, parse_tmpfs
 from berth.wire.volumes import BindOptions, Mount
 
@@ -27,10 +27,3 @@ def test_tmpfs() -> None:
     assert render(parse_tmpfs("/t", "size=1m").point, "") == OciMount(
         "/t", "tmpfs", "tmpfs", ("noexec", "nosuid", "nodev", "size=1m", "rprivate")
     )
-
-
-def test_the_root_passes_mounts_on_where_asked() -> None:
-    private, slave, shared = (parse_bind(f"/h:/x{mode}").point for mode in ("", ":rslave", ":shared"))
-    assert root_propagation([private]) == ""
-    assert root_propagation([private, slave]) == "slave"
-    assert root_propagation([slave, shared]) == "shared"

@@ -9,6 +9,7 @@ from berth.volumes.mounts.model import MountType
 from berth.volumes.mounts.parse import (
     inherit,
     merge_tmpfs_options,
+    near_root,
     parse_bind,
     parse_config_volume,
     parse_mount,
@@ -212,3 +213,14 @@ def test_any_text_is_parsed_or_refused(raw: str) -> None:
     assert point.target != "/"
     assert "\0" not in point.target + point.source
     assert (point.type is MountType.BIND) == point.source.startswith("/")
+
+
+def test_binds_that_hold_the_engines_directory_follow_it() -> None:
+    for source in ("/", "/var/lib", "/var/lib/berth", "/var/lib/berth/volumes/v1/_data"):
+        point = near_root(parse_bind(f"{source}:/x"), "/var/lib/berth").point
+        assert (point.propagation, point.propagation_wanted) == ("rslave", False)
+    for source in ("/var/lib/berth2", "/var/li", "/home"):
+        assert near_root(parse_bind(f"{source}:/x"), "/var/lib/berth").point.propagation == "rprivate"
+    assert near_root(parse_bind("/:/x:rshared"), "/var/lib/berth").point.propagation == "rshared"
+    with pytest.raises(InvalidArgument, match="must use either propagation mode"):
+        near_root(parse_bind("/:/x:rprivate"), "/var/lib/berth")
