@@ -70,6 +70,7 @@ class Images:
             layout, self._catalogue, intake, self._clock, self._tasks, self._publish, environment or {}, self.platform
         )
         self.pull = self._transfers.pull
+        self.pull_all = self._transfers.pull_all
         self.push = self._transfers.push
         self.distribution = self._transfers.distribution
         self.login = self._transfers.login
@@ -237,7 +238,7 @@ class Images:
         return parse_time_ns(text) or self._clock.now_ns() - parse_duration_ns(text)
 
     def _publish(self, action: str, actor_id: str, name: str) -> None:
-        image = self._catalogue.by_id(actor_id)
+        image = self._catalogue.by_id(actor_id) or self._catalogue.resolve_or_none(actor_id)
         labels = dict(image.config.labels) if image is not None else {}
         self._bus.publish(Event(type="image", action=action, actor_id=actor_id, attributes=labels | {"name": name}))
 

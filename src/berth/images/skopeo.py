@@ -43,6 +43,10 @@ def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
     return {"PATH": _PATH} | {key: value for key, value in environment.items() if key in _PASSED_ON}
 
 
+class _Tags(msgspec.Struct):
+    tags: list[str] = msgspec.field(default_factory=list, name="Tags")
+
+
 class Skopeo:
     """Runs skopeo against one image store."""
 
@@ -94,6 +98,13 @@ class Skopeo:
         argv = ["skopeo", "--insecure-policy", "inspect", "--config", "--raw", *options, *self.tls(reference, "")]
         done = await process.run([*argv, f"docker://{reference.full}"], timeout_s=ASK_LIMIT_S, env=self._env())
         return done.stdout
+
+    async def tags(self, reference: Reference, options: Sequence[str] = ()) -> list[str]:
+        """Ask a registry for the tags of a repository."""
+        await self._prepare()
+        argv = ["skopeo", "--insecure-policy", "list-tags", *options, *self.tls(reference, "")]
+        done = await process.run([*argv, f"docker://{reference.repository}"], timeout_s=ASK_LIMIT_S, env=self._env())
+        return msgspec.json.decode(done.stdout, type=_Tags).tags
 
     async def delete(self, ident: str) -> None:
         """Delete an image and the layers no other needs from the store."""

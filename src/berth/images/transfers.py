@@ -1,8 +1,9 @@
 """Images from and to registries: pull, push, what a registry says about a name, credentials."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -75,6 +76,20 @@ class Transfers:
         who = sha256(msgspec.json.encode(auth)).hexdigest()[:12] if auth is not None else "nobody"
         key = f"pull {wanted.full} {platform or ''} as {who}"
         return self._jobs.join(key, lambda say: self._pull(say, wanted, auth, platform or self._platform))
+
+    async def pull_all(
+        self, reference: Reference, *, auth: AuthConfig | None = None, platform: Platform | None = None
+    ) -> AsyncGenerator[Message, None]:
+        """Bring every tag of a repository, one after the other."""
+        async with self._skopeo.credentials(reference.registry, auth) as login:
+            try:
+                tags = await self._skopeo.tags(reference, login)
+            except ProgramFailed as exc:
+                raise pull_refusal(exc.said, reference) from exc
+        for tag in tags:
+            async with aclosing(self.pull(reference.with_tag(tag), auth=auth, platform=platform)) as one:
+                async for message in one:
+                    yield message
 
     async def _pull(self, say: Say, reference: Reference, auth: AuthConfig | None, platform: Platform) -> None:
         async with AsyncExitStack() as stack:
@@ -151,10 +166,11 @@ class Transfers:
             raise NothingToPush(named, tagged=bool(found))
         for image, name in pairs:
             key = f"push {name.full} {image.id}"
-            async for message in self._jobs.join(key, lambda say, i=image, n=name: self._push(say, i, n, auth)):  # type: ignore[misc]  # defaults bind the loop's values
-                yield message
+            async with aclosing(self._jobs.join(key, partial(self._push, image, name, auth))) as one:
+                async for message in one:
+                    yield message
 
-    async def _push(self, say: Say, image: ImageRecord, name: Reference, auth: AuthConfig | None) -> None:
+    async def _push(self, image: ImageRecord, name: Reference, auth: AuthConfig | None, say: Say) -> None:
         progress = _PushProgress(say, image)
         progress.begin()
         async with AsyncExitStack() as stack:

@@ -11,6 +11,7 @@ from aiohttp import web
 from berth.api.call import Call
 from berth.api.routes import Route
 from berth.base.errors import InvalidArgument, NotImplementedYet
+from berth.images.download import downloaded
 from berth.images.manifest import Platform, parse_platform
 from berth.images.messages import Message, in_band
 from berth.images.reference import Reference, is_digest, parse_reference
@@ -36,14 +37,15 @@ async def create(call: Call) -> web.StreamResponse:
     """``POST /images/create``: pull (`fromImage`) or import (`fromSrc`)."""
     if call.text("fromImage"):
         reference = _named(call.text("fromImage"), call.text("tag"))
-        pulled = call.engine.images.pull(reference, auth=_auth(call), platform=_platform(call))
-        return await _relay(call, pulled)
+        # Neither tag nor digest means every tag; clients add "latest" themselves where that is meant.
+        pull = call.engine.images.pull if reference.tag or reference.digest else call.engine.images.pull_all
+        return await _relay(call, pull(reference, auth=_auth(call), platform=_platform(call)))
     source = call.text("fromSrc")
     if not source:
         raise InvalidArgument("either fromImage or fromSrc is needed")
     target = _named(call.text("repo"), call.text("tag")) if call.text("repo") else None
     imported = call.engine.images.import_(
-        call.request.content.iter_any(),
+        call.request.content.iter_any() if source == "-" else downloaded(source),
         target=target,
         message=call.text("message"),
         changes=call.texts("changes"),

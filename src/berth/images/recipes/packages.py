@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,8 @@ from berth.images.recipes.table import Recipe
 from berth.kernel import process
 
 log = logging.getLogger(__name__)
+
+OnStage = Callable[[str], None]
 
 #: How long one layer may take, in seconds: slow mirrors.
 _LAYER_LIMIT_S: Final = 1800.0
@@ -40,17 +42,21 @@ class Packages:
         self._environment = dict(environment) | {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
         self._locks = KeyedLocks()
 
-    async def base(self, scratch: Path, target: Path) -> None:
+    async def base(self, scratch: Path, target: Path, on_stage: OnStage) -> None:
         """Write the layer of the `debian` image to `target`, a tar file."""
         codename = await in_thread(_codename)
+        on_stage("Reading package lists")
         await self._prepare(scratch, codename, setup="", finish="", files={})
-        await self._run("base", scratch, target, [codename])
+        await self._run("base", scratch, target, [codename], on_stage)
 
-    async def above(self, scratch: Path, target: Path, lowers: Sequence[str], recipe: Recipe) -> None:
+    async def above(
+        self, scratch: Path, target: Path, lowers: Sequence[str], recipe: Recipe, on_stage: OnStage
+    ) -> None:
         """Write what `recipe` puts on top of the layers `lowers` (topmost first) to `target`."""
         codename = await in_thread(_codename)
+        on_stage("Reading package lists")
         await self._prepare(scratch, codename, setup=recipe.setup, finish=recipe.finish, files=recipe.files)
-        await self._run("above", scratch, target, [":".join(lowers), *recipe.packages])
+        await self._run("above", scratch, target, [":".join(lowers), *recipe.packages], on_stage)
 
     async def _prepare(
         self, scratch: Path, codename: str, *, setup: str, finish: str, files: Mapping[str, tuple[str, int]]
@@ -112,15 +118,24 @@ class Packages:
         await process.run(["apt-get", "-qq", *flags, "update"], timeout_s=_LISTS_LIMIT_S, env=self._environment)
         await in_thread(shutil.copyfile, sources, known)
 
-    async def _run(self, mode: str, scratch: Path, target: Path, arguments: Sequence[str]) -> None:
+    async def _run(self, mode: str, scratch: Path, target: Path, arguments: Sequence[str], on_stage: OnStage) -> None:
         in_memory = await in_thread(_memory_available) > _MEMORY_WANTED
         environment = self._environment | {"IN_MEMORY": "1" if in_memory else "0", "PYTHON": sys.executable}
         unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"]
+        rest = b""
+
+        def show(piece: bytes) -> None:
+            nonlocal rest
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                on_stage(line.decode(errors="replace").strip())
+
         try:
-            await process.run(
+            await process.run_on_terminal(
                 [*unshare, "sh", str(scratch / "layer.sh"), mode, str(scratch), str(target), *arguments],
                 timeout_s=_LAYER_LIMIT_S,
                 env=environment,
+                on_output=show,
             )
         except process.ProgramFailed as exc:
             log.warning("building a layer failed: %s", exc.said)

@@ -87,14 +87,14 @@ class Recipes:
         say(messages.status(f"Making {reference.familiar} from this machine's packages", name))
         if name not in {"busybox", "debian"} and self._made("debian") is None:
             say(messages.status("Making its base", "debian"))
-            await self._shared("debian")
+            await self._shared("debian", say)
             say(messages.status("Made its base", "debian"))
-        ident = await self._shared(name)
+        ident = await self._shared(name, say)
         await self._catalogue.put(reference, ident)
         self._publish("tag", ident, reference.familiar)
         say(messages.status(f"Made {reference.familiar}, {short(ident)}", name))
 
-    async def _shared(self, name: str) -> ImageId:
+    async def _shared(self, name: str, say: Say) -> ImageId:
         """Make the image of a recipe, or return the one made before; two who ask at once share one build."""
         async with self._locks.hold(name):
             made = self._made(name)
@@ -102,7 +102,7 @@ class Recipes:
                 return made.id
             if name == "busybox":
                 return await self._busybox()
-            return await self._from_packages(name)
+            return await self._from_packages(name, say)
 
     def _made(self, name: str) -> ImageRecord | None:
         """Return the newest image in the store that the present form of a recipe made."""
@@ -113,7 +113,10 @@ class Recipes:
         ]
         return max(found, key=lambda image: image.created_ns, default=None)
 
-    async def _from_packages(self, name: str) -> ImageId:
+    async def _from_packages(self, name: str, say: Say) -> ImageId:
+        def on_stage(text: str) -> None:
+            say(messages.status(text, name))
+
         async with scratch(self._layout, name) as directory:
             bundle = directory / "bundle"
             await in_thread(bundle.mkdir)
@@ -121,13 +124,13 @@ class Recipes:
             if name == "debian":
                 below: tuple[Layer, ...] = ()
                 config = table.DEBIAN
-                await self._packages.base(directory, tar)
+                await self._packages.base(directory, tar, on_stage)
             else:
-                base = self._made("debian") or self._catalogue.resolve(await self._shared("debian"))
+                base = self._made("debian") or self._catalogue.resolve(await self._shared("debian", say))
                 below = base.stored.layer_chain
                 recipe = table.recipe(name)
                 config = dict(recipe.config)
-                await self._packages.above(directory, tar, base.layers, recipe)
+                await self._packages.above(directory, tar, base.layers, recipe, on_stage)
             now = rfc3339(self._clock.now_ns())
             top = await in_thread(add_layer, bundle, tar, created_by=f"berth image bootstrap {name}")
             lower = [
@@ -141,6 +144,7 @@ class Recipes:
                 created=now,
                 platform=self._platform,
             )
+            on_stage("Storing the image")
             return await self._intake.take_in(f"dir:{bundle}")
 
     async def _busybox(self) -> ImageId:

@@ -21,6 +21,9 @@ root=$room/root
 mkdir "$root" "$room/tmp" "$room/debs" "$room/debs/partial"
 export LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true
 
+# Standard output tells the caller how far it is, one line a stage; all else goes to standard error.
+stage() { printf '%s\n' "$*"; }
+
 in_root() {
     env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 HOME=/root \
         DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true chroot "$root" "$@"
@@ -28,6 +31,7 @@ in_root() {
 
 if [ "$mode" = base ]; then
     suite=$1
+    stage "Installing the base system of $suite"
     mmdebstrap --quiet --mode=root --variant=apt --format=directory --skip=update \
         --aptopt='Acquire::Languages "none"' --aptopt='APT::Install-Recommends "false"' \
         --aptopt='APT::Sandbox::User "root"' --dpkgopt=force-unsafe-io \
@@ -60,6 +64,7 @@ else
     chmod 755 "$root/usr/sbin/policy-rc.d"
     cp "$scratch/setup.sh" "$root/run/setup.sh"
     in_root sh -eu /run/setup.sh >&2
+    stage "Installing $*"
     # The host's apt works here, so that its proxies and credentials apply; only dpkg runs inside.
     apt-get -qq -y --no-install-recommends \
         -o Dir::Etc::sourcelist="$scratch/sources.sources" -o Dir::Etc::sourceparts=/dev/null \
@@ -78,4 +83,5 @@ else
     umount "$root/var/cache/apt" "$root/run" "$root/tmp" "$root/dev" "$root/proc" "$root"
     pack=$room/upper
 fi
+stage "Packing the layer"
 exec "$PYTHON" -I "$scratch/pack.py" "$pack" "$out"
