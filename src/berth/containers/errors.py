@@ -149,21 +149,25 @@ def start_failure(said: str, command: str) -> CommandUnusable | RuntimeSaysNo:
     """Turn what the runtime said into Docker's words and kind."""
     text = said.strip()
     low = text.lower()
-    if ("not found in $path" in low or "no such file or directory" in low) and "executable file" in low:
-        quoted = f'exec: "{command}": executable file not found in $PATH'
-        return CommandUnusable(f"{_PREFIX}runc create failed: unable to start container process: {quoted}", 127)
-    if "executable file not found" in low:
-        return CommandUnusable(f"{_PREFIX}{text}", 127)
+    start = f'{_PREFIX}runc create failed: unable to start container process: exec: "{command}": '
+    if "executable file" in low and ("not found in $path" in low or "no such file or directory" in low):
+        missing = (
+            "executable file not found in $PATH" if "/" not in command else f"stat {command}: no such file or directory"
+        )
+        return CommandUnusable(start + missing, 127)
+    if "open executable" in low or "permission denied" in low:
+        # crun says "Operation not permitted" of a directory; what clients look for is Go's word for EACCES.
+        return CommandUnusable(start + ("permission denied" if "open executable" in low else text.lower()), 126)
     if "no such file or directory" in low and command.lower() in low:
         return CommandUnusable(f"{_PREFIX}{text}", 127)
-    if "permission denied" in low or "is a directory" in low:
-        return CommandUnusable(f"{_PREFIX}{text}", 126)
+    if "is a directory" in low:
+        return CommandUnusable(start + "is a directory", 126)
     if "exec format error" in low:
-        return CommandUnusable(f"{_PREFIX}{text}", 126)
+        return CommandUnusable(start + "exec format error", 126)
     if "not a directory" in low:
         return CommandUnusable(
-            f"{_PREFIX}{text}: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified "
-            "host path exists and is the expected type",
+            f"{_PREFIX}{text}: Are you trying to mount a directory onto a file (or vice-versa)? "
+            "Check if the specified host path exists and is the expected type",
             126,
         )
     return RuntimeSaysNo(f"{_PREFIX}{text}")

@@ -64,6 +64,7 @@ from berth.kernel.tree import apparent_size
 from berth.networks.model import Tenant
 from berth.store.base import Records
 from berth.volumes.mounts.model import MountPoint
+from berth.volumes.mounts.parse import inherit, parse_volumes_from
 from berth.wire.containers import ContainerCreate, HostConfig, UpdateRequest, config_of
 from berth.wire.filters import Filters
 
@@ -309,6 +310,7 @@ class Containers:
         image = self._images.resolve(want.image)
         config = options.checked_config(options.merged(config_of(want), image.config))
         host = options.checked_host_config(want.host_config, self.host.cpus)
+        options.check_host_name(config, host)
         host = msgspec.structs.replace(
             host,
             runtime=options.checked_runtime(host.runtime, self.runtime.name),
@@ -416,18 +418,12 @@ class Containers:
     def _inherited(self, host: HostConfig) -> list[MountPoint]:
         points: list[MountPoint] = []
         for text in host.volumes_from or ():
-            ref, _, mode = text.partition(":")
-            if mode not in ("", "ro", "rw", "z", "Z", "ro,z", "rw,z", "ro,Z", "rw,Z"):
-                raise InvalidArgument(f"invalid mode: {mode}")
+            ref, mode = parse_volumes_from(text)
             try:
                 donor = self.find(ref)
             except NotFound as exc:
                 raise InvalidArgument(str(exc)) from None
-            readonly = mode.startswith("ro")
-            points += [
-                msgspec.structs.replace(point, rw=point.rw and not readonly, anonymous=False, copy_up=False)
-                for point in donor.mounts
-            ]
+            points += inherit(donor.mounts, mode)
         return points
 
     def _tenant(self, record: ContainerRecord, want: ContainerCreate) -> Tenant:

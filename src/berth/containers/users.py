@@ -4,20 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from berth.base.errors import InvalidArgument
+from berth.base.errors import SystemFault
 
 #: Highest user and group id that Linux tells from "none" (uapi/linux/uidgid, and runc's own limit).
 _MAX_ID: Final = 2**31 - 1
 
 
-class NoSuchUser(InvalidArgument):
+class NoSuchUser(SystemFault):
     """The image's passwd file has no such name."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"unable to find user {name}: no matching entries in passwd file")
 
 
-class NoSuchGroup(InvalidArgument):
+class NoSuchGroup(SystemFault):
     """The image's group file has no such name."""
 
     def __init__(self, name: str) -> None:

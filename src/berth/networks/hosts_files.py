@@ -104,7 +104,7 @@ def parse_extra_host(text: str) -> tuple[str, str]:
     name, found, address = text.partition(cut)
     address = address.removeprefix("[").removesuffix("]")
     if not found or not name:
-        raise ValueError(f"bad format for add-host: {text!r}")
+        raise ValueError(f'bad format for add-host: "{text}"')
     if address != HOST_GATEWAY:
         try:
             ip_address(address)
