@@ -376,7 +376,7 @@ def test_a_client_that_leaves_ends_its_pull(berth_engine: Berth, tmp_path: Path)
         wait_for(lambda: not transfers(), f"the transfer to end: {transfers()}")
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
     assert berth_engine.docker("images", "-aq").out == before
 
 
