@@ -65,7 +65,7 @@ class ApiServer:
         began = time.monotonic()
         try:
             response = await self._dispatch(request)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, ConnectionResetError):
             log.debug("%s %s: client went away", request.method, request.path_qs)
             raise
         except Exception as exc:  # noqa: BLE001  the outermost border: every error becomes an answer

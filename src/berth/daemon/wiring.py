@@ -65,6 +65,7 @@ class Parts:
 
     async def close(self) -> None:
         """Stop the background work and close the records. Containers and the name server stay."""
+        await self.engine.attachments.close()
         await self.tasks.close()
         await self.engine.images.close()
         await self.names.close()

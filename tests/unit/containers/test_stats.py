@@ -11,10 +11,10 @@ from tests.unit.containers.test_exec import record
 
 NET = "\n".join(
     (
-        "Inter-|   Receive                            |  Transmit",
+        "Inter-|   Receive                           |  Transmit",
         " face |bytes packets errs drop fifo frame compressed multicast|bytes packets errs drop fifo colls carrier",
-        "    lo:     100    1    0    0    0     0          0         0      100       1    0    0    0     0       0 0",
-        "  eth0:    1296   16    2    3    0     0          0         0      446       7    4    5    0     0       0 0",
+        "    lo:     100    1    0    0    0     0          0         0      100       1    0    0    0     0       0",
+        "  eth0:    1296   16    2    3    0     0          0         0      446       7    4    5    0     0       0",
     )
 )
 
