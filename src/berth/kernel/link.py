@@ -2,16 +2,25 @@
 
 import contextlib
 import functools
+import logging
 import socket
+import time
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, ip_interface, ip_network
-from typing import cast
+from typing import Final, cast
 
 from berth.kernel import netlink, netns, sysctl
 from berth.kernel.netlink import LinkNotFound, Message, RouteSocket
 from berth.plan.model import Step
 from berth.plan.steps.link import AddressBridge, DeleteLink, MakeBridge, MakeContainerLink
 from berth.plan.steps.route import SetDefaultRoute
+
+log = logging.getLogger(__name__)
+
+#: Longest wait for a fresh link to pass packets, seconds; usually a fraction of a millisecond.
+CARRIER_S: Final = 1.0
+#: Between two looks at it.
+CARRIER_LOOK_S: Final = 0.000_2
 
 
 @functools.cache
@@ -72,6 +81,20 @@ def _address_bridge(step: Step) -> Step | None:
     return None
 
 
+def _until_passes(*ends: tuple[RouteSocket, str]) -> None:
+    """Wait until the kernel's own worker has noticed that both ends of a pair are up.
+
+    Before, what is sent is dropped, and a lost first packet of a connection costs its sender a second.
+    """
+    deadline = time.monotonic() + CARRIER_S
+    for socket_there, name in ends:
+        while not socket_there.link(name).passes:
+            if time.monotonic() > deadline:
+                log.warning("link %s is up and not ready after %.1f s", name, CARRIER_S)
+                return
+            time.sleep(CARRIER_LOOK_S)
+
+
 def _make_container_link(step: Step) -> Step | None:
     want = cast("MakeContainerLink", step)
     route = host()
@@ -93,6 +116,7 @@ def _make_container_link(step: Step) -> Step | None:
             index = there.index(want.inside)
             routes = [netlink.default_route(gateway, index, replace=True) for gateway in want.gateways]
             there.send(*_addresses(index, want.addresses), netlink.set_up(want.inside), *routes)
+            _until_passes((route, want.name), (there, want.inside))
     except BaseException:
         route.try_send(netlink.delete_link(want.name))
         raise

@@ -64,6 +64,7 @@ IFLA_IFNAME: Final = 3
 IFLA_MTU: Final = 4
 IFLA_MASTER: Final = 10
 IFLA_PROTINFO: Final = 12
+IFLA_OPERSTATE: Final = 16
 IFLA_LINKINFO: Final = 18
 IFLA_IFALIAS: Final = 20
 IFLA_AF_SPEC: Final = 26
@@ -71,11 +72,15 @@ IFLA_GROUP: Final = 27
 IFLA_NET_NS_FD: Final = 28
 IFLA_INFO_KIND: Final = 1
 IFLA_INFO_DATA: Final = 2
+IFLA_INFO_SLAVE_DATA: Final = 5
+IFLA_BRPORT_STATE: Final = 1
 IFLA_BRPORT_MODE: Final = 4
 IFLA_BRPORT_ISOLATED: Final = 33
 IFLA_INET6_ADDR_GEN_MODE: Final = 8
 IN6_ADDR_GEN_MODE_NONE: Final = 1
 VETH_INFO_PEER: Final = 1
+BR_STATE_FORWARDING: Final = 3
+IF_OPER_UP: Final = 6
 IFF_UP: Final = 0x1
 # linux/if_addr.h
 IFA_ADDRESS: Final = 1
@@ -135,6 +140,8 @@ class Link(NamedTuple):
     master: int
     kind: str
     alias: str
+    #: Packets pass: the kernel has seen the carrier, and a bridge port forwards.
+    passes: bool
 
 
 class Address(NamedTuple):
@@ -490,6 +497,8 @@ def _link(body: bytes | memoryview) -> Link:
     _, _, index, flags, _ = _LINK.unpack_from(body)
     attrs = attributes(body, _LINK.size)
     info = attributes(attrs.get(IFLA_LINKINFO, b""))
+    port = attributes(info.get(IFLA_INFO_SLAVE_DATA, b""))
+    forwards = port.get(IFLA_BRPORT_STATE, bytes((BR_STATE_FORWARDING,)))[0] == BR_STATE_FORWARDING
     return Link(
         number=index,
         name=_cut(attrs.get(IFLA_IFNAME, b"")),
@@ -499,6 +508,7 @@ def _link(body: bytes | memoryview) -> Link:
         master=_U32.unpack(attrs[IFLA_MASTER])[0] if IFLA_MASTER in attrs else 0,
         kind=_cut(info.get(IFLA_INFO_KIND, b"")),
         alias=_cut(attrs.get(IFLA_IFALIAS, b"")),
+        passes=attrs.get(IFLA_OPERSTATE, b"\0")[0] == IF_OPER_UP and forwards,
     )
 
 
