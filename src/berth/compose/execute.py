@@ -403,7 +403,7 @@ def pull_image(client: Client, reference: str, platform: str, progress: Quiet, *
     ) as stream:
         for record in stream.records():
             if "error" in record:
-                raise OperationFailed(str(record["error"]))
+                raise OperationFailed(f"{reference}: {record['error']}")
             detail = record.get("progressDetail") or {}
             if not quiet and detail.get("total"):
                 sizes[record.get("id", "")] = (detail.get("current", 0), detail["total"])

@@ -27,6 +27,7 @@ class Session:
         self._client: Client | None = None
         self._place: Place | None = None
         self.from_files = False
+        self.looking = False
         environ = os.environ
         self.progress: Quiet = choose(
             options.text("progress") or environ.get("COMPOSE_PROGRESS", "auto"),
@@ -48,6 +49,8 @@ class Session:
 
     def warn(self, text: str) -> None:
         """Tell the user something once."""
+        if self.looking and "`version` is obsolete" in text:
+            return  # said by the commands that act on the files; those that only look stay quiet
         if text not in self.warned:
             self.warned.add(text)
             self.progress.warn(text)
@@ -80,6 +83,7 @@ class Session:
 
     def existing(self, selected: Iterable[str] = (), *, every_profile: bool = True) -> Project:
         """Load the project from its files, or, if there are none but a name, from what runs."""
+        self.looking = True
         try:
             place = self.place(need_file=False)
             if not place.files:
