@@ -5,32 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.engines import Engine, Namespaces, wait_for
+from tests.support.engines import Engine, wait_for
+from tests.support.remote import Remote
 
 pytestmark = [pytest.mark.root, pytest.mark.compat]
 
 SERVE = "mkdir -p /www && echo welcome > /www/index.html && exec httpd -f -v -p 80 -h /www"
-
-
-class Remote:
-    """Another host: a namespace joined to the engine's by a cable."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.spaces = Namespaces(mounts=False)
-        inside = str(self.spaces.pid)
-        engine.host("ip", "link", "add", "cable0", "type", "veth", "peer", "name", "cable1", "netns", inside)
-        engine.host("ip", "addr", "add", "203.0.113.1/24", "dev", "cable0")
-        engine.host("ip", "link", "set", "cable0", "up")
-        self.spaces.run("ip", "addr", "add", "203.0.113.2/24", "dev", "cable1")
-        self.spaces.run("ip", "link", "set", "cable1", "up")
-        self.spaces.run("ip", "route", "add", "default", "via", "203.0.113.1")
-
-    def fetch(self, url: str) -> str:
-        return self.spaces.run("curl", "-s", "-m", "3", url, check=False).out
-
-    def close(self, engine: Engine) -> None:
-        engine.host("ip", "link", "del", "cable0", check=False)
-        self.spaces.close()
 
 
 @pytest.fixture
