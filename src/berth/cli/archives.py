@@ -1,6 +1,6 @@
 """Tar archives for `berth cp`: where things go, packing local files, unpacking what a container sent.
 
-What comes from a container is hostile: nothing is written outside the target, whatever names and links the archive holds.
+What comes from a container is hostile: nothing is written outside the target, whatever an archive holds.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ def place_in(
     """Decide what the source is called at its destination.
 
     Args:
+        target: The destination as the user gave it.
         name: The source's own name.
         directory: The source is one.
         contents: The source was given as ``dir/.``: its content is meant.
-        exists: The target is there; `is_directory` says as what.
+        exists: The target is there.
+        is_directory: It is a directory.
         parent: The target's directory is there.
     """
     slash = target.endswith(("/", "/."))

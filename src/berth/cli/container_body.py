@@ -20,6 +20,7 @@ def container_body(parsed: Parsed, *, detached: bool, api: tuple[int, int]) -> B
     """Build the body.
 
     Args:
+        parsed: The flags, and as arguments the image and the command.
         detached: `run -d`: nothing is attached.
         api: The engine's version; older ones want the MAC address at the top.
 

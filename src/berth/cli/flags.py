@@ -1,4 +1,4 @@
-"""Flags in the grammar of Docker's client: ``-itd``, ``-p8080:80``, ``--name=x``, ``--rm=false``, repeated flags, ``--``.
+"""Flags in the grammar of Docker's client: ``-itd``, ``-p8080:80``, ``--name=x``, ``--rm=false``, ``--``.
 
 A command declares its flags as data; `parse` turns arguments into a `Parsed`. Nothing here knows any command.
 See docs/adr/0002-own-flag-parser.md for why this is our own.
@@ -123,7 +123,7 @@ class Flag:
 
     __slots__ = ("check", "default", "hidden", "into", "kind", "many", "name", "short", "shown", "usage", "word")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  a flag has this many properties
         self,
         name: str,
         short: str,
@@ -198,10 +198,7 @@ class Parsed:
     def set(self, flag: Flag, text: str) -> None:
         """Take one occurrence of a flag."""
         try:
-            if flag.kind == "strings":
-                values = [flag.check(item) for item in split_csv(text)]
-            else:
-                values = [flag.check(text)]
+            values = [flag.check(item) for item in (split_csv(text) if flag.kind == "strings" else [text])]
         except ValueError as error:
             raise UsageError(f'invalid argument "{text}" for "{flag.label()}" flag: {error}') from None
         if flag.many:
@@ -223,7 +220,9 @@ def parse(arguments: Sequence[str], flags: Iterable[Flag], *, interspersed: bool
     """Parse a command's arguments.
 
     Args:
-        interspersed: False stops at the first positional argument, which is then the start of somebody else's command line.
+        arguments: The words of the command line.
+        flags: What the command knows.
+        interspersed: False stops at the first positional argument, where somebody else's command line begins.
 
     Raises:
         UsageError: An unknown flag, a missing or a bad value.

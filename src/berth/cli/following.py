@@ -6,7 +6,7 @@ import os
 import signal
 
 from berth.cli.errors import CommandFailed
-from berth.cli.streams import Detached, RawTerminal, Signals, StreamError, pump, window_size
+from berth.cli.streams import Detached, Pump, RawTerminal, Signals, StreamError, window_size
 from berth.client.errors import ApiError, ClientError
 from berth.client.http import part
 
@@ -62,6 +62,10 @@ def follow(
     """Show a container's output and feed it until its streams end.
 
     Args:
+        link: The container's streams.
+        stdin: Whether our input goes to it.
+        tty: Whether the streams are a terminal's.
+        detach_keys: What ends the following and not the container.
         proxy: Passes a signal on; None leaves signals what they are.
         resize: Tells the engine the size of our terminal; called at once and at every change.
 
@@ -83,14 +87,14 @@ def follow(
         with Signals(names) as signals, RawTerminal(on=tty and stdin):
             if resize:
                 resize()
-            pump(
+            Pump(
                 link,
                 stdin=stdin,
                 tty=tty,
                 detach_keys=detach_keys,
                 signals=signals if names else None,
                 on_signal=on_signal,
-            )
+            ).run()
     except Detached:
         return False
     except StreamError as error:

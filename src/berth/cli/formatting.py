@@ -68,7 +68,7 @@ class Headings:
 
 
 def _simple(template: str, columns: Columns) -> Callable[[Any], str] | None:
-    """Return a quick renderer if a template has nothing but plain fields, so that the template engine stays unloaded."""
+    """Return a quick renderer of a template with nothing but plain fields: the template engine stays unloaded."""
     first, *rest = template.split("{{.")
     if "{{" in first:
         return None
@@ -121,9 +121,12 @@ def print_rows(
     """Print records.
 
     Args:
+        records: What the API gave.
+        columns: The fields of such a record.
         template: What ``--format`` says; empty is the default table.
         default: The template of the default table, fields separated by tabs.
         quiet: The template of ``--quiet`` if it was given.
+        kind: What Go calls such a row, for error messages.
     """
     import sys
 

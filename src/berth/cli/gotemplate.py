@@ -161,7 +161,7 @@ class _Output:
     def run(self, scope: _Scope) -> None:
         value = self.pipe.value(scope)
         if not self.pipe.names:
-            scope.out.append(show(value, top=True))
+            scope.out.append(show(value))
 
 
 class _Jump:
@@ -170,7 +170,7 @@ class _Jump:
     def __init__(self, kind: type[Exception]) -> None:
         self.kind = kind
 
-    def run(self, scope: _Scope) -> None:
+    def run(self, scope: _Scope) -> None:  # noqa: ARG002  every node is run alike
         raise self.kind
 
 
@@ -381,8 +381,7 @@ class Template:
                 plain, after = plain.rstrip(), start + 3
             else:
                 after = start + 2
-            if plain:
-                nodes.append(_Text(plain))
+            nodes.append(_Text(plain))
             if start < 0:
                 if inside:
                     raise _bad(text, len(text), "unexpected EOF")
@@ -449,7 +448,7 @@ class Template:
         words: list[_Operand] = []
         while True:
             kind, text, at = action.peek()
-            if kind == "end" or text == ")" or text == "|":
+            if kind == "end" or text in (")", "|"):
                 if not words:
                     raise _bad(self.text, pipe.at, "missing value for command")
                 pipe.commands.append(words)
@@ -545,7 +544,7 @@ def _go_type(value: object) -> str:
     return names.get(type(value), "interface {}")
 
 
-def show(value: object, *, top: bool = False) -> str:
+def show(value: object) -> str:
     """Print a value as Go's ``%v`` does."""
     if value is None:
         return "<nil>"
@@ -612,7 +611,7 @@ def _index(value: Any, *keys: Any) -> Any:  # noqa: ANN401
                 value = "" if all(isinstance(item, str) for item in value.values()) else None
         elif isinstance(value, list | tuple | str):
             if not isinstance(key, int):
-                raise ValueError(f"cannot index slice/array with type {_go_type(key)}")
+                raise ValueError(f"cannot index slice/array with type {_go_type(key)}")  # noqa: TRY004  Go's kind
             if not 0 <= key < len(value):
                 raise ValueError(f"index out of range: {key}")
             value = ord(value[key]) if isinstance(value, str) else value[key]

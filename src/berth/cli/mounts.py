@@ -67,54 +67,71 @@ def check_mount(text: str) -> dict[str, Any]:
     return mount
 
 
+#: key → (options it belongs to, the API's name, how its value is read)
+_OPTIONS: dict[str, tuple[str, str, str]] = {
+    "bind-create-src": ("Bind", "CreateMountpoint", "boolean"),
+    "bind-nonrecursive": ("Bind", "NonRecursive", "boolean"),
+    "bind-propagation": ("Bind", "Propagation", "lower"),
+    "image-subpath": ("Image", "Subpath", "text"),
+    "tmpfs-mode": ("Tmpfs", "Mode", "octal"),
+    "tmpfs-size": ("Tmpfs", "SizeBytes", "size"),
+    "volume-nocopy": ("Volume", "NoCopy", "boolean"),
+    "volume-subpath": ("Volume", "Subpath", "text"),
+}
+
+_SYNONYMS = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}
+
+
 def _field(mount: dict[str, Any], parts: dict[str, dict[str, Any]], key: str, value: str, field: str) -> None:
-    options = parts.setdefault
-    match key:
+    """Take one ``key=value`` of a mount."""
+    if key in _OPTIONS:
+        part, name, reading = _OPTIONS[key]
+        parts.setdefault(part, {})[name] = _read(key, value, reading)
+        return
+    match _SYNONYMS.get(key, key):
         case "type":
             mount["Type"] = value.lower()
-        case "source" | "src":
+        case "source":
             relative = value in (".", "..") or value.startswith(("./", "../"))
             mount["Source"] = os.path.abspath(value) if relative else value
-        case "target" | "dst" | "destination":
+        case "target":
             mount["Target"] = value
-        case "readonly" | "ro":
+        case "readonly":
             mount["ReadOnly"] = _boolean(key, value)
         case "consistency":
             mount["Consistency"] = value.lower()
-        case "bind-propagation":
-            options("Bind", {})["Propagation"] = value.lower()
-        case "bind-create-src":
-            options("Bind", {})["CreateMountpoint"] = _boolean(key, value)
-        case "bind-nonrecursive":
-            options("Bind", {})["NonRecursive"] = _boolean(key, value)
         case "bind-recursive":
-            _recursive(options("Bind", {}), value)
-        case "volume-nocopy":
-            options("Volume", {})["NoCopy"] = _boolean(key, value)
-        case "volume-subpath":
-            options("Volume", {})["Subpath"] = value
-        case "volume-label":
-            name, _, text = value.partition("=")
-            options("Volume", {}).setdefault("Labels", {})[name] = text
-        case "volume-driver":
-            options("Volume", {}).setdefault("DriverConfig", {})["Name"] = value
-        case "volume-opt":
-            name, _, text = value.partition("=")
-            options("Volume", {}).setdefault("DriverConfig", {}).setdefault("Options", {})[name] = text
-        case "image-subpath":
-            options("Image", {})["Subpath"] = value
-        case "tmpfs-size":
-            try:
-                options("Tmpfs", {})["SizeBytes"] = size(value)
-            except ValueError:
-                raise ValueError(f"invalid value for {key}: {value}") from None
-        case "tmpfs-mode":
-            try:
-                options("Tmpfs", {})["Mode"] = int(value, 8)
-            except ValueError:
-                raise ValueError(f"invalid value for {key}: {value}") from None
+            _recursive(parts.setdefault("Bind", {}), value)
+        case "volume-label" | "volume-driver" | "volume-opt":
+            _volume(parts.setdefault("Volume", {}), key, value)
         case _:
             raise ValueError(f"unexpected key '{key}' in '{field}'")
+
+
+def _volume(options: dict[str, Any], key: str, value: str) -> None:
+    name, _, text = value.partition("=")
+    if key == "volume-label":
+        options.setdefault("Labels", {})[name] = text
+    elif key == "volume-driver":
+        options.setdefault("DriverConfig", {})["Name"] = value
+    else:
+        options.setdefault("DriverConfig", {}).setdefault("Options", {})[name] = text
+
+
+def _read(key: str, value: str, reading: str) -> object:
+    try:
+        match reading:
+            case "boolean":
+                return _boolean(key, value)
+            case "lower":
+                return value.lower()
+            case "octal":
+                return int(value, 8)
+            case "size":
+                return size(value)
+    except ValueError:
+        raise ValueError(f"invalid value for {key}: {value}") from None
+    return value
 
 
 def _recursive(bind: dict[str, Any], value: str) -> None:

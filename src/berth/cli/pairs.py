@@ -25,7 +25,7 @@ def check_label(text: str) -> str:
 
 
 def check_environment(text: str) -> str:
-    """Check one ``-e``; a name without value takes the value of our own environment, and no variable stays a bare name."""
+    """Check one ``-e``; a name without value takes the value of our own environment, or stays a bare name."""
     name, equals, _ = text.partition("=")
     if not name:
         raise ValueError(f"invalid environment variable: {text}")

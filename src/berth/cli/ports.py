@@ -115,7 +115,8 @@ def expose(specs: list[str]) -> list[str]:
             first, last = _range(body, "port")
         except CommandFailed:
             raise CommandFailed(
-                f'invalid range format for --expose: {body}, error: strconv.ParseUint: parsing "{body}": invalid syntax',
+                f"invalid range format for --expose: {body}, "
+                f'error: strconv.ParseUint: parsing "{body}": invalid syntax',
                 125,
             ) from None
         ports.extend(f"{port}/{protocol.lower() or 'tcp'}" for port in range(first, last + 1))

@@ -18,6 +18,7 @@ def show_progress(records: Iterable[dict[str, Any]], out: TextIO | None) -> list
     """Show messages as they come; returns the ``aux`` values among them.
 
     Args:
+        records: The decoded messages.
         out: Where to; None shows nothing.
 
     Raises:

@@ -18,7 +18,7 @@ from berth.cli.errors import CommandFailed
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
-    from typing import Any
+    from typing import Any, Self
 
     from berth.client.http import Hijacked
 
@@ -184,7 +184,7 @@ class Signals:
         self._names = tuple(names)
         self._old: dict[int, Any] = {}
 
-    def __enter__(self) -> Signals:
+    def __enter__(self) -> Self:
         self.read, self._write = socket.socketpair()
         self.read.setblocking(False)
         self._write.setblocking(False)
@@ -213,88 +213,107 @@ def _noted(_number: int, _frame: FrameType | None) -> None:
     """Do nothing: the wake-up descriptor has told the loop."""
 
 
-def pump(
-    link: Hijacked,
-    *,
-    stdin: bool,
-    tty: bool,
-    detach_keys: bytes = DEFAULT_DETACH_KEYS,
-    signals: Signals | None = None,
-    on_signal: Callable[[int], None] | None = None,
-) -> None:
-    """Move bytes both ways until the container's side ends.
+class Pump:
+    """Moves bytes both ways until the container's side ends.
 
     Args:
+        link: The container's streams.
         stdin: Whether our input goes to the container.
         tty: Whether the stream is a terminal's (raw), and the detach keys count.
+        detach_keys: What ends the pumping.
+        signals: Watched as well.
         on_signal: Told the number of every signal that `signals` takes.
-
-    Raises:
-        Detached: The user typed the detach keys.
     """
-    sock = link.sock
-    sock.setblocking(False)
-    poller = select.poll()
-    poller.register(sock, select.POLLIN)
-    watcher = signals.read.fileno() if signals else -1
-    if signals:
-        poller.register(watcher, select.POLLIN)
-    if stdin:
-        poller.register(0, select.POLLIN)
-    show = _writer(tty=tty)
-    keys = DetachFilter(detach_keys) if tty and detach_keys else None
-    pending = b""
-    ended = False
-    sys.stdout.flush()
-    if link.leftover:
-        show(link.leftover)
-        link.leftover = b""
-    while True:
-        for descriptor, _ in poller.poll():
-            if descriptor == watcher and signals and on_signal:
-                for number in signals.take():
-                    on_signal(number)
-            elif descriptor == 0:
-                data = os.read(0, _CHUNK)
-                poller.unregister(0)
-                ended = not data
-                pending = keys.feed(data) if keys and data else data
-                if not pending and not ended:
-                    poller.register(0, select.POLLIN)
-                    continue
-                pending = _push(link, pending, poller, ended=ended)
-                if not pending and not ended:
-                    poller.register(0, select.POLLIN)
-            elif descriptor == sock.fileno():
-                if pending:
-                    pending = _push(link, pending, poller, ended=ended)
-                    if not pending and not ended:
-                        poller.register(0, select.POLLIN)
-                try:
-                    data = sock.recv(_CHUNK)
-                except BlockingIOError:
-                    continue
-                except OSError:
-                    return
-                if not data:
-                    return
-                show(data)
 
+    def __init__(
+        self,
+        link: Hijacked,
+        *,
+        stdin: bool,
+        tty: bool,
+        detach_keys: bytes = DEFAULT_DETACH_KEYS,
+        signals: Signals | None = None,
+        on_signal: Callable[[int], None] | None = None,
+    ) -> None:
+        self._link = link
+        self._signals, self._on_signal = signals, on_signal
+        self._show = _writer(tty=tty)
+        self._keys = DetachFilter(detach_keys) if tty and detach_keys else None
+        self._pending = b""
+        self._input_ended = False
+        self._poller = select.poll()
+        link.sock.setblocking(False)
+        self._poller.register(link.sock, select.POLLIN)
+        if signals:
+            self._poller.register(signals.read, select.POLLIN)
+        if stdin:
+            self._poller.register(0, select.POLLIN)
 
-def _push(link: Hijacked, data: bytes, poller: select.poll, *, ended: bool) -> bytes:
-    """Send what can be sent; returns the rest, and has the poller wait for room if there is one."""
-    try:
-        while data:
-            data = data[link.sock.send(data) :]
-    except BlockingIOError:
-        poller.modify(link.sock, select.POLLIN | select.POLLOUT)
-        return data
-    except OSError:
-        return b""  # the other side has gone; reading its end will tell
-    poller.modify(link.sock, select.POLLIN)
-    if ended:
-        link.half_close()
-    return b""
+    def run(self) -> None:
+        """Pump.
+
+        Raises:
+            Detached: The user typed the detach keys.
+            StreamError: The engine reported an error.
+        """
+        sys.stdout.flush()
+        if self._link.leftover:
+            self._show(self._link.leftover)
+            self._link.leftover = b""
+        stream = self._link.sock.fileno()
+        while True:
+            for descriptor, _ in self._poller.poll():
+                if descriptor == 0:
+                    self._take_input()
+                elif descriptor != stream:
+                    self._take_signals()
+                elif not self._take_output():
+                    return
+
+    def _take_signals(self) -> None:
+        if self._signals and self._on_signal:
+            for number in self._signals.take():
+                self._on_signal(number)
+
+    def _take_input(self) -> None:
+        try:
+            data = os.read(0, _CHUNK)
+        except OSError:
+            data = b""  # the terminal has gone
+        self._poller.unregister(0)  # no more is read until this is on its way
+        self._input_ended = not data
+        self._pending = self._keys.feed(data) if self._keys and data else data
+        self._push()
+
+    def _take_output(self) -> bool:
+        if self._pending:
+            self._push()
+        try:
+            data = self._link.sock.recv(_CHUNK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        if data:
+            self._show(data)
+        return bool(data)
+
+    def _push(self) -> None:
+        """Send what can be sent; if something remains, wait for room, else for more input."""
+        try:
+            while self._pending:
+                self._pending = self._pending[self._link.sock.send(self._pending) :]
+        except BlockingIOError:
+            self._poller.modify(self._link.sock, select.POLLIN | select.POLLOUT)
+            return
+        except OSError:
+            self._pending = b""  # the other side has gone; reading its end will tell
+            return
+        self._poller.modify(self._link.sock, select.POLLIN)
+        if self._input_ended:
+            self._link.half_close()
+        else:
+            self._poller.register(0, select.POLLIN)
 
 
 def _writer(*, tty: bool) -> Callable[[bytes], None]:

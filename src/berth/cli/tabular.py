@@ -1,4 +1,4 @@
-"""Aligns columns as Go's text/tabwriter does: cells end with a tab, a column is as wide as its block of lines needs. Pure."""
+"""Aligns columns as Go's text/tabwriter does: a cell ends with a tab, a column is as wide as its lines need. Pure."""
 
 from __future__ import annotations
 

@@ -178,7 +178,8 @@ CP = Command(
             "quiet",
             "q",
             "bool",
-            "Suppress progress output during copy. Progress output is automatically suppressed if no terminal is attached",
+            "Suppress progress output during copy. "
+            "Progress output is automatically suppressed if no terminal is attached",
         ),
     ),
     least=2,

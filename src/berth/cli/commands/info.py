@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 API_VERSION = "1.51"
 
 
-def _client_version(session: Session, api: str) -> dict[str, Any]:
+def _client_version(api: str) -> dict[str, Any]:
     from berth import VERSION
 
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
@@ -46,7 +46,7 @@ def _version(session: Session, parsed: Parsed) -> int:
     except ClientError as error:
         problem = error
     api = server["ApiVersion"] if server else API_VERSION
-    client = _client_version(session, api)
+    client = _client_version(api)
     form = parsed.text("format")
     if form:
         render = compiled("{{json .}}" if form == "json" else form)

@@ -43,13 +43,13 @@ def columns(*, full: bool) -> Columns:
             "NETWORKS",
             lambda it: ",".join(sorted((it.get("NetworkSettings") or {}).get("Networks") or ())),
         ),
-        "Platform": ("PLATFORM", lambda it: _platform(it)),
+        "Platform": ("PLATFORM", _platform),
     }
 
 
-def _platform(it: Summary) -> str:
+def _platform(it: Summary) -> str | None:
     platform = (it.get("ImageManifestDescriptor") or {}).get("platform")
-    return f"{platform['os']}/{platform['architecture']}" if platform else ""
+    return f"{platform['os']}/{platform['architecture']}" if platform else None
 
 
 def _quoted(text: str) -> str:
@@ -135,7 +135,9 @@ def _ps(session: Session, parsed: Parsed) -> None:
     form = parsed.text("format")
     if not form and not parsed.flag("quiet"):
         form = session.settings.text("psFormat")
-    with_size = parsed.flag("size") or (".Size" in form and not parsed.flag("quiet"))
+    with_size = parsed.flag("size") or (
+        not parsed.flag("quiet") and (".Size" in form or "json .}" in form.replace(" }", "}"))
+    )
     limit = 1 if parsed.flag("latest") and not parsed.given("last") else parsed.number("last")
     containers = session.client.get(
         "/containers/json",

@@ -38,7 +38,7 @@ def columns(*, full: bool) -> Columns:
         "Internal": ("INTERNAL", lambda net: _yes(net.get("Internal"))),
         "Labels": ("LABELS", lambda net: labels_text(net.get("Labels"))),
         "Label": ("", lambda net: label_lookup(net.get("Labels"))),
-        "CreatedAt": ("CREATED AT", lambda net: _created(net)),
+        "CreatedAt": ("CREATED AT", _created),
     }
 
 
