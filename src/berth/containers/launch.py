@@ -6,6 +6,7 @@ killed engine alike. Must not: write records or tell anybody.
 """
 
 import asyncio
+import base64
 import logging
 import os
 from collections.abc import Awaitable, Sequence
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 #: Name of the log file in a container's directory; written in the form of k8s-file (conmon, ctr_logging.c).
 LOG_FILE: Final = "ctr.log"
+#: Annotation that hands crun a compiled filter instead of the profile beside it (crun(1)); others ignore it.
+_COMPILED_FILTER: Final = "run.oci.seccomp_bpf_data"
 
 
 class NetworkPart(Protocol):
@@ -93,6 +96,7 @@ class Launcher:
         self._volumes = volumes
         self._neighbours = neighbours
         self._encoder = msgspec.json.Encoder()
+        self._filters: dict[tuple[str, ...] | None, str] = {}
 
     @property
     def exit_dir(self) -> Path:
@@ -124,7 +128,9 @@ class Launcher:
                 root = group.create_task(in_thread(self._prepare_root, record))
             mounts = await self._volumes.attach(record.id, record.mounts, self.rootfs(record.id))
             order = self._order(record, root.result(), network.result(), mounts)
-            return await conmon.launch(order)
+            launched = await conmon.launch(order)
+            await self._keep_filter(record)
+            return launched
         except BaseExceptionGroup as group_error:
             await finish(self.clear(record))
             raise _first(group_error) from None
@@ -203,6 +209,8 @@ class Launcher:
                 **around,
             ),
         )
+        if (compiled := self._filters.get(self._filter_key(record))) is not None:
+            built.setdefault("annotations", {})[_COMPILED_FILTER] = compiled
         bundle = self._layout.bundle(record.id)
         (bundle / "config.json").write_bytes(self._encoder.encode(built))
         log_path = self.log_path(record)
@@ -219,6 +227,23 @@ class Launcher:
             stdin=config.open_stdin,
             leave_stdin_open=config.open_stdin and not config.stdin_once,
         )
+
+    def _filter_key(self, record: ContainerRecord) -> tuple[str, ...] | None:
+        """Return the capabilities for which the default system call filter is compiled; None if another one is used."""
+        host = record.host_config
+        if host.privileged or self._host.profile is None or options.security(host.security_opt or ()).seccomp:
+            return None
+        return capabilities.chosen(
+            self._host.known_capabilities, host.cap_add or (), host.cap_drop or (), privileged=False
+        )
+
+    async def _keep_filter(self, record: ContainerRecord) -> None:
+        # Compiling the profile is half of what crun does at a create; the result depends on the capabilities alone.
+        key = self._filter_key(record)
+        if key is not None and key not in self._filters:
+            compiled = await in_thread(self.runtime.filter_of, record.id)
+            if compiled:
+                self._filters[key] = base64.b64encode(compiled).decode()
 
     def _seccomp(self, security: options.Security, caps: tuple[str, ...]) -> dict[str, Any] | None:
         match security.seccomp:
@@ -282,9 +307,11 @@ class Launcher:
             mount.unmount(str(bundle / name), mount.MNT_DETACH)
 
     async def forget(self, ident: str, group: str) -> None:
-        """Remove what the runtime and the monitor leave behind after a run."""
-        await self._quietly("runtime state", self.runtime.delete(ident))
-        await self._quietly("control group", in_thread(cgroup.remove, self._host.groups, group))
+        """Remove what the runtime leaves behind after a run; what still runs in its groups is killed."""
+        if not await in_thread(cgroup.remove, self._host.groups, group):
+            await self._quietly("runtime state", self.runtime.delete(ident))
+            await in_thread(cgroup.remove, self._host.groups, group)
+        await self._quietly("runtime state", in_thread(self.runtime.forget, ident))
 
     async def remove_run_directory(self, ident: str) -> None:
         """Remove the bundle; its mounts are gone."""

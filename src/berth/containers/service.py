@@ -595,10 +595,10 @@ class Containers:
             self._announce(ended, "oom")
         for companion in self._companions:
             await companion.ended(ended)
-        forgetting = self._tasks.start(f"forget {record.short_id}", self._forget_run(record))
         await asyncio.gather(self._put(ended), self.launcher.release(ended))
         self._announce(ended, "die", exitCode=str(code), execDuration=str(lasted // 1_000_000_000))
         self._wake(ident, code)
+        forgetting = self._tasks.start(f"forget {record.short_id}", self._forget_run(record))
         if removing:
             await self._remove_locked(ended, volumes=True, after=forgetting)
         elif pause is not None:

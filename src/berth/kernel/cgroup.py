@@ -155,13 +155,26 @@ def processes(groups: Hierarchies, group: str) -> list[int]:
     return sorted(pids)
 
 
-def remove(groups: Hierarchies, group: str) -> None:
-    """Remove a group that has no processes from every hierarchy; nothing happens where it is not."""
+def remove(groups: Hierarchies, group: str) -> bool:
+    """Remove a group that has no processes from every hierarchy; False if something keeps it somewhere."""
     roots = [*groups.v1.values(), *([groups.unified] if groups.unified is not None else [])]
-    for root in dict.fromkeys(roots):
-        directory = root / group.lstrip("/")
-        for below, _, _ in os.walk(directory, topdown=False):
-            try:
-                os.rmdir(below)
-            except OSError:
-                continue
+    left = [root for root in dict.fromkeys(roots) if not _remove(f"{root}/{group.lstrip('/')}")]
+    return not left
+
+
+def _remove(directory: str) -> bool:
+    try:
+        os.rmdir(directory)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        for below, names, _ in os.walk(directory, topdown=False):
+            for name in names:
+                _remove(os.path.join(below, name))
+        try:
+            os.rmdir(directory)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+    return True

@@ -1,5 +1,8 @@
 """The command line that crun and runc share, beyond `create`, which conmon gives. Must not: know Docker's words."""
 
+import logging
+import os
+import select
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,11 +10,17 @@ from typing import Final
 
 import msgspec
 
+from berth.base.aio import in_thread
 from berth.base.errors import SystemFault
 from berth.kernel import process
+from berth.kernel.files import remove_tree
+
+log = logging.getLogger(__name__)
 
 #: Seconds a runtime's command may take.
 LIMIT_S: Final = 60.0
+#: Seconds runc's init may take to come to its gate.
+_GATE_LIMIT_S: Final = 5.0
 
 
 class RuntimeFailed(SystemFault):
@@ -36,8 +45,54 @@ class Runtime:
         return ("--root", str(self.root))
 
     async def start(self, ident: str) -> None:
-        """Let a created container's process go."""
-        await self._run("start", ident)
+        """Let a created container's process go.
+
+        The runtime holds it at a FIFO in its state directory until its own `start` comes; moving that one byte
+        here costs a fiftieth of starting a program for it. Where this does not work, the program is started.
+        """
+        try:
+            let_go = await in_thread(self._open_gate, ident)
+        except OSError as exc:
+            log.debug("%s: the gate of %s: %s", self.name, ident[:12], exc)
+            let_go = False
+        if not let_go:
+            await self._run("start", ident)
+
+    def _open_gate(self, ident: str) -> bool:
+        gate = self.root / ident / "exec.fifo"
+        match self.name:
+            case "crun":  # its init waits for a byte (libcrun, status.c, libcrun_status_write_exec_fifo)
+                fd = os.open(gate, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                try:
+                    gate.unlink()
+                    os.write(fd, b"\0")
+                finally:
+                    os.close(fd)
+                return True
+            case "runc":  # its init waits for someone to take a byte (runc, libcontainer/container_linux.go, exec)
+                fd = os.open(gate, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                try:
+                    if not select.select([fd], [], [], _GATE_LIMIT_S)[0] or not os.read(fd, 1):
+                        return False
+                finally:
+                    os.close(fd)
+                gate.unlink()
+                return True
+            case _:
+                return False
+
+    def forget(self, ident: str) -> None:
+        """Remove the state of a container whose processes are gone (blocking)."""
+        remove_tree(self.root / ident)
+
+    def filter_of(self, ident: str) -> bytes | None:
+        """Read the system call filter the runtime has compiled for a container, if it keeps one (blocking)."""
+        if self.name != "crun":
+            return None
+        try:
+            return (self.root / ident / "seccomp.bpf").read_bytes()
+        except OSError:
+            return None
 
     async def kill(self, ident: str, signum: int) -> None:
         """Send a signal to the container's first process."""
