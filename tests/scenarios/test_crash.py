@@ -22,7 +22,8 @@ def test_traffic_names_and_logs_go_on_while_the_daemon_is_dead(own_berth: Berth)
     engine.docker("network", "create", "my_network")
     serve(engine, "web", "--network", "my_network", "-p", "8080:80")
     engine.docker("run", "-d", "--name", "client", "--network", "my_network", "busybox", "sh", "-c",
-                  "while true; do nslookup -type=a web >/dev/null 2>&1 && echo found || echo lost; usleep 20000; done")  # fmt: skip
+                  "while true; do nslookup -type=a web >/dev/null 2>&1 && echo found || echo lost;"
+                  " usleep 20000; done")  # fmt: skip
     engine.docker("run", "-d", "--name", "teller", "-v", "kept:/data", "busybox", "sh", "-c",
                   "i=0; while true; do i=$((i+1)); echo line $i; echo $i > /data/last; usleep 20000; done")  # fmt: skip
     wait_for(lambda: "line 5" in engine.docker("logs", "teller").out, "the first lines")
@@ -120,7 +121,9 @@ def test_names_still_reach_after_the_name_server_died(own_berth: Berth) -> None:
     assert pids
     for pid in pids:
         engine.host("kill", "-9", str(pid))
-    wait_for(lambda: resolves(engine, "anna", "berta") == [address(engine, "berta", "n")], "names from a new name server")
+    wait_for(
+        lambda: resolves(engine, "anna", "berta") == [address(engine, "berta", "n")], "names from a new name server"
+    )
     assert reaches(engine, "berta", "anna")
 
 

@@ -26,7 +26,12 @@ class Terminal:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
         self.process = subprocess.Popen(
-            argv, stdin=slave, stdout=slave, stderr=slave, env=dict(env) | {"TERM": "xterm"}, preexec_fn=own_terminal
+            argv,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=dict(env) | {"TERM": "xterm"},
+            preexec_fn=own_terminal,  # noqa: PLW1509  a controlling terminal is had in no other way; no threads here
         )
         os.close(slave)
 

@@ -50,7 +50,7 @@ class Mounted(NamedTuple):
 
 
 def mount(source: str, target: str, fstype: str = "", flags: int = 0, options: str = "") -> None:
-    """Mount, as mount(2) does. Raises `MountFailed`."""
+    """Attach a file system, with flags and options as mount(2) takes them. Raises `MountFailed`."""
     data = options.encode()
     if len(data) > MAX_OPTIONS_BYTES:
         raise MountFailed(source, target, f"options of {len(data)} bytes exceed a page")

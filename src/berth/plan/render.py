@@ -12,4 +12,5 @@ def render(plan: Plan) -> str:
 
 def _one(step: msgspec.Struct) -> str:
     fields = msgspec.structs.asdict(step)
-    return type(step).__name__ + "".join(f" {key}={value}" for key, value in fields.items() if value not in ("", None, ()))
+    said = (f" {key}={value}" for key, value in fields.items() if value not in ("", None, ()))
+    return type(step).__name__ + "".join(said)

@@ -58,7 +58,7 @@ class Runner:
         try:
             for planned in plan:
                 if stop is not None and stop.is_set():
-                    raise _Stopped("cancelled")  # noqa: TRY301  caught below to undo
+                    raise _Stopped("cancelled")
                 journal.intend(planned.step)
                 inverse = self._actuator.apply(planned.step)
                 journal.achieved(inverse)

@@ -83,7 +83,10 @@ async def info(call: Call) -> web.StreamResponse:
             "ContainersStopped": sum(counts.values()) - counts.get("running", 0) - counts.get("paused", 0),
             "Images": len(engine.images.all_ids()),
             "Driver": "overlay2",
-            "DriverStatus": [["Store", "containers/storage"], ["Backing Filesystem", _backing(engine.layout.data_root)]],
+            "DriverStatus": [
+                ["Store", "containers/storage"],
+                ["Backing Filesystem", _backing(engine.layout.data_root)],
+            ],
             "SystemStatus": None,
             "Plugins": {
                 "Volume": ["local"],

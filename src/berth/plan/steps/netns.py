@@ -9,6 +9,12 @@ class MakeNamespace(Step, frozen=True):
     path: str
 
 
+class TakeNamespace(Step, frozen=True):
+    """Take over a namespace that was made in advance: from here on it is the plan's to remove."""
+
+    path: str
+
+
 class RemoveNamespace(Step, frozen=True):
     """Unpin a network namespace and remove the file; nothing happens if it is not there."""
 
