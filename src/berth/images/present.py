@@ -24,20 +24,24 @@ _CONTAINER_ONLY: Final[dict[str, Any]] = {
 }  # fmt: skip
 
 
-def summary(image: ImageRecord, *, containers: int = -1, shared_size: int = -1) -> dict[str, Any]:
-    """Render an image for the list; -1 means "not asked for"."""
-    return {
+def summary(
+    image: ImageRecord, *, containers: int = -1, shared_size: int = -1, version: tuple[int, int] = (1, 44)
+) -> dict[str, Any]:
+    """Render an image for the list, in the shape of an API `version`; -1 means "not asked for"."""
+    shown: dict[str, Any] = {
         "Containers": containers,
         "Created": image.created_ns // 1_000_000_000,
         "Id": image.id,
-        "Labels": dict(image.config.labels),
+        "Labels": dict(image.config.labels) or None,
         "ParentId": "",
         "RepoDigests": list(image.repo_digests),
         "RepoTags": list(image.repo_tags),
         "SharedSize": shared_size,
         "Size": image.size,
-        "VirtualSize": image.size,
     }
+    if version < (1, 44):
+        shown["VirtualSize"] = image.size
+    return shown
 
 
 def inspect(image: ImageRecord, *, version: tuple[int, int], last_tagged_ns: int) -> dict[str, Any]:

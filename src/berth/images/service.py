@@ -111,12 +111,14 @@ class Images:
         """Return the bytes all layers take, shared ones counted once."""
         return self._storage.layer_bytes()
 
-    def listing(self, filters: Filters, *, shared_size: bool = False) -> list[dict[str, Any]]:
-        """Return the list of images as the API shows it, newest first."""
+    def listing(
+        self, filters: Filters, *, shared_size: bool = False, version: tuple[int, int] = (1, 44)
+    ) -> list[dict[str, Any]]:
+        """Return the list of images as the API shows it in a version, newest first."""
         filters.only(present.LIST_FILTERS)
         chosen = present.selected(self._catalogue.all(), filters, resolve=self.resolve, until_ns=self._until(filters))
         shared = self._shared_sizes() if shared_size else {}
-        return [present.summary(image, shared_size=shared.get(image.id, -1)) for image in chosen]
+        return [present.summary(image, shared_size=shared.get(image.id, -1), version=version) for image in chosen]
 
     async def listing_with_usage(self) -> list[dict[str, Any]]:
         """Return the list with how many containers use each image and what it shares, for disk usage."""

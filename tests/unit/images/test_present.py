@@ -42,9 +42,9 @@ def test_a_line_of_the_list(tmp_path: Path) -> None:
         "RepoTags": ["web:1", "reg.example/a/b:1"],
         "SharedSize": -1,
         "Size": 11,
-        "VirtualSize": 11,
     }
     assert present.summary(bare)["RepoTags"] == []
+    assert present.summary(bare, version=(1, 41))["VirtualSize"] == 3
 
 
 def test_inspect_follows_the_version(tmp_path: Path) -> None:

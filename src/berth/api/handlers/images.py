@@ -20,7 +20,8 @@ from berth.wire.images import AuthConfig
 
 async def listing(call: Call) -> web.StreamResponse:
     """``GET /images/json``."""
-    return call.json(call.engine.images.listing(call.filters(), shared_size=call.flag("shared-size")))
+    shared_size = call.flag("shared-size")
+    return call.json(call.engine.images.listing(call.filters(), shared_size=shared_size, version=call.version))
 
 
 async def inspect(call: Call) -> web.StreamResponse:
