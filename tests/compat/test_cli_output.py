@@ -203,9 +203,9 @@ load -i /nonexistent
 #: Docker's client says many things in other words before this version; what older ones are asked is what never changed.
 WORDS_SINCE = 28
 _SINCE_EVER = re.compile(
-    "network (?:ls|inspect cli-net$|inspect cli-net bridge|prune)|volume (?:ls(?!.*json)|inspect cli-vol$)|ps -aq"
-    "|inspect cli-c2(?!.*(?:Nope|title))|logs (?:-n 1 )?cli-c3|wait cli-c3|exec cli-c[23] |images (?!.*json)|container prune"
-    "|run --rm --network none busybox sh"
+    "network (?:ls(?!.*help)|inspect cli-net$|inspect cli-net bridge)|volume (?:ls(?!.*json|.*help)|inspect cli-vol$)"
+    "|inspect cli-c2(?!.*(?:Nope|title))|logs (?:-n 1 )?cli-c3|wait cli-c3|exec cli-c[23] |images (?!.*json)|ps -aq"
+    "|(?:container|network) prune -f|run --rm --network none busybox sh"
 )
 
 _AGO = re.compile(r"About an? (?:minute|hour)|Less than a second|\b\d+ (?:second|minute|hour)s?\b|Up\b")
