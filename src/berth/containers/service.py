@@ -48,8 +48,9 @@ from berth.containers.errors import (
     PruneRunning,
     RemovalRunning,
 )
+from berth.containers.health import check_argv
 from berth.containers.launch import Launcher, NetworkPart, VolumePart
-from berth.containers.model import ContainerRecord
+from berth.containers.model import ContainerRecord, Health
 from berth.containers.monitors import conmon
 from berth.containers.mounted import mounted
 from berth.containers.oci import resources
@@ -501,7 +502,7 @@ class Containers:
             oom_killed=False,
             restart_count=restart_count,
             has_been_manually_stopped=False,
-            health=None,
+            health=Health() if check_argv(record.config) else None,
         )
         try:
             for companion in self._companions:
