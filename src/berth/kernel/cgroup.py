@@ -69,7 +69,9 @@ def look() -> Hierarchies:
         if row.fstype == "cgroup2" and (unified is None or row.target.startswith(str(_ROOT))):
             unified = Path(row.target)
         elif row.fstype == "cgroup":
-            for name in _super_options(row.target) & known:
+            options = _super_options(row.target)
+            # A named hierarchy (systemd's) manages nothing, and runtimes make groups in it all the same.
+            for name in options & known or {one for one in options if one.startswith("name=")}:
                 if name not in v1 or row.target.startswith(str(_ROOT)):
                     v1[name] = Path(row.target)
     return Hierarchies(v1, unified)
