@@ -1,4 +1,7 @@
-"""The command line: flags of Docker Compose, parsed by a table. Own parser, because importing argparse costs more than a whole `ps`."""
+"""The command line: the flags of Docker Compose, parsed by a table.
+
+Own parser, because importing argparse costs as much as all the rest of a `ps`.
+"""
 
 from typing import Final, NamedTuple
 
@@ -21,10 +24,13 @@ class Command(NamedTuple):
 
 
 GLOBAL: Final = (
-    "file/f= project-name/p= profile= env-file= project-directory= progress= ansi= parallel= dry-run compatibility verbose"
-    " all-resources host/H= help/h version/v"
+    "file/f= project-name/p= profile= env-file= project-directory= progress= ansi= parallel= dry-run compatibility"
+    " verbose all-resources host/H= help/h version/v"
 )
-_UP: Final = "build force-recreate no-recreate no-build pull= quiet-pull remove-orphans scale= timeout/t= renew-anon-volumes/V yes/y"
+_UP: Final = (
+    "build force-recreate no-recreate no-build pull= quiet-pull remove-orphans scale= timeout/t= renew-anon-volumes/V"
+    " yes/y"
+)
 
 COMMANDS: Final[dict[str, Command]] = {
     "config": Command(
@@ -33,12 +39,17 @@ COMMANDS: Final[dict[str, Command]] = {
         " no-path-resolution no-env-resolution output/o= variables environment resolve-image-digests",
         "config", "config",
     ),
-    "cp": Command("Copy between a container and the host", "SOURCE DEST", "archive/a follow-link/L index= all", "copy", "cp"),
+    "cp": Command(
+        "Copy between a container and the host",
+        "SOURCE DEST", "archive/a follow-link/L index= all", "copy", "cp"),
     "create": Command("Create containers without starting them", "[SERVICE...]", f"{_UP} no-deps", "up", "create"),
     "down": Command(
-        "Stop and remove containers and networks", "[SERVICE...]", "volumes/v remove-orphans rmi= timeout/t=", "up", "down"
+        "Stop and remove containers and networks",
+        "[SERVICE...]", "volumes/v remove-orphans rmi= timeout/t=", "up", "down"
     ),
-    "events": Command("Print events of the project's containers", "[SERVICE...]", "json since= until=", "streams", "events"),
+    "events": Command(
+        "Print events of the project's containers",
+        "[SERVICE...]", "json since= until=", "streams", "events"),
     "exec": Command(
         "Run a command in a running container", "SERVICE COMMAND [ARGS...]",
         "detach/d env/e= user/u= workdir/w= no-tty/T no-TTY index= privileged interactive/i tty/t",
@@ -55,17 +66,20 @@ COMMANDS: Final[dict[str, Command]] = {
     "pause": Command("Pause containers", "[SERVICE...]", "", "lifecycle", "pause"),
     "port": Command("Print where a port is published", "SERVICE PRIVATE_PORT", "index= protocol=", "show", "port"),
     "ps": Command(
-        "List containers", "[SERVICE...]", "all/a quiet/q format= services status= filter= orphans no-trunc", "show", "ps"
+        "List containers",
+        "[SERVICE...]", "all/a quiet/q format= services status= filter= orphans no-trunc", "show", "ps"
     ),
     "pull": Command(
-        "Pull images", "[SERVICE...]", "quiet/q include-deps ignore-buildable ignore-pull-failures policy=", "lifecycle", "pull"
+        "Pull images",
+        "[SERVICE...]", "quiet/q include-deps ignore-buildable ignore-pull-failures policy=", "lifecycle", "pull"
     ),
     "restart": Command("Restart containers", "[SERVICE...]", "timeout/t= no-deps", "lifecycle", "restart"),
     "rm": Command("Remove stopped containers", "[SERVICE...]", "force/f stop/s volumes/v all/a", "lifecycle", "rm"),
     "run": Command(
         "Run a command once, in a container of its own", "SERVICE [COMMAND] [ARGS...]",
-        "rm detach/d env/e= env-from-file= label/l= volume/v= publish/p= service-ports/P name= entrypoint= user/u= workdir/w="
-        " no-tty/T no-TTY no-deps use-aliases quiet-pull quiet/q build pull= cap-add= cap-drop= remove-orphans interactive/i tty/t",
+        "rm detach/d env/e= env-from-file= label/l= volume/v= publish/p= service-ports/P name= entrypoint= user/u="
+        " workdir/w= no-tty/T no-TTY no-deps use-aliases quiet-pull quiet/q build pull= cap-add= cap-drop="
+        " remove-orphans interactive/i tty/t",
         "interactive", "run", strict=True,
     ),
     "scale": Command("Set how many containers services have", "SERVICE=N...", "no-deps", "up", "scale"),
@@ -77,8 +91,8 @@ COMMANDS: Final[dict[str, Command]] = {
     "up": Command(
         "Create and start containers", "[SERVICE...]",
         f"{_UP} detach/d no-deps always-recreate-deps no-start wait wait-timeout= abort-on-container-exit"
-        " abort-on-container-failure exit-code-from= attach= no-attach= attach-dependencies no-color no-log-prefix timestamps"
-        " watch/w menu",
+        " abort-on-container-failure exit-code-from= attach= no-attach= attach-dependencies no-color no-log-prefix"
+        " timestamps watch/w menu",
         "up", "up",
     ),
     "version": Command("Print the version", "", "format/f= short", "show", "version"),

@@ -1,4 +1,6 @@
-"""Complete a merged document into the model: defaults, implied dependencies, names, environment, profiles, and the checks of the whole.
+"""Complete a merged document into the model.
+
+Adds defaults, implied dependencies, names, environment and profiles, and checks the whole.
 
 Reads env and label files, nothing else. Every fault is collected; the places come from the merged document.
 """

@@ -1,4 +1,7 @@
-"""Find the Compose files, the project directory, its environment and its name. Reads files, decides nothing about their content."""
+"""Find the Compose files, the project directory, its environment and its name.
+
+Reads files, decides nothing about their content.
+"""
 
 import os
 import re
@@ -31,7 +34,7 @@ class Flags(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a project lives: its files (`-` is standard input), directory, variables, profiles and, if said outright, its name."""
+    """Where a project lives: files (`-` is standard input), directory, variables, profiles and, if said, its name."""
 
     files: tuple[str, ...]
     directory: str
@@ -56,8 +59,8 @@ def checked_name(text: str) -> str:
     """Return a project name given by the user, or refuse it."""
     if not NAME.match(text):
         raise BadUsage(
-            f'invalid project name "{text}": must consist only of lowercase alphanumeric characters, hyphens, and underscores'
-            " as well as start with a letter or number"
+            f'invalid project name "{text}": must consist only of lowercase alphanumeric characters, hyphens,'
+            " and underscores as well as start with a letter or number"
         )
     return text
 
@@ -90,7 +93,7 @@ def _search(start: str) -> tuple[str, list[str], list[str]] | None:
         here = above
 
 
-def locate(
+def locate(  # noqa: C901, PLR0912  the order of precedence, step by step
     flags: Flags, environ: Mapping[str, str], cwd: str, warn: Callable[[str], None], *, need_file: bool = True
 ) -> Place:
     """Find files, directory and environment; without `need_file` a project name is enough."""
@@ -122,15 +125,15 @@ def locate(
             home, found, overrides = searched
             files = [os.path.join(home, found[0])]
             if len(found) > 1:
-                warn(
-                    f"Found multiple config files with supported names: {', '.join(os.path.join(home, n) for n in found)}"
-                )
+                listed = ", ".join(os.path.join(home, name) for name in found)
+                warn(f"Found multiple config files with supported names: {listed}")
                 warn(f"Using {files[0]}")
             if overrides:
                 files.append(os.path.join(home, overrides[0]))
                 if len(overrides) > 1:
                     warn(
-                        f"Found multiple override files with supported names: {', '.join(overrides)}; using {overrides[0]}"
+                        f"Found multiple override files with supported names: {', '.join(overrides)};"
+                        f" using {overrides[0]}"
                     )
     directory = os.path.normpath(fixed or home)
     if not env_files and not no_dotenv:

@@ -1,8 +1,8 @@
-"""The grammar of `.env`, `--env-file`, `env_file` and `label_file`. Pure: text in, variables out.
+r"""The grammar of `.env`, `--env-file`, `env_file` and `label_file`. Pure: text in, variables out.
 
 KEY=value   KEY: value   export KEY=value   KEY (taken from the environment, else absent)
-"double"    several lines, escapes \\n \\r \\t \\\\ \\" \\$ \\0ooo, interpolated
-'single'    several lines, literal, \\' allowed
+"double"    several lines, escapes \n \r \t \\ \" \$ \0ooo, interpolated
+'single'    several lines, literal, \' allowed
 plain       up to " #", trimmed, interpolated, no escapes
 """
 

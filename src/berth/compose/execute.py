@@ -1,6 +1,7 @@
 """Carry operations out: as many at once as their needs allow, each on a connection of its own.
 
-An operation whose needs failed is not begun; those that do not depend on the failure go on. The first error is raised at the end.
+An operation whose needs failed is not begun; those that do not depend on the failure go on. The first error is raised
+at the end.
 """
 
 import queue

@@ -1,6 +1,7 @@
-"""Tell whether what runs is what the files say: one digest per service, network and volume. Pure but for reading secret files.
+"""Tell whether what runs is what the files say: one digest per service, network and volume. Pure.
 
-The digest covers what would make another container, not how many there are, when they start or how the image is come by.
+The digest covers what would make another container, not how many there are, when they start or how the image is come
+by.
 """
 
 import json
@@ -61,4 +62,4 @@ def service_hash(project: Project, service: Section) -> str:
 
 def resource_hash(resource: Section) -> str:
     """Digest a network or volume."""
-    return _digest({key: value for key, value in resource.items() if key not in {"external"}})
+    return _digest({key: value for key, value in resource.items() if key != "external"})

@@ -1,4 +1,7 @@
-"""The labels Compose writes on everything it makes. Other tools read them, so they are written exactly as Docker Compose does."""
+"""The labels Compose writes on everything it makes.
+
+Other tools read them, so they are written exactly as Docker Compose does.
+"""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The keys of the Compose language, as one table of kinds. Pure data, but for the few long forms that need a finishing touch.
+"""The keys of the Compose language, as one table of kinds. Pure data, but for a few long forms that need a finish.
 
 The table follows the newest Compose specification, and has what Docker Compose knows beyond it (`pre_start`).
 """
@@ -68,7 +68,7 @@ def _string(value: Value) -> str:
 
 def _port_entries(value: Value) -> list[dict[str, Value]]:
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError("must be a port: a number, a string or a mapping")
+        raise ValueError("must be a port: a number, a string or a mapping")  # noqa: TRY004  told to the user
     return short.ports(str(value))
 
 
@@ -130,11 +130,11 @@ class Depends:
             value = named
         found = self._conditions.check(value, path, mark, context)
         if isinstance(found, Map):
-            for name, entry in found.items():
-                if entry is None:
-                    found[name] = entry = with_marks({"condition": "service_started"}, found.marks.get(name))
-                if isinstance(entry, Map):
-                    entry.setdefault("required", True)
+            for name in found:
+                if found[name] is None:
+                    found[name] = with_marks({"condition": "service_started"}, found.marks.get(name))
+                if isinstance(found[name], Map):
+                    found[name].setdefault("required", True)
         return found
 
 

@@ -1,6 +1,7 @@
 """Read YAML text into plain values that remember where they stood.
 
-PyYAML's C parser gives nodes with positions; typing is our own (YAML 1.2 in spirit: `on`, `yes` and `12:30` are strings,
+PyYAML's C parser gives nodes with positions; typing is our own (YAML 1.2 in spirit: `on`, `yes` and `12:30` are
+strings,
 dates stay text). Duplicate keys are faults, merge keys are resolved, `!reset` and `!override` become markers.
 Knows nothing of Compose's schema and reads no files.
 """
@@ -164,7 +165,7 @@ class _Builder:
             return RESET
         if tag == "!override":
             return Override(self.plain(node, path))
-        if tag == "!" or tag == f"{_PREFIX}str":
+        if tag in {"!", f"{_PREFIX}str"}:
             return node.value if isinstance(node, ScalarNode) else self.plain(node, path)
         if tag.startswith(_PREFIX) and isinstance(node, ScalarNode):
             typed = scalar(node.value)

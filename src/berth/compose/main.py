@@ -1,6 +1,7 @@
 """`berth compose`: from the words of the command line to an exit code.
 
-0 all is well · 1 the files, the command line or the engine say no · 130 interrupted · the command's own code for run, exec and
+0 all is well · 1 the files, the command line or the engine say no · 130 interrupted · the command's own code for run,
+exec and
 --exit-code-from.
 """
 

@@ -70,7 +70,8 @@ UNIQUE: Final[dict[tuple[str, ...], Callable[[Value], Hashable]]] = {
     **{
         ("services", "*", key): _by_value
         for key in (
-            "expose", "cap_add", "cap_drop", "profiles", "tmpfs", "dns", "dns_opt", "dns_search", "links", "external_links",
+            "expose", "cap_add", "cap_drop", "profiles", "tmpfs", "dns", "dns_opt", "dns_search", "links",
+            "external_links",
             "label_file", "extra_hosts", "group_add", "security_opt", "volumes_from", "device_cgroup_rules",
         )
     },
@@ -87,7 +88,7 @@ def _deeper(path: tuple[str, ...], key: str) -> tuple[str, ...]:
 
 
 def merge(base: Value, over: Value, path: tuple[str, ...] = ()) -> Value:
-    """Return `over` laid over `base`; neither is changed. `path` names the place in the document, `*` for free names."""
+    """Return `over` laid over `base`; neither is changed. `path` is the place in the document, `*` for free names."""
     if over is None:
         return base
     if isinstance(over, Override):

@@ -132,7 +132,7 @@ def volume(client: Client, name: str) -> Json | None:
 def observe(
     client: Client, project: str, *, want_networks: Iterable[str], want_volumes: Iterable[str], images: Iterable[str]
 ) -> Observed:
-    """Look at everything a plan for the project needs; wanted names that bear no label of ours are looked up one by one."""
+    """Look at everything a plan needs; wanted names that bear no label of ours are looked up one by one."""
     seen_networks = networks(client, project)
     seen_volumes = volumes(client, project)
     for name in want_networks:

@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from typing import Final, TextIO
+from typing import Final, Self, TextIO
 
 #: Seconds between two pictures of the spinner.
 TICK_S: Final = 0.1
@@ -18,7 +18,7 @@ class Quiet:
         self.out = out or sys.stderr
         self.lock = threading.Lock()
 
-    def __enter__(self) -> "Quiet":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -91,7 +91,7 @@ class Live(Quiet):
         self.stopped = threading.Event()
         self.ticker = threading.Thread(target=self._tick, name="progress", daemon=True)
 
-    def __enter__(self) -> "Live":
+    def __enter__(self) -> Self:
         self.ticker.start()
         return self
 

@@ -1,6 +1,7 @@
 """Load a project: files → documents → include and extends → one merged document → the canonical model.
 
-The order is that of the Compose reference: interpolate each document before merging, check it where its positions are still
+The order is that of the Compose reference: interpolate each document before merging, check it where its positions are
+still
 exact, merge, then complete the whole. What completes and checks the whole is in `complete`.
 """
 
@@ -140,8 +141,9 @@ class _Loader:
                 extended = Map()
                 for name, service in services.items():
                     extended.put(name, self.extend(name, service, document, path, ()), services.marks.get(name))
-                document = _with(document, "services", extended)
-            self.merged = merge(self.merged, document)
+                self.merged = merge(self.merged, _with(document, "services", extended))
+            else:
+                self.merged = merge(self.merged, document)
 
     def extend(self, name: str, service: Value, document: Map, path: str, chain: tuple[str, ...]) -> Value:
         """Lay a service over the one it extends, and that over the one it extends."""
@@ -166,7 +168,8 @@ class _Loader:
             found = (self.merged.get("services") or {}).get(target)
         if found is None:
             raise fault(
-                f'cannot extend service "{name}" in {self.shown(path)}: service "{target}" not found in {self.shown(other)}',
+                f'cannot extend service "{name}" in {self.shown(path)}: '
+                f'service "{target}" not found in {self.shown(other)}',
                 place,
                 mark,
             )

@@ -1,6 +1,7 @@
 """Decide what must be done: wanted model + what was seen → operations with causes. Pure.
 
-Nothing here talks to the engine or reads the clock. The same input gives the same plan, and a project that is as wanted an empty one.
+Nothing here talks to the engine or reads the clock. The same input gives the same plan, and a project that is as
+wanted an empty one.
 """
 
 import re
@@ -123,11 +124,16 @@ class _Planner:
         """Make a changed network anew under its containers; they keep running and get their endpoints back."""
         cause = "its description changed"
         attached = [container for container in self.seen.containers if name in container.networks]
-        ours = {container.id for container in attached if container.service in self.project.services and not container.oneoff}
-        strangers = [str(entry.get("Name")) for ident, entry in (found.get("Containers") or {}).items() if ident not in ours]
+        ours = {
+            container.id
+            for container in attached
+            if container.service in self.project.services and not container.oneoff
+        }
+        there = found.get("Containers") or {}
+        strangers = [str(entry.get("Name")) for identity, entry in there.items() if identity not in ours]
         if strangers:
             self.warnings.append(
-                f"the description of network {name} changed, but it stays as it is, because containers outside this plan use it:"
+                f"the description of network {name} changed, but it stays as it is, because others use it:"
                 f" {', '.join(sorted(strangers))}. Disconnect them and run up again"
             )
             return
@@ -456,8 +462,8 @@ class _Planner:
         strays = [container.name for container in found if not container.oneoff]
         if strays:
             self.warnings.append(
-                f"Found orphan containers ([{' '.join(strays)}]) for this project. If you removed or renamed this service in your"
-                " compose file, you can run this command with the --remove-orphans flag to clean it up."
+                f"Found orphan containers ([{' '.join(strays)}]) for this project. If you removed or renamed this"
+                " service in your compose file, you can run this command with the --remove-orphans flag to clean it up."
             )
 
     def final_waits(self) -> None:
@@ -532,7 +538,8 @@ def _stop_dependents_first(planner: _Planner, project: Project) -> tuple[Operati
             if entry.get("restart"):
                 for key in planner.stops.get(other, ()):
                     more[key] = (*more.get(key, ()), *planner.stops.get(name, ()))
-    # A dependent that is itself made anew is created from the new container's id: its stop may not wait for that, only ours for its stop.
+    # A dependent that is itself made anew is created from the new container's id: its stop may not wait for that,
+    # only ours for its stop.
     result = []
     for operation in planner.operations:
         extra = more.get(operation.key, ())
@@ -596,8 +603,8 @@ def plan_down(project: Project, seen: Observed, options: DownOptions, *, from_fi
             gone.setdefault(name, []).extend(made)
     if stray_names and not options.services:
         warnings.append(
-            f"Found orphan containers ([{' '.join(stray_names)}]) for this project. If you removed or renamed this service in your"
-            " compose file, you can run this command with the --remove-orphans flag to clean it up."
+            f"Found orphan containers ([{' '.join(stray_names)}]) for this project. If you removed or renamed this"
+            " service in your compose file, you can run this command with the --remove-orphans flag to clean it up."
         )
     if not options.services:
         _plan_resources_down(project, seen, options, tuple(removals), operations)

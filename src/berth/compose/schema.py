@@ -1,7 +1,9 @@
 """The kinds of values a Compose document may hold, and the walk that checks them.
 
-A kind checks a value and returns its canonical form: short forms become long ones, lists of `key=value` become maps, texts
-become numbers where numbers are meant, host paths become absolute. Every fault is collected with its place; nothing stops at the first.
+A kind checks a value and returns its canonical form: short forms become long ones, lists of `key=value` become maps,
+texts
+become numbers where numbers are meant, host paths become absolute. Every fault is collected with its place; nothing
+stops at the first.
 Knows no Compose keys: those are in `language`.
 """
 

@@ -191,9 +191,8 @@ def _stay(session: Session, attached: _Attached, flags: Parsed, *, expected: set
         else:
             attached.followers[news.container].join(timeout=2) if news.container in attached.followers else None
             back = _comes_back(session.client, news.container)
-            attached.printer.status(
-                f"{short_name(container, attached.project.name)} exited with code {news.code}{' (restarting)' if back else ''}"
-            )
+            shown = short_name(container, attached.project.name)
+            attached.printer.status(f"{shown} exited with code {news.code}{' (restarting)' if back else ''}")
             attached.since[news.container] = f"{news.at_ns // 10**9}.{news.at_ns % 10**9:09d}"
             if back:
                 continue

@@ -80,7 +80,8 @@ def document_of(project: Project) -> dict[str, Tree]:
         "services": {name: sorted_keys(s) for name, s in project.services.items()},
     }
     for key, section in (
-        ("networks", project.networks), ("volumes", project.volumes), ("secrets", project.secrets), ("configs", project.configs),
+        ("networks", project.networks), ("volumes", project.volumes),
+        ("secrets", project.secrets), ("configs", project.configs),
     ):  # fmt: skip
         if section:
             document[key] = {name: sorted_keys(value) for name, value in section.items()}

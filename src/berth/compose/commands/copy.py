@@ -102,7 +102,10 @@ def _out(client: Client, container: Container, source: str, target: str) -> None
 
 
 def _extract(archive: tarfile.TarFile, members: list[tarfile.TarInfo], into: str) -> None:
-    """Unpack below a directory; what comes from a container may not lead anywhere else (3.11.2 has no filter for that)."""
+    """Unpack below a directory; what comes from a container may not lead anywhere else.
+
+    The library's own filters came with Python 3.11.4 only.
+    """
     root = os.path.realpath(into)
     for member in members:
         parent = os.path.realpath(os.path.join(root, os.path.dirname(member.name)))

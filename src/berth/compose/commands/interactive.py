@@ -61,7 +61,9 @@ def exec_(session: Session, flags: Parsed) -> int:
     return int(client.get(f"/exec/{made}/json").get("ExitCode") or 0)
 
 
-def _altered(project: Project, name: str, flags: Parsed, command: list[str], *, tty: bool) -> Project:
+def _altered(  # noqa: C901, PLR0912  one branch per flag
+    project: Project, name: str, flags: Parsed, command: list[str], *, tty: bool
+) -> Project:
     """Return the project with the service as the flags of `run` want it."""
     service: Section = dict(project.services[name])
     for key in ("container_name", "scale", "healthcheck", "restart"):
