@@ -17,7 +17,7 @@ from berth.kernel import netlink
 from berth.kernel.libc import LIBC, check
 from berth.kernel.mount import MNT_DETACH, bind, unmount
 from berth.plan.model import Step
-from berth.plan.steps.netns import MakeNamespace, RemoveNamespace
+from berth.plan.steps.netns import MakeNamespace, RemoveNamespace, TakeNamespace
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -121,14 +121,24 @@ def _make(step: Step) -> Step | None:
     return RemoveNamespace(want.path)
 
 
+def _take(step: Step) -> Step | None:
+    want = cast("TakeNamespace", step)
+    with opened(want.path):
+        return RemoveNamespace(want.path)
+
+
 def _remove(step: Step) -> Step | None:
     remove(cast("RemoveNamespace", step).path)
     return None
 
 
 def _undo_make(step: Step) -> Step | None:
-    return RemoveNamespace(cast("MakeNamespace", step).path)
+    return RemoveNamespace(cast("MakeNamespace | TakeNamespace", step).path)
 
 
-HANDLERS: dict[type[Step], Callable[[Step], Step | None]] = {MakeNamespace: _make, RemoveNamespace: _remove}
-UNDO: dict[type[Step], Callable[[Step], Step | None]] = {MakeNamespace: _undo_make}
+HANDLERS: dict[type[Step], Callable[[Step], Step | None]] = {
+    MakeNamespace: _make,
+    TakeNamespace: _take,
+    RemoveNamespace: _remove,
+}
+UNDO: dict[type[Step], Callable[[Step], Step | None]] = {MakeNamespace: _undo_make, TakeNamespace: _undo_make}

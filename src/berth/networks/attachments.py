@@ -47,9 +47,9 @@ from berth.networks.ports.publishing import Publishing, publisher, publishes
 from berth.networks.reaper import Reaper
 from berth.networks.register import Register
 from berth.networks.render import dns_names
+from berth.networks.spare import SpareNamespace
 from berth.plan.model import Plan, Planned
 from berth.plan.run import Runner
-from berth.plan.steps.netns import MakeNamespace
 from berth.plan.steps.route import SetDefaultRoute
 from berth.store.base import Records
 from berth.wire.networks import EndpointSettings
@@ -88,6 +88,7 @@ class Attachments:
         self._locks = KeyedLocks()
         self._publishing = publishing
         self._tasks = Tasks()
+        self.spare = SpareNamespace(layout.namespaces, self._tasks)
         self.reaper = Reaper(self._tasks, retired_group(layout))
 
     # -- wanting
@@ -167,18 +168,20 @@ class Attachments:
         ident = tenant.container_id
         wanted = [(self._network_of(name, settings), settings) for name, settings in tenant.endpoints.items()]
         on_host = any(record.driver == "host" for record, _ in wanted)
-        sandbox_id = new_id()
-        # Not named after the container: the namespace of its last run may still wait to be removed.
-        namespace = "" if on_host else str(self._layout.namespaces / sandbox_id[:12])
         ends: list[LiveEndpoint] = []
         published: tuple[Published, ...] = ()
+        plan: Plan = ()
         try:
             for record, settings in wanted:
                 ends.append(self._reserve(tenant, record, settings, ends))
             published = self._claim_ports(tenant, ends)
             resolver = self._dns is not None and any(self._has_names(end) for end in ends)
-            plan = self._plan(tenant, namespace, ends, published)
             files = self._file_texts(tenant, ends, resolver=resolver, on_host=on_host)
+            sandbox_id, namespace = new_id(), ""
+            if not on_host:  # last, for nothing may fail between taking a namespace and the plan that owns it
+                sandbox_id, taken = self.spare.take(f"namespace of container {tenant.name}")
+                namespace = self.spare.path(sandbox_id)
+                plan = (taken, *self._plan(tenant, namespace, ends, published))
             sockets = await in_thread(sandboxes.prepare, self._runner, plan, namespace, files, resolver=resolver)
         except BaseException:
             self._give_back(ident, ends, published)
@@ -194,6 +197,8 @@ class Attachments:
             raise
         for end in ends:
             self._tell("connect", ident, end)
+        if namespace:
+            self.spare.refill()
         return Sandbox(namespace or None, self._files(ident))
 
     def _network_of(self, name: str, settings: EndpointSettings) -> NetworkRecord:
@@ -261,7 +266,7 @@ class Attachments:
         if not namespace:
             return ()
         ends = list(ends)
-        plan: list[Planned] = [Planned(MakeNamespace(namespace), f"namespace of container {tenant.name}")]
+        plan: list[Planned] = []
         gateway, hairpin = gateway_endpoint(ends), publishes(tenant)
         for end in ends:
             record = self._register.by_id(end.network_id)

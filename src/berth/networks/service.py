@@ -370,6 +370,7 @@ class Networks:
         await self._predefine()
         await in_thread(self._rebuild, alive)
         await self._attachments.adopt(alive)
+        self._attachments.spare.refill()
 
     async def _predefine(self) -> None:
         for name in PREDEFINED:
@@ -442,10 +443,12 @@ class Networks:
     async def shut(self) -> None:
         """Let go of everything that this process holds; containers keep running."""
         await self.settle()
+        await in_thread(self._attachments.spare.close)
         self._publishing.close()
 
     def dissolve(self) -> None:
         """Remove every trace in the kernel, for taking an engine away for good; no container runs any more."""
+        self._attachments.spare.close()
         for record in self._register.all():
             if record.bridge and not record.adopted_bridge:
                 link.delete(record.bridge)
