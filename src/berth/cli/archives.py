@@ -36,9 +36,8 @@ def place_in(
         if slash and not directory:
             raise CommandFailed("no such directory")
         if not parent:
-            raise CommandFailed(
-                f"invalid output path: directory {os.path.dirname(target.rstrip('/'))!r} does not exist"
-            )
+            above = os.path.dirname(os.path.abspath(target))
+            raise CommandFailed(f'invalid output path: directory "{above}" does not exist')
         return target.rstrip("/")
     if not is_directory:
         if directory:

@@ -90,9 +90,23 @@ def _server_version(session: Session, server: dict[str, Any]) -> None:
                 continue
             if key == "ApiVersion":
                 value = f"{value} (minimum version {details.get('MinAPIVersion', '')})"
+            elif key == "BuildTime":
+                value = _built(value)
             elif key == "Os":
                 value = f"{value}/{details.get('Arch', '')}"
             session.line(f"  {name + ':':<17} {value}")
+
+
+def _built(text: str) -> str:
+    """Print a time as C's asctime does; what is none stays as it is."""
+    import time
+
+    from berth.cli.human import parse_time
+
+    try:
+        return time.asctime(time.gmtime(parse_time(text)[0]))
+    except ValueError:
+        return text
 
 
 def _info(session: Session, parsed: Parsed) -> int:
