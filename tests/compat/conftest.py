@@ -1,31 +1,66 @@
-"""Images under the names the document uses, made by Berth from the machine's own packages."""
+"""Images under the names the document uses, made from the machine's own packages.
 
+The engines' namespaces reach no mirror, so the recipes are run here, in the test's own process, and what they make is
+loaded into both engines from one archive.
+"""
+
+import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
 
+from berth.base.clock import SystemClock
+from berth.base.paths import Layout
+from berth.events.bus import Bus
+from berth.images.model import TagRecord
+from berth.images.service import Images
+from berth.store.memory import MemoryRecords
 from tests.support.engines import Berth, Dockerd, Engine
 
-_MADE = ("nginx", "postgres")
+_MADE = ("nginx", "postgres", "busybox")
 #: What stands in for an image that needs a registry.
 _TAGS = {"my_image": "nginx", "alpine": "busybox"}
 
 
-@pytest.fixture(scope="session")
-def berth_images(berth_engine: Berth) -> Engine:
-    """Berth with every image the document names."""
+async def _make(root: Path, archive: Path) -> None:
+    records: MemoryRecords[TagRecord] = MemoryRecords()
+    images = Images(Layout(root / "data", root / "exec"), records, Bus(SystemClock()), lambda _: [])
     for name in _MADE:
-        berth_engine.berth("image", "bootstrap", name, timeout=300)
+        async for message in images.bootstrap(name):
+            assert "error" not in message, message
     for name, source in _TAGS.items():
-        berth_engine.docker("tag", source, name)
-    return berth_engine
+        await images.tag(source, name)
+    with archive.open("wb") as out:
+        async for piece in images.save([*_MADE, *_TAGS]):
+            out.write(piece)
+    await images.close()
 
 
 @pytest.fixture(scope="session")
-def dockerd_images(dockerd_engine: Dockerd, berth_images: Engine, tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    """The original with the very same images: saved by Berth, loaded by docker."""
-    tar: Path = tmp_path_factory.mktemp("images") / "images.tar"
-    berth_images.docker("save", "-o", str(tar), *_MADE, *_TAGS, timeout=300)
-    dockerd_engine.docker("load", "-i", str(tar), timeout=300)
-    tar.unlink()
-    return dockerd_engine
+def document_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive of every image the document names."""
+    root = tmp_path_factory.mktemp("recipes")
+    archive = root / "images.tar"
+    try:
+        asyncio.run(_make(root, archive))
+    finally:
+        shutil.rmtree(root / "data", ignore_errors=True)
+    return archive
+
+
+def _loaded(engine: Engine, archive: Path) -> Engine:
+    engine.docker("load", "-i", str(archive), timeout=300)
+    return engine
+
+
+@pytest.fixture(scope="session")
+def berth_images(berth_engine: Berth, document_archive: Path) -> Engine:
+    """Berth with those images."""
+    return _loaded(berth_engine, document_archive)
+
+
+@pytest.fixture(scope="session")
+def dockerd_images(dockerd_engine: Dockerd, document_archive: Path) -> Engine:
+    """The original with the very same images."""
+    return _loaded(dockerd_engine, document_archive)
