@@ -5,6 +5,10 @@ import re
 from typing import Any, Final
 
 _SAFE: Final = re.compile(r"[A-Za-z_/.$][A-Za-z0-9_./$@=+~ ():,\-]*\Z")
+#: Texts of several lines that read best as a block: no leading blanks, nothing odd, one line end at most at the end.
+_BLOCK: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?(?:\n(?:[!-~](?:[ -~]*[!-~])?)?)*\n?(?<!\n\n)\Z")
+#: Characters that are line ends or invisible to some YAML reader, also between quotes.
+_ODD: Final = re.compile("[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]")
 #: Words that some YAML version reads as a boolean or null.
 _WORDS: Final = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n", "~"})
 
@@ -19,7 +23,7 @@ def _text(value: str) -> str:
         and not value.startswith(".")
     ):
         return value
-    return json.dumps(value, ensure_ascii=False)
+    return _ODD.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(value, ensure_ascii=False))
 
 
 def _scalar(value: object) -> str:
@@ -60,14 +64,8 @@ def _entry(lead: str, value: object, indent: str, out: list[str]) -> None:
             _lines(value, indent + "  ", out, in_list=False)
         else:
             out.append(f"{lead} {'{}' if isinstance(value, dict) else '[]'}")
-    elif (
-        isinstance(value, str)
-        and "\n" in value
-        and not re.search(r"^[ \t]|[^\n\x20-\x7e\u00a0-\uffef]|[ \t]$", value, re.MULTILINE)
-    ):
-        tail = len(value) - len(value.rstrip("\n"))
-        sign = {0: "|-", 1: "|"}.get(tail, "|+")
-        out.append(f"{lead} {sign}")
+    elif isinstance(value, str) and "\n" in value and _BLOCK.match(value):
+        out.append(f"{lead} {'|' if value.endswith(chr(10)) else '|-'}")
         out.extend(f"{indent}  {line}" if line else "" for line in value.removesuffix("\n").split("\n"))
     else:
         out.append(f"{lead} {_scalar(value)}")

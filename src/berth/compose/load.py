@@ -19,7 +19,7 @@ from berth.compose.errors import BadProject, Fault, Mark, Path, fault
 Value = Any
 
 #: More values than this come only from aliases that multiply ("billion laughs").
-MAX_VALUES: Final = 1_000_000
+MAX_VALUES: Final = 200_000
 #: Deeper nesting is no Compose file, and Python's own stack is finite.
 MAX_DEPTH: Final = 200
 

@@ -154,8 +154,8 @@ networks:
 
 def test_endpoint_options_are_kept(proj: Bench) -> None:
     text = (
-        "networks: {n: {aliases: [x], ipv4_address: 10.1.0.5, mac_address: '02:00:00:00:00:01', priority: 5, gw_priority: 1,"
-        " interface_name: eth7, link_local_ips: [169.254.1.1], driver_opts: {k: 1}}}"
+        "networks: {n: {aliases: [x], ipv4_address: 10.1.0.5, mac_address: '02:00:00:00:00:01', priority: 5,"
+        " gw_priority: 1, interface_name: eth7, link_local_ips: [169.254.1.1], driver_opts: {k: 1}}}"
     )
     got = proj.load(service(text) + "networks: {n: {ipam: {config: [{subnet: 10.1.0.0/24}]}}}\n")
     assert got.a["networks"]["n"]["driver_opts"] == {"k": "1"}
