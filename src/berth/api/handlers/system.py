@@ -295,6 +295,11 @@ async def no_swarm(call: Call) -> web.StreamResponse:
     )
 
 
+async def no_build_cache(call: Call) -> web.StreamResponse:
+    """``POST /build/prune``: nothing is built here, so nothing is kept; ``docker system prune`` asks all the same."""
+    return call.json({"CachesDeleted": None, "SpaceReclaimed": 0})
+
+
 async def no_plugins(call: Call) -> web.StreamResponse:
     """``GET /plugins``: none are managed by this engine."""
     return call.json([])
@@ -313,4 +318,5 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/secrets", no_swarm),
     Route("GET", "/configs", no_swarm),
     Route("GET", "/plugins", no_plugins),
+    Route("POST", "/build/prune", no_build_cache),
 )
