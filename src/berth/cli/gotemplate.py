@@ -50,6 +50,9 @@ _ABSENT: dict[str, Any] = {
                      "Gateway", "IPRange", "NetworkDisabled"), ""),
 }  # fmt: skip
 
+#: What Go holds as maps, whose keys it prints in order; other objects are structures and keep theirs.
+_MAPS = frozenset(name for name, empty in _ABSENT.items() if isinstance(empty, NilMap)) | {"Attributes"}
+
 #: What Go holds as structures, by their fields in order.
 _STRUCTURES = (
     ("HostIp", "HostPort"),
@@ -295,7 +298,7 @@ class _Operand:
                     return _ABSENT[name]
                 if found is _MISSING:
                     raise _Failure(template, f'map has no entry for key "{name}"')
-            return found
+            return dict(sorted(found.items())) if name in _MAPS and isinstance(found, dict) else found
         if value is None:
             raise _Failure(template, f"nil pointer evaluating interface {{}}.{name}")
         raise _Failure(template, f"can't evaluate field {name} in type {_go_type(value)}")
@@ -582,7 +585,10 @@ def _plain(value: object) -> object:
     if isinstance(value, NilList | NilMap):
         return None
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {
+            key: _plain(dict(sorted(item.items())) if key in _MAPS and isinstance(item, dict) else item)
+            for key, item in value.items()
+        }
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value

@@ -7,6 +7,7 @@ from berth.cli.errors import CommandFailed
 from berth.cli.flags import Flag, Parsed
 from berth.cli.formatting import filters_of
 from berth.cli.human import size
+from berth.client.errors import ApiError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,6 +64,17 @@ def _prune_images(session: Session, filters: Filters | None, *, every: bool) -> 
     return int(answer.get("SpaceReclaimed") or 0)
 
 
+def _prune_cache(session: Session, filters: Filters | None, *, every: bool) -> int:
+    try:
+        answer = session.client.post("/build/prune", {"all": every or None, "filters": filters})
+    except ApiError as error:
+        if error.status in (404, 501):  # an engine that builds nothing keeps nothing
+            return 0
+        raise
+    _deleted(session, "Deleted build cache objects:", answer.get("CachesDeleted"))
+    return int(answer.get("SpaceReclaimed") or 0)
+
+
 def _total(session: Session, reclaimed: int) -> None:
     session.line(f"Total reclaimed space: {size(reclaimed, 4)}")
 
@@ -108,6 +120,7 @@ def _system(session: Session, parsed: Parsed) -> None:
             "all networks not used by at least one container",
             *(["all anonymous volumes not used by at least one container"] if volumes else []),
             "all images without at least one container associated to them" if every else "all dangling images",
+            "all build cache" if every else "unused build cache",
         ]
         warning = "WARNING! This will remove:\n" + "".join(f"  - {part}\n" for part in parts)
         if given:
@@ -121,6 +134,7 @@ def _system(session: Session, parsed: Parsed) -> None:
     if volumes:
         reclaimed += _prune_volumes(session, filters, every=False)
     reclaimed += _prune_images(session, filters, every=every)
+    reclaimed += _prune_cache(session, filters, every=every)
     _total(session, reclaimed)
 
 
