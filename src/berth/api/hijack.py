@@ -58,9 +58,10 @@ class RawStream(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Note the half-close; True keeps the other direction open."""
-        self._ended = True
-        self._watch_for_hangup()
-        self._wake()
+        if not self._ended:
+            self._ended = True
+            self._watch_for_hangup()
+            self._wake()
         return True
 
     def pause_writing(self) -> None:
@@ -270,7 +271,7 @@ async def hijack(call: Call, *, content_type: str) -> RawStream:
         stream.data_received(early)
     if server.ended:
         stream.eof_received()
-    if not transport.is_reading() and not transport.is_closing():
+    elif not transport.is_reading() and not transport.is_closing():
         transport.resume_reading()
     return stream
 
