@@ -14,7 +14,7 @@ import pytest
 
 from berth.base.clock import SystemClock
 from berth.base.config import Config
-from berth.base.errors import EngineError, Kind
+from berth.base.errors import EngineError, Kind, SystemFault
 from berth.base.paths import Layout
 from berth.events.bus import Bus
 from berth.kernel import link, netlink, netns, nft
@@ -24,8 +24,10 @@ from berth.networks.model import LiveSandbox, NetworkRecord, Tenant
 from berth.networks.ports.proxy_client import ProxyClient, command
 from berth.networks.service import Networks
 from berth.plan.journal import Journal
+from berth.plan.model import Step
 from berth.plan.run import Runner
 from berth.store.memory import MemoryRecords
+from berth.wire.filters import Filters
 from berth.wire.networks import IPAM, EndpointIPAMConfig, EndpointSettings, IPAMConfig, NetworkCreate, PortBinding
 from tests.netns.throwaway import isolated
 
@@ -36,6 +38,25 @@ PATIENCE_S = 5.0
 DROPPED_S = 0.3
 
 ICC = "com.docker.network.bridge.enable_icc"
+
+
+class FailingKernel(KernelActuator):
+    """The real one, but for a step that fails, or in which the daemon is killed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fail_at = 0
+        self.steps = 0
+        self.kill = False
+
+    def apply(self, step: Step) -> Step | None:
+        self.steps += 1
+        if self.steps == self.fail_at and not self.kill:
+            raise SystemFault("made to fail")
+        done = super().apply(step)
+        if self.steps == self.fail_at:
+            os._exit(7)
+        return done
 
 
 class World:
@@ -52,6 +73,7 @@ class World:
         self.tenants: MemoryRecords[Tenant] = MemoryRecords()
         self.live: MemoryRecords[LiveSandbox] = MemoryRecords()
         self.bus = Bus(SystemClock())
+        self.kernel = FailingKernel()
         self.config = Config(**config)  # type: ignore[arg-type]
         self._count = 0
         self.service: Networks = None  # type: ignore[assignment]
@@ -61,14 +83,13 @@ class World:
         """A service as after a restart of the daemon: same records, empty memory, no ports held."""
         if self.service is not None:
             self.service._publishing.close()
-        actuator = KernelActuator()
-        runner = Runner(actuator, Journal(self.layout.journal, actuator.step_types))
+        self.runner = Runner(self.kernel, Journal(self.layout.journal, self.kernel.step_types))
         self.service = Networks(
             self.layout,
             self.networks,
             self.tenants,
             self.live,
-            runner,
+            self.runner,
             self.bus,
             self.dns,
             self.config,
@@ -628,3 +649,119 @@ async def test_options_of_a_bridge(tmp_path: Path) -> None:
     await world.service.settle()
     assert "theirs" in snapshot()[0]
     assert "mybridge" not in snapshot()[0]
+
+
+@isolated
+async def test_a_start_that_fails_at_any_step_leaves_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    await world.network("red")
+    await world.network("blue")
+    both = {"red": EndpointSettings(), "blue": EndpointSettings()}
+    await world.service.settle()
+    before = snapshot(), nft.run_once("list ruleset"), await world.namespaces()
+    for fail_at in range(1, 9):
+        world.kernel.steps, world.kernel.fail_at = 0, fail_at
+        try:
+            one = await world.container("one", "red", endpoints=both, port_bindings=published("8080"))
+        except SystemFault:
+            await world.service.settle()
+            assert (snapshot(), nft.run_once("list ruleset"), await world.namespaces()) == before, fail_at
+            assert not world.live.all()
+            assert not world.service.inspect("red")["Containers"]
+            continue
+        break
+    assert fail_at == 5, "four steps: namespace, two links, rules"
+    assert one.address("red") == world.service.get("red").pools[0].gateway[:-1] + "2"
+    assert ask("127.0.0.1", 8080).startswith("one ")
+
+
+@isolated
+async def test_a_daemon_killed_in_any_step_leaves_nothing_to_its_next_start(tmp_path: Path) -> None:
+    async def start() -> World:
+        world = World(tmp_path)
+        world.runner.recover()
+        await world.service.adopt(set())
+        return world
+
+    world = await start()
+    before = snapshot()
+    for killed_at in range(1, 5):
+        child = os.fork()
+        if child == 0:  # a daemon of its own, on the same machine
+            link.host.cache_clear()
+            nft.host.cache_clear()
+            world.kernel.steps, world.kernel.fail_at, world.kernel.kill = 0, killed_at, True
+            with contextlib.suppress(BaseException):
+                _start_blocking(world)
+            os._exit(0)
+        _, status = await asyncio.to_thread(os.waitpid, child, 0)
+        if os.waitstatus_to_exitcode(status) == 0:
+            break
+        world = await start()
+        assert snapshot() == before, killed_at
+        assert await world.namespaces() == []
+    assert killed_at == 4, "three steps: namespace, link, rules"
+
+
+def _start_blocking(world: World) -> None:
+    loop = asyncio.new_event_loop()
+    asyncio._set_running_loop(None)
+    loop.run_until_complete(world.container("one", "bridge", port_bindings=published("8080")))
+
+
+@isolated
+async def test_many_start_and_end_at_once(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    await world.network("red")
+    many = await asyncio.gather(*(world.container(f"c{n}", "red", port_bindings=published("")) for n in range(20)))
+    addresses = {one.address("red") for one in many}
+    ports = {world.service.ports(one.id)[0]["PublicPort"] for one in many}
+    assert len(addresses) == len(ports) == 20
+    assert many[0].ask(many[19].address("red")).startswith("c19 ")
+    await asyncio.gather(*(one.close() for one in many))
+    await world.service.remove("red")
+    await world.service.settle()
+    assert await world.namespaces() == []
+    assert [name for name in snapshot()[0] if name.startswith("br-")] == []
+
+
+@isolated
+async def test_networks_of_a_stopped_container_change_too(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    await world.network("red")
+    await world.network("blue")
+    one = await world.container("one", "red")
+    await one.close()
+    await world.service.connect("blue", one.id, EndpointSettings(), running=False)
+    assert set(world.service.settings(one.id)["Networks"]) == {"red", "blue"}
+    await world.service.disconnect("red", one.id, force=False, running=False)
+    with refused(Kind.SYSTEM, f"container {one.id} is not connected to the network red"):
+        await world.service.disconnect("red", one.id, force=False, running=False)
+    sandbox = await world.service.open(one.id)
+    with link.inside(sandbox.netns_path or "") as there:
+        assert sorted(each.name for each in there.links()) == ["eth0", "lo"]
+    assert list(world.service.inspect("blue")["Containers"]) == [one.id]
+    assert not world.service.inspect("red")["Containers"]
+    # a network may go and come back under the same name while a container that names it is stopped
+    await world.service.close(one.id)
+    await world.service.remove("blue")
+    with refused(Kind.NOT_FOUND, "network blue not found"):
+        await world.service.open(one.id)
+    await world.network("blue")
+    await world.service.open(one.id)
+    assert list(world.service.inspect("blue")["Containers"]) == [one.id]
+
+
+@isolated
+async def test_two_networks_of_one_name_or_subnet_cannot_be_made_at_once(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    tries = [world.network("red") for _ in range(4)] + [world.network(f"n{n}", subnet="10.5.0.0/24") for n in range(4)]
+    made = await asyncio.gather(*tries, return_exceptions=True)
+    kinds = [one.kind for one in made if isinstance(one, EngineError)]
+    assert kinds == [Kind.CONFLICT] * 3 + [Kind.FORBIDDEN] * 3
+    subnets = [one["IPAM"]["Config"][0]["Subnet"] for one in world.service.list(Filters({"type": ("custom",)}))]
+    assert len(subnets) == len(set(subnets)) == 2

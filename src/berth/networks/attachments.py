@@ -170,6 +170,7 @@ class Attachments:
         on_host = any(record.driver == "host" for record, _ in wanted)
         ends: list[LiveEndpoint] = []
         published: tuple[Published, ...] = ()
+        sandbox_id, namespace = new_id(), ""
         plan: Plan = ()
         try:
             for record, settings in wanted:
@@ -177,14 +178,14 @@ class Attachments:
             published = self._claim_ports(tenant, ends)
             resolver = self._dns is not None and any(self._has_names(end) for end in ends)
             files = self._file_texts(tenant, ends, resolver=resolver, on_host=on_host)
-            sandbox_id, namespace = new_id(), ""
-            if not on_host:  # last, for nothing may fail between taking a namespace and the plan that owns it
+            if not on_host:
                 sandbox_id, taken = self.spare.take(f"namespace of container {tenant.name}")
                 namespace = self.spare.path(sandbox_id)
                 plan = (taken, *self._plan(tenant, namespace, ends, published))
             sockets = await in_thread(sandboxes.prepare, self._runner, plan, namespace, files, resolver=resolver)
         except BaseException:
             self._give_back(ident, ends, published)
+            self.reaper.put(namespaces=[namespace])
             raise
         live = LiveSandbox(ident, sandbox_id, namespace, tuple(ends), published, has_dns=resolver)
         await self._live.put(ident, live)
