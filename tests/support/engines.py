@@ -133,7 +133,8 @@ class Engine:
         config = self.root / "client"
         config.mkdir(exist_ok=True)
         host = f"unix://{self.socket}"
-        return keep | {"DOCKER_HOST": host, "BERTH_HOST": host, "DOCKER_CONFIG": str(config)}
+        return keep | {"DOCKER_HOST": host, "BERTH_HOST": host, "DOCKER_CONFIG": str(config),
+                       "XDG_CACHE_HOME": str(config / "cache")}  # fmt: skip
 
     def _client(self, argv: Sequence[str], feed: str | None, timeout: float, check: bool, cwd: Path | None) -> Done:
         done = subprocess.run(

@@ -13,8 +13,8 @@ from berth.compose import model
 from berth.compose.discovery import Place, read_env_file, read_text
 from berth.compose.dotenv import parse_raw
 from berth.compose.errors import BadProject, Fault, Path
-from berth.compose.load import Map, Value, mark_of
 from berth.compose.model import Project, Section, replicas
+from berth.compose.values import Map, Value, mark_of
 
 Warn = Callable[[str], None]
 

@@ -43,6 +43,8 @@ class Place(NamedTuple):
     name: str | None
     #: Environment files given by `--env-file`, absolute; they go into a label.
     env_files: tuple[str, ...] = ()
+    #: Where parsed files are remembered; nowhere if None.
+    cache: str | None = None
 
 
 def normal_name(text: str) -> str:

@@ -26,14 +26,18 @@ _IRRELEVANT: Final = frozenset(
 )
 
 
-def _digest(value: Any) -> str:  # noqa: ANN401  any JSON value
+def text_digest(text: str) -> str:
+    """Return the SHA-256 of a text in hexadecimal."""
     # The interpreter's own module: hashlib loads OpenSSL, which costs more than all the hashing here.
     try:
         from _sha256 import sha256  # type: ignore[import-not-found]  # no stub; CPython until 3.11
     except ImportError:
         from hashlib import sha256
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return str(sha256(text.encode("utf-8", "surrogateescape")).hexdigest())
+
+
+def _digest(value: Any) -> str:  # noqa: ANN401  any JSON value
+    return text_digest(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
 
 
 def _content(project: Project, kind: str, source: str) -> str | None:

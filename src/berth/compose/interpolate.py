@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from berth.compose.errors import BadProject, Fault, Mark, Path
-from berth.compose.load import Map, Override, Seq, Value
+from berth.compose.values import Map, Override, Seq, Value
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

@@ -7,7 +7,6 @@ from typing import Final
 
 from berth.compose import short
 from berth.compose.errors import Mark, Path
-from berth.compose.load import Map, Seq, Value
 from berth.compose.schema import (
     Anything,
     Boolean,
@@ -24,6 +23,7 @@ from berth.compose.schema import (
     Text,
     with_marks,
 )
+from berth.compose.values import Map, Seq, Value
 
 #: Names of services, networks, volumes, configs and secrets.
 NAMES: Final = r"[a-zA-Z0-9._-]+\Z"

@@ -6,7 +6,7 @@ Mappings merge, lists append, scalars replace, null changes nothing. The excepti
 from collections.abc import Callable, Hashable
 from typing import Final
 
-from berth.compose.load import Map, Override, Reset, Seq, Value
+from berth.compose.values import Map, Override, Reset, Seq, Value
 
 #: Where a later value replaces the earlier one whole. `*` stands for any one key.
 REPLACED: Final = frozenset(

@@ -9,14 +9,14 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from berth.compose import complete, load, schema
+from berth.compose import complete, parsed, schema
 from berth.compose.discovery import Place, normal_name, read_env_file, read_text
 from berth.compose.errors import BadProject, BadUsage, Fault, Mark, NoComposeFile, fault
 from berth.compose.interpolate import BadTemplate, interpolate, substitute
 from berth.compose.language import DOCUMENT
-from berth.compose.load import Map, Override, Reset, Seq, Value
 from berth.compose.merge import clean, merge
 from berth.compose.model import Project
+from berth.compose.values import Map, Override, Reset, Seq, Value
 
 Warn = Callable[[str], None]
 
@@ -36,6 +36,7 @@ class _Loader:
         stdin: Stdin,
         *,
         templates: bool,
+        cache: str | None,
     ) -> None:
         self.directory, self.shown_from, self.variables, self.warn, self.stdin = (
             directory,
@@ -44,10 +45,10 @@ class _Loader:
             warn,
             stdin,
         )
-        self.templates = templates
+        self.templates, self.cache = templates, cache
         self.warned: set[str] = set()
         self.raw: dict[str, list[Map]] = {}
-        self.cache: dict[str, list[Map]] = {}
+        self.checked: dict[str, list[Map]] = {}
         self.origins: dict[str, Mapping[str, str]] = {}
         self.merged = Map()
 
@@ -62,7 +63,7 @@ class _Loader:
         relative = os.path.relpath(path, self.shown_from)
         return path if relative.startswith("../..") else relative
 
-    def parsed(self, path: str) -> list[Map]:
+    def read(self, path: str) -> list[Map]:
         """Read the documents of a file as they stand."""
         shown = self.shown(path)
         try:
@@ -71,7 +72,12 @@ class _Loader:
             raise NoComposeFile(f"open {path}: no such file or directory") from None
         except (OSError, UnicodeDecodeError) as error:
             raise fault(f"cannot read {shown}: {error}") from None
-        found = load.parse(text, shown)
+        found = parsed.recall(self.cache, text, shown)
+        if found is None:
+            from berth.compose.load import parse
+
+            found = parse(text, shown)
+            parsed.keep(self.cache, text, found)
         if not found:
             raise fault("empty compose file", (), Mark(shown, 1, 1))
         return found
@@ -80,7 +86,7 @@ class _Loader:
         """Return the name the files give the project; what is read here is not read again."""
         name = None
         for path in paths:
-            self.raw[path] = self.parsed(path)
+            self.raw[path] = self.read(path)
             for document in self.raw[path]:
                 text = document.get("name")
                 if isinstance(text, str):
@@ -93,13 +99,13 @@ class _Loader:
     def documents(self, path: str, base: str) -> list[Map]:
         """Interpolate and check the documents of a file; its relative paths count from `base`."""
         key = f"{path}\0{base}"
-        if key in self.cache:
-            return self.cache[key]
+        if key in self.checked:
+            return self.checked[key]
         shown = self.shown(path)
-        parsed = self.raw.pop(path, None) or self.parsed(path)
+        documents = self.raw.pop(path, None) or self.read(path)
         checked: list[Map] = []
         faults: list[Fault] = []
-        for document in parsed:
+        for document in documents:
             if not self.templates:
                 try:
                     interpolate(document, self.variables, self.unset)
@@ -115,7 +121,7 @@ class _Loader:
                 checked.append(result)
         if faults:
             raise BadProject(faults)
-        self.cache[key] = checked
+        self.checked[key] = checked
         return checked
 
     def resolve(self, name: str, base: str) -> str:
@@ -209,7 +215,9 @@ class _Loader:
             added.update(read_env_file(path, lambda name: self.variables.get(name, added.get(name))))
         for key, value in added.items():
             variables.setdefault(key, value)
-        inner = _Loader(directory, self.shown_from, variables, self.warn, self.stdin, templates=self.templates)
+        inner = _Loader(
+            directory, self.shown_from, variables, self.warn, self.stdin, templates=self.templates, cache=self.cache
+        )
         for path in paths:
             inner.add(path, (*chain, *paths))
         inner.merged.pop("include", None)
@@ -253,7 +261,7 @@ def load_document(place: Place, warn: Warn, stdin: Stdin, *, templates: bool = F
     """Load and merge all files of a project into one document in canonical form."""
     first = place.directory if place.files[0] == "-" else os.path.dirname(place.files[0])
     variables = dict(place.variables)
-    loader = _Loader(place.directory, first, variables, warn, stdin, templates=templates)
+    loader = _Loader(place.directory, first, variables, warn, stdin, templates=templates, cache=place.cache)
     name = place.name or loader.top_level_name(place.files) or normal_name(os.path.basename(place.directory))
     if not name:
         raise BadUsage("project name must not be empty: give one with -p or by a top-level name")

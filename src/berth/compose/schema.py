@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from berth.compose import short
 from berth.compose.errors import Fault, Mark, Path
-from berth.compose.load import Map, Override, Reset, Seq, Value
+from berth.compose.values import Map, Override, Reset, Seq, Value
 
 _TRUE: Final = frozenset({"true", "1", "t"})
 _FALSE: Final = frozenset({"false", "0", "f"})

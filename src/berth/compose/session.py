@@ -13,6 +13,7 @@ from berth.compose.execute import Clients, Performer, execute
 from berth.compose.model import Project, Section
 from berth.compose.observe import Container
 from berth.compose.operations import Operation, order
+from berth.compose.parsed import cache_directory
 from berth.compose.progress import Plain, Quiet, choose
 
 
@@ -66,6 +67,7 @@ class Session:
                 profiles=tuple(part for text in self.options.all("profile") for part in text.split(",") if part),
             )
             self._place = locate(flags, os.environ, os.getcwd(), self.warn, need_file=need_file)
+            self._place = self._place._replace(cache=cache_directory(os.environ))
         return self._place
 
     def project(self, selected: Iterable[str] = ()) -> Project:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from berth.compose.errors import ComposeFault
-from berth.compose.load import Override, Reset, mark_of, parse
+from berth.compose.load import parse
+from berth.compose.values import Override, Reset, mark_of
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from berth.compose import short
 from berth.compose.emit import yaml_text
-from berth.compose.load import Map, parse
+from berth.compose.load import parse
 from berth.compose.merge import clean, merge
 from berth.compose.model import find_cycle, levels
 from berth.compose.schema import with_marks
+from berth.compose.values import Map
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=12) | st.sampled_from(
     [
