@@ -8,12 +8,13 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support.engines import Done, Engine, docker_client
+from tests.support.engines import REPO, Done, Engine, docker_client
 from tests.support.terminal import Terminal
 
 pytestmark = [pytest.mark.root, pytest.mark.compat]
@@ -268,6 +269,40 @@ def test_the_client_itself_speaks_as_dockers(stage: Engine) -> None:
     if client_major() < WORDS_SINCE:
         lines = [line for line in lines if _SINCE_EVER.match(line)]
     assert not differences(stage, lines)
+
+
+#: What would eat a command's 45 milliseconds.
+_SLOW = (
+    "asyncio",
+    "dataclasses",
+    "typing",
+    "inspect",
+    "http.client",
+    "subprocess",
+    "msgspec",
+    "aiohttp",
+    "yaml",
+    "email",
+)
+
+
+def test_a_command_loads_nothing_slow(berth_engine: Engine) -> None:
+    program = f"""
+import sys
+sys.path.insert(0, {str(REPO / "src")!r})
+from berth.cli.main import main
+for words in (["network", "ls"], ["ps", "-a"], ["run", "-d", "--rm", "busybox", "true"]):
+    assert main(words) == 0
+print(sorted(set({_SLOW!r}) & set(sys.modules)), file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-IS", "-c", program],
+        capture_output=True,
+        text=True,
+        env=berth_engine.environment,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "[]\n")
 
 
 @pytest.mark.parametrize("program", ["docker", "berth"])

@@ -41,9 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Called without arguments it is the process's own main: it then leaves at once, without taking the interpreter down
     piece by piece, which would cost more than most commands do.
     """
-    status = _guarded(sys.argv[1:] if arguments is None else arguments)
     if arguments is not None:
-        return status
+        return _guarded(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # As Docker's client: always UTF-8, and bytes that are none pass through.
+        stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
+    status = _guarded(sys.argv[1:])
     try:
         sys.stdout.flush()
         sys.stderr.flush()

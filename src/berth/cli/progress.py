@@ -62,15 +62,16 @@ def _draw(record: dict[str, Any], lines: dict[str, int], out: TextIO) -> None:
     identifier = record.get("id") or ""
     detail = record.get("progressDetail")
     if not identifier or detail is None:
-        if not identifier:
-            lines.clear()  # the lines above stay as they are
+        lines.clear()  # the lines above stay as they are
         out.write(_plain(record) if not bar_text(detail or {}, 80) else "")
         return
     if identifier not in lines:
         lines[identifier] = len(lines)
         out.write("\n")
     up = len(lines) - lines[identifier]
-    text = f"{identifier}: {record.get('status', '')} {bar_text(detail, _columns())}".rstrip()
+    columns = _columns()
+    # A line that wraps would throw the count of lines out.
+    text = f"{identifier}: {record.get('status', '')} {bar_text(detail, columns)}".rstrip()[: columns - 1]
     out.write(f"\x1b[{up}A\r\x1b[2K{text}\r\x1b[{up}B")
 
 

@@ -1,6 +1,7 @@
 """Tables, words for times and sizes, ports, help pages, progress: as Docker prints them."""
 
 import io
+import re
 from typing import Any
 
 import pytest
@@ -170,6 +171,53 @@ def test_progress_in_a_file_is_plain_lines() -> None:
     ]
     assert show_progress(records, out) == [{"ID": "1"}]
     assert out.getvalue() == "latest: Pulling from library/x\nabc: Pull complete\nLoaded image: x\nDone\n"
+
+
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+    def lines(self) -> list[str]:
+        """Play what was written as a terminal would."""
+        rows, row, column = [""], 0, 0
+        for token in re.findall(r"\x1b\[\d*[A-Z]|[\r\n]|[^\x1b\r\n]+", self.getvalue()):
+            if token == "\n":
+                row, column = row + 1, 0
+                rows += [""] * (row + 1 - len(rows))
+            elif token == "\r":
+                column = 0
+            elif not token.startswith("\x1b"):
+                rows[row] = rows[row][:column] + token + rows[row][column + len(token) :]
+                column += len(token)
+            elif token.endswith("A"):
+                row -= int(token[2:-1])
+            elif token.endswith("B"):
+                row += int(token[2:-1])
+            else:
+                rows[row] = ""
+        return rows
+
+
+def test_progress_on_a_terminal_redraws_the_line_of_each_layer() -> None:
+    out = Screen()
+    show_progress(
+        [
+            {"status": "Pulling from library/x", "id": "latest"},
+            {"status": "Pulling fs layer", "id": "aaa", "progressDetail": {}},
+            {"status": "Pulling fs layer", "id": "bbb", "progressDetail": {}},
+            {"status": "Downloading", "id": "aaa", "progressDetail": {"current": 1_000_000, "total": 4_000_000}},
+            {"status": "Pull complete", "id": "bbb", "progressDetail": {}},
+            {"status": "Status: Downloaded newer image for x:latest"},
+        ],
+        out,
+    )
+    assert out.lines() == [
+        "latest: Pulling from library/x",
+        "aaa: Downloading      1MB/4MB",
+        "bbb: Pull complete",
+        "Status: Downloaded newer image for x:latest",
+        "",
+    ]
 
 
 def test_progress_ends_with_the_engines_error() -> None:
