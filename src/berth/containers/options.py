@@ -165,6 +165,8 @@ def merged(config: ContainerConfig, image: ImageConfig) -> ContainerConfig:
         changes["working_dir"] = image.working_dir
     if image.volumes:
         changes["volumes"] = dict(image.volumes) | dict(config.volumes or {})
+    elif not config.volumes:
+        changes["volumes"] = None
     if not config.stop_signal:
         changes["stop_signal"] = image.stop_signal
     if config.shell is None and image.shell:
