@@ -67,7 +67,7 @@ class Images:
         self._transfers = Transfers(layout, self._catalogue, intake, self._tasks, self._publish, self.platform)
         self._archives = Archives(layout, self._catalogue, intake, self._clock, self._publish, self.platform)
         self._recipes = Recipes(
-            layout, self._catalogue, intake, self._clock, self._tasks, self._publish, environment or {}, self.platform
+            layout, self._catalogue, intake, self._clock, self._tasks, self._publish, environment or {}, self._let_go
         )
         self.pull = self._transfers.pull
         self.pull_all = self._transfers.pull_all
@@ -198,6 +198,12 @@ class Images:
     async def store(self, directory_source: str) -> ImageId:
         """Take an image in from any source skopeo can read, without a name; for parts that make images."""
         return await self._intake.take_in(directory_source)
+
+    async def _let_go(self, image: ImageRecord) -> None:
+        """Delete an image unless it has a name or a container is on it."""
+        async with self._locks.hold(image.id):
+            if not self._catalogue.names(image.id) and not self._in_use(image.id):
+                await self._delete(image)
 
     async def _carry_out(self, image: ImageRecord, untag: Sequence[Reference], *, delete: bool) -> list[dict[str, str]]:
         done: list[dict[str, str]] = []

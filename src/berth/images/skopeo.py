@@ -179,6 +179,7 @@ def storage_conf(layout: Layout) -> str:
     """Write containers-storage.conf(5) for the engine's store.
 
     skip_mount_home: else every call leaves the store bind-mounted on itself in the host's mount table.
+    enable_partial_images: newer stores could name an image otherwise than by its configuration's digest.
     """
     return (
         "[storage]\n"
@@ -187,6 +188,8 @@ def storage_conf(layout: Layout) -> str:
         f"runroot = {_toml(str(layout.images_run))}\n"
         "[storage.options.overlay]\n"
         'skip_mount_home = "true"\n'
+        "[storage.options.pull_options]\n"
+        'enable_partial_images = "false"\n'
     )
 
 

@@ -3,7 +3,8 @@
 Such an image says in its labels what it is. Must not: mount or start anything outside namespaces of its own.
 """
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+import platform as machine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ from berth.images.catalogue import Catalogue
 from berth.images.errors import RecipeFailed, UnknownRecipe
 from berth.images.intake import Intake
 from berth.images.jobs import Jobs, Say
-from berth.images.manifest import MadeLayer, Platform
+from berth.images.manifest import MadeLayer, Platform, machine_platform
 from berth.images.messages import Message
 from berth.images.model import ImageRecord, Layer
 from berth.images.recipes import busybox, table
@@ -32,6 +33,8 @@ LABEL_RECIPE: Final = "io.berth.recipe"
 #: Which form of the recipe made an image; another form makes it anew.
 LABEL_FORM: Final = "io.berth.recipe.form"
 DESCRIPTION: Final = "made from this machine's Debian packages; not the well-known image of the same name"
+#: Recipes that stand on nothing.
+_BASES: Final = frozenset({"busybox", "debian"})
 #: How long one package may take to arrive, in seconds.
 _FETCH_LIMIT_S: Final = 120.0
 
@@ -58,7 +61,7 @@ class Recipes:
         tasks: Tasks,
         publish: Publish,
         environment: Mapping[str, str],
-        platform: Platform,
+        discard: Callable[[ImageRecord], Awaitable[None]],
     ) -> None:
         self._layout = layout
         self._catalogue = catalogue
@@ -67,7 +70,8 @@ class Recipes:
         self._jobs = Jobs(tasks)
         self._publish = publish
         self._environment = passed_on(environment)
-        self._platform = platform
+        self._platform: Platform = machine_platform(machine.machine())
+        self._discard = discard
         self._locks = KeyedLocks()
         self._packages = Packages(layout, self._environment)
 
@@ -85,13 +89,15 @@ class Recipes:
 
     async def _bootstrap(self, say: Say, name: str, reference: Reference) -> None:
         say(messages.status(f"Making {reference.familiar} from this machine's packages", name))
-        if name not in {"busybox", "debian"} and self._made("debian") is None:
+        if name not in _BASES and self._base() is None:
             say(messages.status("Making its base", "debian"))
             await self._shared("debian", say)
             say(messages.status("Made its base", "debian"))
         ident = await self._shared(name, say)
         await self._catalogue.put(reference, ident)
         self._publish("tag", ident, reference.familiar)
+        if name not in _BASES:
+            await self._tidy()
         say(messages.status(f"Made {reference.familiar}, {short(ident)}", name))
 
     async def _shared(self, name: str, say: Say) -> ImageId:
@@ -113,35 +119,50 @@ class Recipes:
         ]
         return max(found, key=lambda image: image.created_ns, default=None)
 
+    def _base(self) -> tuple[Layer, ...] | None:
+        """Return the layer that all share: of the `debian` image, or of one that lies on it."""
+        for name in ("debian", *table.NAMES):
+            made = self._made(name) if name != "busybox" else None
+            if made is not None:
+                return made.stored.layer_chain[:1]
+        return None
+
+    async def _tidy(self) -> None:
+        """Let the `debian` image go if nobody asked for it: its layer lives on in the image above."""
+        async with self._locks.hold("debian"):
+            base = self._made("debian")
+            if base is not None and not self._catalogue.names(base.id):
+                await self._discard(base)
+
     async def _from_packages(self, name: str, say: Say) -> ImageId:
         def on_stage(text: str) -> None:
             say(messages.status(text, name))
 
+        if name != "debian" and self._base() is None:
+            await self._shared("debian", say)
         async with scratch(self._layout, name) as directory:
             bundle = directory / "bundle"
             await in_thread(bundle.mkdir)
-            tar = bundle / "layer.tar"
-            if name == "debian":
-                below: tuple[Layer, ...] = ()
-                config = table.DEBIAN
-                await self._packages.base(directory, tar, on_stage)
-            else:
-                base = self._made("debian") or self._catalogue.resolve(await self._shared("debian", say))
-                below = base.stored.layer_chain
-                recipe = table.recipe(name)
-                config = dict(recipe.config)
-                await self._packages.above(directory, tar, base.layers, recipe, on_stage)
-            now = rfc3339(self._clock.now_ns())
-            top = await in_thread(add_layer, bundle, tar, created_by=f"berth image bootstrap {name}")
-            lower = [
+            below, config = self._base() or (), table.DEBIAN
+            layers = [
                 MadeLayer(digest=one.diff_id, size=one.size, created_by="berth image bootstrap debian") for one in below
             ]
+            tar = bundle / "layer.tar"
+            if name != "debian":
+                recipe = table.recipe(name)
+                config = dict(recipe.config)
+                lowers = [layer.path for layer in reversed(below)]
+                await self._packages.above(directory, tar, lowers, recipe, on_stage)
+            elif not below:
+                await self._packages.base(directory, tar, on_stage)
+            if await in_thread(tar.exists):
+                layers.append(await in_thread(add_layer, bundle, tar, created_by=f"berth image bootstrap {name}"))
             await in_thread(
                 finish_bundle,
                 bundle,
                 config=config | {"Labels": labels(name)},
-                layers=[*lower, top],
-                created=now,
+                layers=layers,
+                created=rfc3339(self._clock.now_ns()),
                 platform=self._platform,
             )
             on_stage("Storing the image")
