@@ -1,6 +1,6 @@
 """Remember what parsing a text gave, so that an unchanged file is not parsed again.
 
-An entry is named by the digest of the text, so it cannot be stale. It is a convenience: whatever goes wrong with it, the
+An entry is named by the digest of the text, so it cannot be stale. Whatever goes wrong with one, the
 text is parsed instead. Only entries of the caller's own are believed.
 """
 
