@@ -1,6 +1,6 @@
 """The user's ``~/.docker/config.json``, shared with Docker's client: credentials of registries, formats.
 
-Credential helpers are asked by running them, which only `berth.kernel` may do; entries that name one are therefore not used.
+Credential helpers are asked by running them, which only `berth.kernel` may do: entries that name one are not used.
 """
 
 from __future__ import annotations

@@ -63,9 +63,12 @@ def dial(host: str, timeout: float | None = None) -> socket.socket:
             "connect: permission denied"
         ) from error
     except OSError as error:
-        raise ConnectFailed(
-            f"Cannot connect to the Docker daemon at {host}. Is the docker daemon running? ({error.strerror or error})"
-        ) from error
+        text = f"Cannot connect to the Docker daemon at {host}. Is the docker daemon running?"
+        if not isinstance(error, FileNotFoundError | ConnectionRefusedError):
+            text += f" ({error.strerror or error})"
+        if host == DEFAULT_HOST:
+            text += "\nThat is where berthd listens: start it, or name another engine with -H."
+        raise ConnectFailed(text) from error
     sock.settimeout(None)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if scheme == "https":
