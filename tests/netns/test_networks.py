@@ -17,7 +17,7 @@ from berth.base.config import Config
 from berth.base.errors import EngineError, Kind, SystemFault
 from berth.base.paths import Layout
 from berth.events.bus import Bus
-from berth.kernel import link, netlink, netns, nft
+from berth.kernel import link, netlink, netns, nft, sysctl
 from berth.kernel.actuator import KernelActuator
 from berth.networks.dns.client import DnsClient
 from berth.networks.model import LiveSandbox, NetworkRecord, Tenant
@@ -152,15 +152,18 @@ class Container:
 
 def serve(make: "object", name: str, port: int) -> None:
     listener = make()  # type: ignore[operator]
-    listener.bind(("0.0.0.0", port))
+    is_six = listener.family == socket.AF_INET6
+    if is_six:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    listener.bind(("::" if is_six else "0.0.0.0", port))
     listener.listen()
 
     def loop() -> None:
         with contextlib.suppress(OSError):
             while True:
-                peer, (source, _) = listener.accept()
+                peer, source = listener.accept()
                 with peer:
-                    peer.sendall(f"{name} {source}".encode())
+                    peer.sendall(f"{name} {source[0]}".encode())
 
     threading.Thread(target=loop, daemon=True).start()
 
@@ -765,3 +768,32 @@ async def test_two_networks_of_one_name_or_subnet_cannot_be_made_at_once(tmp_pat
     assert kinds == [Kind.CONFLICT] * 3 + [Kind.FORBIDDEN] * 3
     subnets = [one["IPAM"]["Config"][0]["Subnet"] for one in world.service.list(Filters({"type": ("custom",)}))]
     assert len(subnets) == len(set(subnets)) == 2
+
+
+@isolated
+async def test_ipv6_when_asked_for(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    remote = neighbour(tmp_path)
+    route = link.host()
+    route.send(netlink.new_address(route.index("cable0"), "2001:db8::1", 64))
+    with link.inside(remote) as there:
+        netns.inside(remote, sysctl.write, "net/ipv6/conf/cable1/disable_ipv6", "0")
+        there.send(netlink.new_address(there.index("cable1"), "2001:db8::2", 64))
+    serve(lambda: netns.inside(remote, socket.socket, socket.AF_INET6), "remote", 90)
+    await world.network("six", enable_ipv6=True)
+    await world.network("other", enable_ipv6=True)
+    one, two = await world.container("one", "six"), await world.container("two", "six")
+    far = await world.container("far", "other")
+    for each in (one, two, far):
+        serve(lambda each=each: netns.inside(each.namespace, socket.socket, socket.AF_INET6), each.name, 80)
+
+    def six(each: Container, network: str) -> str:
+        return str(world.service.settings(each.id)["Networks"][network]["GlobalIPv6Address"])
+
+    assert six(one, "six").startswith("fd")
+    assert one.ask(six(two, "six")).startswith("two ")
+    assert ask(six(two, "six")).startswith("two ")
+    assert one.ask("2001:db8::2", 90) == "remote 2001:db8::1"
+    assert one.misses(six(far, "other"))
+    assert one.ask(two.address("six")).startswith("two ")

@@ -225,6 +225,11 @@ def routed_prefixes() -> list[IPv4Network]:
     return [network for text in found if isinstance(network := ip_network(text, strict=False), IPv4Network)]
 
 
+def names() -> list[str]:
+    """Return the name of every link of the host."""
+    return [name for _, name in socket.if_nameindex()]
+
+
 def links() -> list[netlink.Link]:
     """Return every link of the host."""
     return host().links()

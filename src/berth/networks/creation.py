@@ -8,6 +8,7 @@ from berth.networks.errors import (
     BadNetworkConfig,
     BadNetworkName,
     BadOption,
+    ConfigNetworksNotYet,
     DriverNotYet,
     ManySubnets,
     NotASwarmManager,
@@ -37,6 +38,8 @@ def check_request(want: NetworkCreate) -> None:
         raise BadOption(f"invalid name: {name!r}: a network's name has no slash and no control characters")
     if name in PREDEFINED or name == "default":
         raise PredefinedName(name)
+    if want.config_only or (want.config_from and want.config_from.network):
+        raise ConfigNetworksNotYet
     driver = want.driver or "bridge"
     if driver == "overlay" or want.scope == "swarm" or want.ingress:
         raise NotASwarmManager

@@ -77,6 +77,13 @@ class DriverNotYet(NotImplementedYet):
         super().__init__(f'the "{name}" network driver is not available yet; bridge, host and none are')
 
 
+class ConfigNetworksNotYet(NotImplementedYet):
+    """Networks that only hold settings for others."""
+
+    def __init__(self) -> None:
+        super().__init__("configuration-only networks are not available yet; give the settings to the network itself")
+
+
 class NotASwarmManager(Forbidden):
     """An overlay network needs a cluster."""
 

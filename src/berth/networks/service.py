@@ -5,6 +5,7 @@ at start. Containers' attachments are `berth.networks.attachments`' half; this c
 """
 
 import asyncio
+import contextlib
 import logging
 import re
 import secrets
@@ -168,6 +169,8 @@ class Networks:
         exists = link.link_exists(record.bridge)
         if exists:
             record = _adopting(record)
+        if record.enable_ipv6:
+            await in_thread(_forward, ipv6=True)
         table, policy = self._layout.nft_table, policy_of(record)
         rules = NftTransaction(ruleset.add_bridge(table, policy), ruleset.remove_bridge(table, policy))
         plan = (
@@ -397,8 +400,8 @@ class Networks:
 
     def _rebuild(self, alive: set[str]) -> None:
         self._layout.namespaces.mkdir(parents=True, exist_ok=True)
-        _forward()
         records = [record for record in self._register.all() if record.bridge]
+        _forward(ipv6=any(record.enable_ipv6 for record in records))
         for record in records:
             exists = link.link_exists(record.bridge)
             if not exists or record.adopted_bridge:
@@ -472,7 +475,17 @@ def _adopting(record: NetworkRecord) -> NetworkRecord:
     return msgspec.structs.replace(record, adopted_bridge=True)
 
 
-def _forward() -> None:
-    """Switch IPv4 forwarding on: without it nothing leaves a bridge."""
+def _forward(*, ipv6: bool) -> None:
+    """Switch forwarding on: without it nothing leaves a bridge."""
     if sysctl.write("net.ipv4.ip_forward", "1") is not None:
         log.warning("net.ipv4.ip_forward was off and is on now: containers reach nothing outside without it")
+    if not ipv6 or sysctl.read("net.ipv6.conf.all.forwarding") == "1":
+        return
+    # A host that forwards forgets routes it was told by routers, unless it is told to go on listening (value 2).
+    for name in link.names():
+        key = f"net/ipv6/conf/{name}/accept_ra"
+        with contextlib.suppress(sysctl.SysctlRefused):  # a link just gone, or without IPv6
+            if sysctl.read(key) == "1":
+                sysctl.write(key, "2")
+    sysctl.write("net.ipv6.conf.all.forwarding", "1")
+    log.warning("net.ipv6.conf.all.forwarding was off and is on now: a network with IPv6 needs it")

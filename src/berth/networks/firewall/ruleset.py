@@ -69,7 +69,7 @@ table inet {table} {{
 		oifname @bridges ip saddr 127.0.0.0/8 masquerade
 		ip saddr . ip daddr @itself ct status dnat masquerade comment "a container that meets its own published port"
 		meta nfproto ipv4 snat to iifname map @sources
-		meta nfproto ipv4 iifname @masquerading masquerade
+		iifname @masquerading masquerade
 	}}
 	chain forward {{
 		type filter hook forward priority filter; policy accept;
