@@ -28,7 +28,9 @@ async def listing(call: Call) -> web.StreamResponse:
 
 async def inspect(call: Call) -> web.StreamResponse:
     """``GET /containers/{id}/json``."""
-    return call.json(await call.engine.containers.inspect(call.path["id"], size=call.flag("size")))
+    shown = await call.engine.containers.inspect(call.path["id"], size=call.flag("size"))
+    shown["ExecIDs"] = call.engine.execs.of(shown["Id"]) or None
+    return call.json(shown)
 
 
 async def start(call: Call) -> web.StreamResponse:
