@@ -185,4 +185,5 @@ def choose(mode: str, ansi: str, *, dry_run: bool = False) -> Quiet:
         size = os.get_terminal_size(2)
     except OSError:
         return Live(colour=colour)
-    return Live(colour=colour, size=(size.columns, size.lines))
+    # A pseudo-terminal nobody has given a size says 0 by 0.
+    return Live(colour=colour, size=(size.columns or 80, size.lines or 24))
