@@ -43,17 +43,22 @@ async def test_dockers_policy_does_not_stop_us(tmp_path: Path) -> None:
     assert fetch("203.0.113.1", 8080, remote).startswith("one ")
     assert misses(one.address("red"), 80, remote)
     assert two.misses(one.address("red"))
+    await world.network("inner", internal=True)
+    three, four = await world.container("three", "inner"), await world.container("four", "inner")
+    assert three.ask(four.address("inner")).startswith("four ")
+    assert three.misses("203.0.113.2", 90)
     # iptables can still read its own table, and finds its own rules unchanged
     now = iptables("-S")
     assert [line for line in now.splitlines() if world.layout.default_bridge not in line and "br-" not in line] == (
         theirs.splitlines()
     )
     before = nft.run_once("list chain ip filter DOCKER-USER")
-    await world.fresh().adopt({one.id, two.id})
+    await world.fresh().adopt({one.id, two.id, three.id, four.id})
     assert nft.run_once("list chain ip filter DOCKER-USER") == before, "looking again changes nothing"
-    await one.close()
-    await two.close()
+    for each in (one, two, three, four):
+        await each.close()
     await world.service.remove("red")
+    await world.service.remove("inner")
     await world.service.settle()
     world.service.dissolve()
     assert iptables("-S") == theirs

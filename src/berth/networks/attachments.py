@@ -118,7 +118,10 @@ class Attachments:
     async def renamed(self, container_id: str, new_name: str) -> None:
         """Take over a container's new name."""
         async with self._locks.hold(container_id):
-            tenant = msgspec.structs.replace(self.tenant(container_id), name=new_name)
+            old = self._tenants.get(container_id)
+            if old is None:
+                return
+            tenant = msgspec.structs.replace(old, name=new_name)
             await self._tenants.put(container_id, tenant)
             live = self._live.get(container_id)
             if live is not None and live.has_dns:

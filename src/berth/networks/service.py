@@ -414,7 +414,11 @@ class Networks:
         self._keep_passage()
 
     def _keep_passage(self) -> None:
-        self._passage.keep([record.bridge for record in self._register.all() if record.bridge and not record.internal])
+        bridged = [record for record in self._register.all() if record.bridge]
+        self._passage.keep(
+            [record.bridge for record in bridged if not record.internal],
+            [record.bridge for record in bridged if record.internal],
+        )
 
     async def watch_foreign_rules(self) -> None:
         """Look again, for ever, whether another tool's rules keep our traffic; run under `supervise`."""

@@ -39,12 +39,13 @@ def unhelped(chains: Iterable[Chain]) -> list[Chain]:
     return [one for one in droppers(found) if not (has_user_chain(found) and (one.family, one.table) == USER_CHAIN[:2])]
 
 
-def wanted(bridges: Iterable[str]) -> list[str]:
+def wanted(bridges: Iterable[str], internal: Iterable[str] = ()) -> list[str]:
     """Return the rules that let our bridges' traffic through, in order.
 
-    What may enter our bridges is judged by our own table; what leaves them may not enter Docker's bridges.
+    What may enter our bridges is judged by our own table; what leaves them may not enter Docker's bridges. Inside an
+    internal one only its own containers talk: that, too, passes forward chains where br_netfilter is loaded.
     """
-    rules = []
+    rules = [f'iifname "{bridge}" oifname "{bridge}" accept' for bridge in sorted(internal)]
     for bridge in sorted(bridges):
         rules.append(f'oifname "{bridge}" accept')
         rules += [f'iifname "{bridge}" oifname "{theirs}" return' for theirs in DOCKERS_LINKS]

@@ -20,8 +20,8 @@ class Passage:
         #: Whether the last look found a chain to pass through: only then a new bridge needs one at once.
         self.is_needed = False
 
-    def keep(self, bridges: Collection[str]) -> None:
-        """Let these bridges' traffic through, and no others' that were ours."""
+    def keep(self, bridges: Collection[str], internal: Collection[str] = ()) -> None:
+        """Let these bridges' traffic through, inside the internal ones too, and no others' that were ours."""
         chains = _chains()
         for chain in foreign.unhelped(chains):
             if chain not in self._told:
@@ -33,7 +33,7 @@ class Passage:
                 )  # fmt: skip
         self.is_needed = foreign.has_user_chain(chains)
         if self.is_needed:
-            self._equal(foreign.wanted(bridges) if foreign.droppers(chains) else [])
+            self._equal(foreign.wanted(bridges, internal) if foreign.droppers(chains) else [])
 
     def _equal(self, rules: list[str]) -> None:
         present = [

@@ -32,6 +32,10 @@ def test_what_leaves_a_bridge_of_ours_may_not_enter_dockers() -> None:
     ]
 
 
+def test_inside_an_internal_bridge_its_own_containers_talk() -> None:
+    assert wanted([], ["br-2"]) == ['iifname "br-2" oifname "br-2" accept']
+
+
 def test_rules_end_up_on_top_in_order_and_are_marked() -> None:
     text = replace("berth", [7], ['oifname "br-1" accept', 'iifname "br-1" accept'])
     assert text == (
