@@ -1,0 +1,59 @@
+"""The command line of berthd: settings in dockerd's style."""
+
+from pathlib import Path
+
+import pytest
+
+from berth.base.config import BadSetting
+from berth.base.errors import InvalidArgument
+from berth.daemon.main import main, settings
+from berth.daemon.sockets import listen
+
+
+def none(tmp_path: Path) -> str:
+    path = tmp_path / "daemon.json"
+    path.write_text("{}")
+    return str(path)
+
+
+def test_flags_become_settings(tmp_path: Path) -> None:
+    config = settings(
+        ["--config-file", none(tmp_path), "-H", "unix:///a", "-H", "tcp://127.0.0.1:1", "--data-root", "/d", "-D",
+         "--dns", "1.1.1.1", "--dns", "8.8.8.8", "--mtu", "1400", "--insecure-registry", "r:5000"]
+    )  # fmt: skip
+    assert config.listen == ("unix:///a", "tcp://127.0.0.1:1")
+    assert (config.data_root, config.log_level, config.mtu) == ("/d", "debug", 1400)
+    assert config.dns == ("1.1.1.1", "8.8.8.8")
+    assert config.insecure_registries == ("r:5000",)
+
+
+def test_a_bad_setting_is_one_line_and_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--config-file", none(tmp_path), "--log-level", "loud"]) == 1
+    assert capsys.readouterr().err.startswith("berthd: invalid log level 'loud'")
+
+
+def test_validate_says_so_and_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        settings(["--config-file", none(tmp_path), "--validate"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == "configuration OK\n"
+
+
+def test_an_unknown_key_in_the_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "daemon.json"
+    path.write_text('{"dta-root": "/x"}')
+    with pytest.raises(BadSetting, match="did you mean 'data-root'"):
+        settings(["--config-file", str(path)])
+
+
+@pytest.mark.parametrize("host", ["ftp://x", "unix://relative", "tcp://nohost", "plain", "fd://"])
+def test_bad_addresses_are_refused(host: str) -> None:
+    with pytest.raises(InvalidArgument):
+        listen([host], "")
+
+
+def test_a_stale_socket_is_replaced_and_a_group_may_use_it(tmp_path: Path) -> None:
+    path = tmp_path / "x.sock"
+    first = listen([f"unix://{path}"], "")[0]
+    assert path.stat().st_mode & 0o777 == 0o660
+    first.close()
