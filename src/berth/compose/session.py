@@ -3,18 +3,21 @@
 import os
 import sys
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from berth.client.http import Client
 from berth.compose import bodies, labels, observe
 from berth.compose.arguments import Parsed
 from berth.compose.discovery import Flags, Place, locate
 from berth.compose.errors import BadUsage, ComposeFault, NoComposeFile
-from berth.compose.execute import Clients, Performer, execute
 from berth.compose.model import Project, Section
 from berth.compose.observe import Container
 from berth.compose.operations import Operation, order
 from berth.compose.parsed import cache_directory
 from berth.compose.progress import Plain, Quiet, choose
+
+if TYPE_CHECKING:
+    from berth.compose.execute import Performer
 
 
 class Session:
@@ -139,8 +142,10 @@ class Session:
 
     def performer(
         self, project: Project, containers: Iterable[Container] = (), *, quiet_pull: bool = False
-    ) -> Performer:
+    ) -> "Performer":
         """Make what carries operations out."""
+        from berth.compose.execute import Clients, Performer
+
         first = {name: bodies.container_name(project, name, 1) for name in project.services}
         lowest: dict[str, Container] = {}
         known: dict[str, str] = {}
@@ -157,7 +162,7 @@ class Session:
             project, Clients(self.client), self.progress, known=known, first_of=first, quiet_pull=quiet_pull
         )
 
-    def run(self, operations: Iterable[Operation], performer: Performer) -> None:
+    def run(self, operations: Iterable[Operation], performer: "Performer") -> None:
         """Carry out a plan, or only tell it."""
         if self.dry_run:
             for operation in order(operations):
@@ -169,5 +174,7 @@ class Session:
         operations = tuple(operations)
         if not operations:
             return
+        from berth.compose.execute import execute
+
         with self.progress:
             execute(operations, performer, self.progress, self.limit)

@@ -138,13 +138,14 @@ def converge(session: Session, project: Project, flags: Parsed, *, start: bool, 
     for warning in outcome.warnings:
         if not (warning.startswith("Found orphan") and is_true(project.variables.get("COMPOSE_IGNORE_ORPHANS"))):
             session.warn(warning)
-    performer = session.performer(project, seen.containers, quiet_pull=flags.has("quiet-pull"))
-    limit = flags.integer("wait-timeout")
-    if wait and limit:
-        performer.deadline = time.monotonic() + limit
     for container in outcome.unchanged:
         session.progress.done("Container", container.name, "Running" if container.alive else "Created")
-    session.run(outcome.operations, performer)
+    if outcome.operations:
+        performer = session.performer(project, seen.containers, quiet_pull=flags.has("quiet-pull"))
+        limit = flags.integer("wait-timeout")
+        if wait and limit:
+            performer.deadline = time.monotonic() + limit
+        session.run(outcome.operations, performer)
     return outcome
 
 
