@@ -20,6 +20,7 @@ from berth.containers.detach import DEFAULT, DetachFilter, parse_keys
 from berth.containers.model import ContainerRecord
 from berth.containers.monitors.conmon import attach_socket, control_fifo
 from berth.containers.states import State
+from berth.kernel import pidfd
 from berth.wire.frames import STDERR, STDOUT, frame
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ _RECEIVE_BYTES: Final = 65_536
 _BURST: Final = 16
 #: First byte of conmon's packets → stream of the multiplexed form (conmon, src/utils.h, stdpipe_t).
 _STREAMS: Final = {2: STDOUT, 3: STDERR}
+
 
 class Duplex(Protocol):
     """A client's connection."""
@@ -137,9 +139,11 @@ class Viewer:
 class Hub:
     """The one connection to a container's monitor, and the viewers its output goes to."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, process: Callable[[], pidfd.Held | None] = lambda: None) -> None:
         self._loop = asyncio.get_running_loop()
         self._sock = sock
+        self._process = process
+        self._watch: asyncio.Task[None] | None = None
         self._input = asyncio.Lock()
         self._stdin_open = True
         self._paused = False
@@ -248,6 +252,19 @@ class Hub:
             self._paused = True
             self._loop.remove_reader(self._sock.fileno())
             self._expect_progress()
+            if self._watch is None:
+                self._watch = self._loop.create_task(self._until_process_ends(), name="end of a held up process")
+
+    async def _until_process_ends(self) -> None:
+        # While the monitor is held up it cannot tell of the process's end, so somebody else must.
+        held = self._process()
+        try:
+            if held is not None:
+                await held.gone()
+            self.unbound()
+        finally:
+            if held is not None:
+                held.close()
 
     def _expect_progress(self) -> None:
         before = {viewer: viewer.sent for viewer in self.viewers if viewer.full}
@@ -278,6 +295,8 @@ class Hub:
             return
         if self._stall is not None:
             self._stall.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
         self._loop.remove_reader(self._sock.fileno())
         self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
@@ -357,9 +376,10 @@ class Attachments:
 
     def _connect(self, record: ContainerRecord) -> Hub:
         try:
-            hub = Hub(connect(attach_socket(self._layout.bundle(record.id))))
+            sock = connect(attach_socket(self._layout.bundle(record.id)))
         except OSError as exc:
             raise SystemFault(f"cannot attach to container {record.id}: its monitor does not answer ({exc})") from None
+        hub = Hub(sock, lambda: pidfd.hold(record.pid, record.pid_started))
         self._hubs[record.id] = hub
         return hub
 

@@ -8,6 +8,7 @@ import pytest
 
 from berth.base.errors import Conflict, InvalidArgument
 from berth.containers.attach import HIGH_WATER_BYTES, Hub, Viewer, check_size
+from berth.kernel.pidfd import Held
 from berth.wire.frames import STDERR, STDOUT, frame
 
 
@@ -39,6 +40,16 @@ class Client:
     def abort(self) -> None:
         self.aborted = True
         self.taking.set()
+
+
+class Living(Held):
+    """A process that does not end."""
+
+    def __init__(self) -> None:
+        super().__init__(1, -1)
+
+    async def gone(self) -> None:
+        await asyncio.Event().wait()
 
 
 @pytest.fixture
@@ -87,7 +98,7 @@ async def test_a_slow_viewer_holds_the_monitor_up_and_loses_nothing(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     ours, monitor = pair
-    hub, client = Hub(ours), Client()
+    hub, client = Hub(ours, process=Living), Client()
     client.taking.clear()
     watching = viewer(client, framed=False)
     hub.join(watching)
