@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parent.parent
@@ -137,9 +138,9 @@ def images(report: Report) -> None:
     if not wanted:
         return
     report.title("Images")
-    reachable = True
+    made: list[str] = []
     for name in wanted:
-        if reachable:
+        if not made:
             try:
                 subprocess.run(
                     [str(BERTH), "pull", "-q", name],
@@ -151,14 +152,21 @@ def images(report: Report) -> None:
                 print(f"  pulled {name}")
                 continue
             except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
-                reachable = False
                 print(
                     "  The registry cannot be reached from here: the images are made from this machine's own Debian packages"
                 )
                 print(
                     "  instead. They behave like the well-known ones where this demo relies on it, and are labelled as what they are."
                 )
-        report.berth("image", "bootstrap", IMAGES[name], "--tag", f"{name}:latest", show=False)
+        made.append(name)
+    # Together: they share one base, and installing packages leaves a processor idle half of the time.
+    with ThreadPoolExecutor() as lanes:
+        list(
+            lanes.map(
+                lambda name: report.berth("image", "bootstrap", IMAGES[name], "--tag", f"{name}:latest", show=False),
+                made,
+            )
+        )
 
 
 def fetch() -> str:
