@@ -14,7 +14,7 @@ from typing import Final
 
 #: Directories whose content belongs to the machine a container runs on, or to the build; they stay, empty.
 _EMPTIED: Final = frozenset({
-    "dev", "proc", "sys", "run", "tmp", "var/tmp", "var/cache/apt", "var/lib/apt/lists", "usr/share/man",
+    "dev", "proc", "sys", "tmp", "var/tmp", "var/cache/apt", "var/lib/apt/lists", "usr/share/man",
     "usr/share/info", "usr/share/locale", "usr/share/lintian", "usr/share/doc-base", "var/log/apt",
 })  # fmt: skip
 _DROPPED: Final = frozenset({

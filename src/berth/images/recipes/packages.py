@@ -77,11 +77,14 @@ class Packages:
             (scratch / "files").mkdir()
             for path, (text, mode) in files.items():
                 target = scratch / "files" / path
-                target.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-                target.write_text(text, encoding="utf-8")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if path.endswith("/"):
+                    target.mkdir()
+                else:
+                    target.write_text(text, encoding="utf-8")
                 target.chmod(mode)
             for directory in [scratch / "files", *(scratch / "files").rglob("*")]:
-                if directory.is_dir():
+                if directory.is_dir() and f"{directory.relative_to(scratch / 'files')}/" not in files:
                     directory.chmod(0o755)
 
         await in_thread(write)

@@ -10,14 +10,17 @@ from importlib import resources
 from typing import Any, Final
 
 #: Raised when a recipe changes, so that images made by the older form are not taken for it.
-FORM: Final = "1"
+FORM: Final = "2"
 _PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LANG: Final = "LANG=C.UTF-8"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """One image on top of the `debian` one. File contents are texts with their modes."""
+    """One image on top of the `debian` one.
+
+    `files` are texts with their modes; a path ending in a slash is a directory.
+    """
 
     packages: tuple[str, ...]
     config: Mapping[str, Any]
@@ -137,7 +140,11 @@ def _postgres() -> Recipe:
         'for program in /usr/lib/postgresql/*/bin/*; do ln -s "$program" /usr/local/bin/; done\n'
         "mkdir -p /docker-entrypoint-initdb.d\n"
         "install -d -o postgres -g postgres -m 0700 /var/lib/postgresql/data\n",
-        files={"usr/local/bin/docker-entrypoint.sh": _script("postgres.sh")},
+        files={
+            "usr/local/bin/docker-entrypoint.sh": _script("postgres.sh"),
+            # For the server's socket, whatever user it runs as.
+            "run/postgresql/": ("", 0o3777),
+        },
         config={
             "Env": [_PATH, _LANG, "PGDATA=/var/lib/postgresql/data"],
             "Entrypoint": ["docker-entrypoint.sh"],

@@ -19,7 +19,7 @@ def test_entry_points_are_shipped(name: str) -> None:
         )
     for path, (text, _) in recipe.files.items():
         assert not path.startswith("/")
-        assert text
+        assert bool(text) is not path.endswith("/")
     for item in recipe.config["Env"]:
         assert "=" in item
 

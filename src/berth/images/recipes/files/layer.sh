@@ -39,6 +39,7 @@ if [ "$mode" = base ]; then
         "$suite" "$root" "$scratch/sources.sources" >&2
     rm -f "$root/etc/resolv.conf" "$root/etc/hostname" "$root/etc/apt/apt.conf.d/99mmdebstrap"
     printf 'Acquire::Languages "none";\nAPT::Install-Recommends "false";\n' >"$root/etc/apt/apt.conf.d/90berth"
+    find "$root/run" -mindepth 1 ! -path "$root/run/lock" -delete
     pack=$root
 else
     lowers=$1
@@ -79,8 +80,9 @@ else
     cp "$scratch/finish.sh" "$root/run/finish.sh"
     in_root sh -eu /run/finish.sh >&2
     rm -f "$root/usr/sbin/policy-rc.d"
+    umount "$root/var/cache/apt" "$root/run" "$root/tmp" "$root/dev" "$root/proc"
     cp -a --no-preserve=ownership "$scratch/files/." "$root/"
-    umount "$root/var/cache/apt" "$root/run" "$root/tmp" "$root/dev" "$root/proc" "$root"
+    umount "$root"
     pack=$room/upper
 fi
 stage "Packing the layer"

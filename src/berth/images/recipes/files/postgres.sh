@@ -21,7 +21,6 @@ setting() {
 prepare_directories() {
     mkdir -p "$PGDATA" /run/postgresql
     chmod 0700 "$PGDATA" 2>/dev/null || true
-    chmod 2775 /run/postgresql 2>/dev/null || true
     [[ $(id -u) = 0 ]] || return 0
     find "$PGDATA" \! -user postgres -exec chown postgres '{}' +
     find /run/postgresql \! -user postgres -exec chown postgres '{}' +
