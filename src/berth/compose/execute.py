@@ -16,9 +16,9 @@ from berth.compose import bodies, labels, observe
 from berth.compose.bodies import Wanted
 from berth.compose.errors import ComposeFault, OperationFailed
 from berth.compose.model import Project
-from berth.compose.observe import Json
 from berth.compose.operations import Operation
 from berth.compose.progress import Plain, Quiet
+from berth.compose.seen import Json
 
 #: Seconds after which a waiter looks again though no event came.
 RECHECK_S: Final = 0.5

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from berth.client.errors import ApiError, ClientError
 from berth.client.http import Client, Response
-from berth.compose.observe import Container
+from berth.compose.seen import Container
 
 #: The colours in turn: cyan, yellow, green, magenta, blue, then the same in bold.
 _COLOURS: Final = ("36", "33", "32", "35", "34", "36;1", "33;1", "32;1", "35;1", "34;1")

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from berth.compose.bodies import Wanted
-from berth.compose.observe import Container
+from berth.compose.seen import Container
 
 
 class Act(Enum):

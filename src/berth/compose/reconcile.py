@@ -13,8 +13,8 @@ from berth.compose.bodies import Wanted
 from berth.compose.errors import ComposeFault
 from berth.compose.hashing import resource_hash, service_hash
 from berth.compose.model import Project, Section, dependencies, levels, replicas
-from berth.compose.observe import Container, Json, Observed
 from berth.compose.operations import Act, Operation
+from berth.compose.seen import Container, Json, Observed
 from berth.compose.short import duration_ns
 
 #: Names the engine gives to volumes nobody named.

@@ -11,10 +11,10 @@ from berth.compose.arguments import Parsed
 from berth.compose.discovery import Flags, Place, locate
 from berth.compose.errors import BadUsage, ComposeFault, NoComposeFile
 from berth.compose.model import Project, Section
-from berth.compose.observe import Container
 from berth.compose.operations import Operation, order
 from berth.compose.parsed import cache_directory
 from berth.compose.progress import Plain, Quiet, choose
+from berth.compose.seen import Container
 
 if TYPE_CHECKING:
     from berth.compose.execute import Performer

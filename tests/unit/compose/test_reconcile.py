@@ -10,9 +10,9 @@ from berth.compose import labels
 from berth.compose.errors import ComposeFault
 from berth.compose.hashing import resource_hash, service_hash
 from berth.compose.model import Project
-from berth.compose.observe import Container, Observed, container_from
 from berth.compose.operations import Act, order
 from berth.compose.reconcile import DownOptions, Outcome, UpOptions, plan_down, plan_up
+from berth.compose.seen import Container, Observed, container_from
 
 IMAGE = "sha256:" + "1" * 64
 

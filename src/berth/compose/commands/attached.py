@@ -15,10 +15,10 @@ from berth.compose.errors import ComposeFault
 from berth.compose.execute import execute
 from berth.compose.logs import Follower, Printer, short_name
 from berth.compose.model import Project, levels
-from berth.compose.observe import Container
 from berth.compose.operations import Act, Operation
 from berth.compose.progress import Quiet
 from berth.compose.reconcile import Outcome, UpOptions, grace_seconds, plan_up
+from berth.compose.seen import Container
 from berth.compose.session import Session
 
 

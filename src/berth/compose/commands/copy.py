@@ -10,7 +10,7 @@ from berth.client.http import Client
 from berth.compose import observe
 from berth.compose.arguments import Parsed
 from berth.compose.errors import BadUsage, ComposeFault
-from berth.compose.observe import Container
+from berth.compose.seen import Container
 from berth.compose.session import Session
 
 

@@ -8,9 +8,9 @@ from berth.compose import bodies, observe
 from berth.compose.arguments import Parsed
 from berth.compose.errors import BadUsage, ComposeFault
 from berth.compose.model import Project, dependencies, dependents, levels, with_dependencies
-from berth.compose.observe import Container, Observed
 from berth.compose.operations import Act, Operation
 from berth.compose.reconcile import UpOptions, grace_seconds, plan_up
+from berth.compose.seen import Container, Observed
 from berth.compose.session import Session
 
 

@@ -10,7 +10,7 @@ from berth.base.clock import SystemClock
 from berth.compose import labels, observe
 from berth.compose.arguments import Parsed
 from berth.compose.errors import BadUsage, ComposeFault
-from berth.compose.observe import Container
+from berth.compose.seen import Container, container_from
 from berth.compose.session import Session
 from berth.compose.table import check_format, json_lines, table
 
@@ -181,7 +181,7 @@ def ls(session: Session, flags: Parsed) -> int:
     query = {"all": flags.has("all"), "filters": {"label": [labels.PROJECT]}}
     projects: dict[str, list[Container]] = {}
     for summary in session.client.get("/containers/json", query) or ():
-        container = observe.container_from(summary)
+        container = container_from(summary)
         projects.setdefault(container.labels[labels.PROJECT], []).append(container)
     found = {name: projects[name] for name in sorted(projects) if not names or any(part in name for part in names)}
     if flags.has("quiet"):

@@ -11,7 +11,7 @@ from berth.compose.arguments import Parsed
 from berth.compose.commands.show import _chosen
 from berth.compose.errors import BadUsage, ComposeFault
 from berth.compose.logs import Follower, Line, Printer, lines, open_log, short_name
-from berth.compose.observe import Container
+from berth.compose.seen import Container
 from berth.compose.session import Session
 from berth.compose.times import engine_time
 

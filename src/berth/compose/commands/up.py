@@ -10,9 +10,9 @@ from berth.compose.arguments import Parsed
 from berth.compose.discovery import is_true
 from berth.compose.errors import BadUsage, ComposeFault
 from berth.compose.model import Project, Section, with_dependencies
-from berth.compose.observe import Observed
 from berth.compose.operations import Act, Operation
 from berth.compose.reconcile import DownOptions, Outcome, UpOptions, differs, plan_down, plan_up
+from berth.compose.seen import Observed
 from berth.compose.session import Session
 
 
