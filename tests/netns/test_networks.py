@@ -797,3 +797,33 @@ async def test_ipv6_when_asked_for(tmp_path: Path) -> None:
     assert one.ask("2001:db8::2", 90) == "remote 2001:db8::1"
     assert one.misses(six(far, "other"))
     assert one.ask(two.address("six")).startswith("two ")
+
+
+@isolated
+async def test_datagrams_find_the_containers_successor(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    remote = neighbour(tmp_path)
+    wanted = {"53/udp": [PortBinding("", "5353")]}
+    one = await world.container("one", "bridge", port_bindings=wanted)
+    first = one.address("bridge")
+    client = netns.inside(remote, socket.socket, socket.AF_INET, socket.SOCK_DGRAM)
+
+    def arrives(at: Container) -> bool:
+        listener = netns.inside(at.namespace, socket.socket, socket.AF_INET, socket.SOCK_DGRAM)
+        with listener:
+            listener.bind(("0.0.0.0", 53))
+            listener.settimeout(DROPPED_S)
+            for _ in range(5):
+                client.sendto(b"hello", ("203.0.113.1", 5353))
+                with contextlib.suppress(TimeoutError):
+                    return listener.recv(9) == b"hello"
+        return False
+
+    assert await asyncio.to_thread(arrives, one)
+    await world.container("squatter", "bridge")
+    await one.close()
+    await world.container("other", "bridge")
+    two = await world.container("two", "bridge", port_bindings=wanted)
+    assert two.address("bridge") != first
+    assert await asyncio.to_thread(arrives, two)

@@ -334,10 +334,10 @@ _ERRORS: Final = {errno.ENODEV: LinkNotFound, errno.ENXIO: LinkNotFound, errno.E
 
 
 class RouteSocket:
-    """A socket of family ROUTE in the namespace of the thread that makes it."""
+    """A socket of family ROUTE, if no other is named, in the namespace of the thread that makes it."""
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    def __init__(self, family: int = socket.NETLINK_ROUTE) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
         for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK):
             self._socket.setsockopt(SOL_NETLINK, option, 1)
         with contextlib.suppress(OSError):  # before Linux 4.20: dumps are then filtered below, not by the kernel

@@ -17,7 +17,7 @@ from berth.base.ids import new_id
 from berth.base.paths import Layout
 from berth.events.bus import Bus
 from berth.events.model import Event
-from berth.kernel import link, nft
+from berth.kernel import conntrack, link, nft
 from berth.networks import hosts_files, sandboxes, wants
 from berth.networks.dns.client import DnsClient
 from berth.networks.dns.model import NamedEndpoint, ServeConfig, Sockets
@@ -25,6 +25,7 @@ from berth.networks.errors import (
     CannotJoin,
     EndpointExists,
     HostNetworkFixed,
+    LinkToStopped,
     NetworkNotFound,
     NotConnected,
     NotRunning,
@@ -147,7 +148,18 @@ class Attachments:
                 await self._close(container_id)
             if tenant.mode.startswith("container:"):
                 return await self._share(tenant)
+            self._check_links(tenant)
             return await finish(self._open(tenant))
+
+    def _check_links(self, tenant: Tenant) -> None:
+        """Refuse to start beside a container that does not run, on the default network, where links are fixed."""
+        if DEFAULT not in tenant.endpoints:
+            return
+        for text in tenant.links:
+            target, _, alias = text.partition(":")
+            other = self.find_tenant(target)
+            if other is not None and self._live.get(other.container_id) is None:
+                raise LinkToStopped(other.name, f"{tenant.name}/{alias.rpartition('/')[2] or other.name}")
 
     async def _share(self, tenant: Tenant) -> Sandbox:
         ref = tenant.mode.partition(":")[2]
@@ -408,7 +420,9 @@ class Attachments:
         links = tuple(end.host_link for end in live.endpoints if end.host_link)
         commands = self._publishing.withdrawal(live.endpoints, live.published)
         if links or commands:
-            await in_thread(_cut_off, links, self.reaper.group, commands)
+            datagrams = any(one.protocol == "udp" for one in live.published)
+            end = publisher(live.endpoints) if datagrams else None
+            await in_thread(_cut_off, links, self.reaper.group, commands, [end.ipv4] if end else [])
         await self._publishing.close_proxy(live.endpoints, live.published)
         self._give_back(container_id, live.endpoints, live.published)
         await self._live.drop(container_id)
@@ -563,10 +577,12 @@ class Attachments:
                 await self._serve(self.tenant(live.container_id), live, sockets)
 
 
-def _cut_off(links: tuple[str, ...], group: int, commands: str) -> None:
+def _cut_off(links: tuple[str, ...], group: int, commands: str, datagrams_to: list[str]) -> None:
     link.retire(links, group)
     if commands:
         nft.host().run(commands)
+    if datagrams_to:
+        conntrack.forget_datagrams(datagrams_to)
 
 
 def _read_or(path: Path, default: str) -> str:
