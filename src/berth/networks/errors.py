@@ -264,6 +264,15 @@ class BadPort(InvalidArgument):
     """A port, protocol or host address of a publication is malformed."""
 
 
+class LinkToStopped(SystemFault):
+    """The container that ``--link`` names does not run."""
+
+    def __init__(self, target: str, link: str) -> None:
+        super().__init__(
+            f"Cannot link to a non running container: /{target} AS /{link}. Start it first: docker start {target}"
+        )
+
+
 class NotRunning(Conflict):
     """The container whose namespace is wanted does not run."""
 
