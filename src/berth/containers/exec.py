@@ -67,7 +67,7 @@ class StartFailed(InvalidArgument):
     """The command could not be started; `exit_code` is what a shell would return."""
 
     def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(f"OCI runtime exec failed: exec failed: unable to start container process: {message}: unknown")
+        super().__init__(f"OCI runtime exec failed: exec failed: unable to start container process: {message}")
         self.exit_code = exit_code
 
 
@@ -635,9 +635,7 @@ def kill_tree(one: Instance) -> None:
         one.child.kill()
 
 
-def process_spec(
-    bundle: Path, record: ContainerRecord, command: Command, size: tuple[int, int] | None = None
-) -> bytes:
+def process_spec(bundle: Path, record: ContainerRecord, command: Command, size: tuple[int, int] | None = None) -> bytes:
     """Describe the process as the OCI runtime takes it: as the container's own, but for what the command says."""
     try:
         spec = dict(msgspec.json.decode((bundle / "config.json").read_bytes())["process"])

@@ -83,9 +83,7 @@ def test_privileged_has_every_capability(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_complaints_are_told_in_dockers_words(complaint: str, said: str, code: int) -> None:
     failure = translate(complaint, Command(argv=("nosuch",), working_dir="/w"))
-    assert str(failure) == (
-        f"OCI runtime exec failed: exec failed: unable to start container process: {said}: unknown"
-    )
+    assert str(failure) == f"OCI runtime exec failed: exec failed: unable to start container process: {said}"
     assert failure.exit_code == code
 
 

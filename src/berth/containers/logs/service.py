@@ -15,6 +15,7 @@ from berth.base.errors import InvalidArgument, NotImplementedYet
 from berth.base.paths import Layout
 from berth.containers.logs.entries import Renderer, Wish, is_partial
 from berth.containers.model import ContainerRecord
+from berth.containers.options import LOGLESS
 from berth.kernel.inotify import DirectoryWatch
 
 #: How much is read at once, in bytes.
@@ -69,7 +70,7 @@ class Logs:
         """Raise unless the log can be read as wished."""
         if not wish.stdout and not wish.stderr:
             raise NoStream
-        if record.host_config.log_config.type == "none":
+        if record.host_config.log_config.type in LOGLESS:
             raise NotReadable
 
     async def read(self, record: ContainerRecord, wish: Wish) -> AsyncIterator[bytes]:
