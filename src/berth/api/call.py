@@ -9,6 +9,7 @@ from aiohttp import web
 
 from berth.api.versions import NEWEST, Version, text
 from berth.base.errors import InvalidArgument
+from berth.wire.decode import decode
 from berth.wire.filters import Filters, parse_filters
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Call:
         if not raw.strip():
             raise MalformedBody("invalid JSON: got EOF while reading request body")
         try:
-            return msgspec.json.decode(raw, type=kind)
+            return decode(raw, kind)
         except msgspec.ValidationError as exc:
             raise MalformedBody(f"invalid JSON: {exc}") from None
         except msgspec.DecodeError as exc:
