@@ -234,11 +234,17 @@ def test_it_waits_until_all_is_well(compose: Compose) -> None:
 
 
 def test_logs_are_merged_in_the_order_of_time(compose: Compose) -> None:
-    compose.write(
-        "name: shop\nservices:\n"
-        "  a: {image: busybox, command: sh -c 'echo 1; sleep 0.6; echo 3'}\n"
-        "  b: {image: busybox, command: sh -c 'sleep 0.3; echo 2; sleep 0.6; echo 4'}\n"
-    )
+    # The two take turns through files on a volume.
+    until = "until test -e /s/{}; do sleep 0.01; done"
+    scripts = {
+        "a": f"echo 1; touch /s/1; {until.format(2)}; echo 3; touch /s/3",
+        "b": f"{until.format(1)}; echo 2; touch /s/2; {until.format(3)}; echo 4",
+    }
+    services = {
+        name: {"image": "busybox", "command": ["sh", "-c", script], "volumes": ["s:/s"]}
+        for name, script in scripts.items()
+    }
+    compose.write(json.dumps({"name": "shop", "services": services, "volumes": {"s": None}}))
     compose("up")
     assert [line.split("| ")[1] for line in compose("logs").out.splitlines()] == ["1", "2", "3", "4"]
 
