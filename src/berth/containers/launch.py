@@ -39,6 +39,15 @@ LOG_FILE: Final = "ctr.log"
 _COMPILED_FILTER: Final = "run.oci.seccomp_bpf_data"
 
 
+#: File by which programs know that they are in a container, as dockerd makes it.
+_MARK: Final = "/.dockerenv"
+#: What of a writable layer is the engine's doing and no change of the container's.
+ENGINES_OWN: Final = frozenset(
+    {_MARK, "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/mtab", "/dev", "/proc", "/sys"}
+    | {"/dev/console", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sbin/docker-init"}  # noqa: S108  inside containers
+)
+
+
 class NetworkPart(Protocol):
     """What a launch needs of networks."""
 
@@ -118,6 +127,7 @@ class Launcher:
         home = self._layout.container(record.id)
         home.mkdir(mode=0o711)
         (home / "diff").mkdir(mode=0o755)
+        (home / "diff" / _MARK.lstrip("/")).touch(mode=0o755)
         (home / "work").mkdir(mode=0o700)
 
     async def launch(self, record: ContainerRecord) -> conmon.Launched:

@@ -49,7 +49,7 @@ from berth.containers.errors import (
     RemovalRunning,
 )
 from berth.containers.health import check_argv
-from berth.containers.launch import Launcher, NetworkPart, VolumePart
+from berth.containers.launch import ENGINES_OWN, Launcher, NetworkPart, VolumePart
 from berth.containers.model import ContainerRecord, Health
 from berth.containers.monitors import conmon
 from berth.containers.mounted import mounted
@@ -1109,7 +1109,7 @@ class Containers:
         """List what the container has changed of its image's files; None (Docker's null) if nothing."""
         record = self.find(ref)
         upper = str(self._layout.container(record.id) / "diff")
-        found = await in_thread(layerdiff.changes, upper, record.layers)
+        found = await in_thread(layerdiff.changes, upper, record.layers, ENGINES_OWN)
         return [{"Path": path, "Kind": kind} for path, kind in found] or None
 
     # -- start and end of the engine

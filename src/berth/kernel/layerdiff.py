@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 #: Kinds of change, by the numbers of ``GET /containers/{id}/changes``.
@@ -13,14 +13,19 @@ DELETED: Final = 2
 _OPAQUE: Final = ("trusted.overlay.opaque", "user.overlay.opaque")
 
 
-def changes(upper: str, lowers: Sequence[str]) -> list[tuple[str, int]]:
-    """List changed paths, in the order of their names; a directory is modified when something in it is."""
+def changes(upper: str, lowers: Sequence[str], hidden: Collection[str] = ()) -> list[tuple[str, int]]:
+    """List changed paths but for those `hidden`, in the order of their names.
+
+    A directory is modified when something in it is.
+    """
     found: dict[str, int] = {}
     for top, names, files in os.walk(upper):
         inside = top[len(upper) :] or "/"
         names.sort()
         for name in sorted([*names, *files]):
             path = os.path.join(inside, name)
+            if path in hidden:
+                continue
             info = os.lstat(os.path.join(top, name))
             if stat.S_ISCHR(info.st_mode) and info.st_rdev == 0:
                 if _below(path, lowers) is not None:
