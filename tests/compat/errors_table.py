@@ -328,6 +328,10 @@ STARTS: Final = (
     Start(_host(NetworkMode="errnet") | {
         "NetworkingConfig": {"EndpointsConfig": {"errnet": {"IPAMConfig": {"IPv4Address": "10.177.0.1"}}}}},
         403, "Address already in use"),
+    Start(_host(PortBindings={"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "18099"}]})
+          | {"ExposedPorts": {"80/tcp": {}}}, 500,
+          "Bind for 127.0.0.1:18099 failed: port is already allocated"),
+    Start(_host(Links=["errstop:x"]), 500, "Cannot link to a non running container"),
     Start(_host(Binds=["/tmp:/etc/passwd"]), 400, "Are you trying to mount a directory onto a file (or vice-versa)?"),
     Start(_host(Binds=["/etc/hostname:/etc"]), 400, "Are you trying to mount a directory onto a file (or vice-versa)?"),
 )  # fmt: skip

@@ -28,7 +28,12 @@ class World:
         self.run = self._made("/containers/create?name=errrun", _SLEEP | {"HostConfig": host})["Id"]
         self._made("/containers/create?name=errstop", _SLEEP)
         self._made("/containers/create?name=errhost", _SLEEP | {"HostConfig": {"NetworkMode": "host"}})
-        for name in ("errrun", "errhost"):
+        ports = {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "18099"}]}
+        self._made(
+            "/containers/create?name=errport",
+            _SLEEP | {"ExposedPorts": {"80/tcp": {}}, "HostConfig": {"PortBindings": ports}},
+        )
+        for name in ("errrun", "errhost", "errport"):
             assert self.ask("POST", f"/containers/{name}/start").status == 204
         self.before = self.inventory()
 
@@ -59,7 +64,7 @@ class World:
             self.ask("DELETE", f"/volumes/{name}")
 
     def close(self) -> None:
-        for name in ("errrun", "errstop", "errhost"):
+        for name in ("errrun", "errstop", "errhost", "errport"):
             self.ask("DELETE", f"/containers/{name}?force=1&v=1")
         self.ask("DELETE", "/networks/errnet")
         self.ask("DELETE", "/volumes/errvol")

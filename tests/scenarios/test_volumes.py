@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.engines import Berth, Engine
+from tests.support.engines import Berth, Engine, wait_for
 
 pytestmark = pytest.mark.root
 
@@ -250,3 +250,41 @@ def test_a_restarted_berth_knows_its_volumes(own_berth: Berth) -> None:
     assert own_berth.api("DELETE", "/volumes/durable").status == 409
     own_berth.docker("rm", "-f", "-v", ident)
     assert len(names(own_berth)) == 1
+
+
+def test_a_mounted_volume_survives_a_crash_and_goes_with_its_last_user(own_berth: Berth) -> None:
+    own_berth.docker("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=1m", "quick")
+    lives = own_berth.docker("run", "-d", "-v", "quick:/q", "busybox", "sleep", "600").out.strip()
+    dies = own_berth.docker("run", "-d", "-v", "quick:/q", "--stop-timeout", "0", "busybox", "sleep", "600").out.strip()
+    own_berth.docker("exec", lives, "sh", "-c", "echo x >/q/f")
+    where = data(own_berth, "quick")
+    pid = own_berth.api("GET", f"/containers/{dies}/json").body["State"]["Pid"]
+    own_berth.kill9()
+    os.kill(pid, 9)
+    own_berth.start()
+    assert own_berth.docker("exec", lives, "cat", "/q/f").out == "x\n"
+    assert run(own_berth, "-v", "quick:/q", "busybox", "cat", "/q/f") == "x\n"
+    own_berth.docker("rm", "-f", lives)
+
+    def mounted() -> bool:
+        return str(where) in own_berth.host("cat", "/proc/self/mountinfo").out
+
+    wait_for(lambda: not mounted(), "the volume to be unmounted")
+    own_berth.docker("rm", dies)
+    assert own_berth.docker("volume", "rm", "quick").ok
+
+
+def test_a_crash_while_a_volume_is_filled_loses_nothing(own_berth: Berth, busybox: Path, outside: Path) -> None:
+    _image(own_berth, busybox, "voldata", outside)
+    own_berth.docker("volume", "create", "half")
+    where = data(own_berth, "half")
+    own_berth.kill9()
+    (where.parent / ".filling").touch()  # as if killed after the first file
+    (where / "page").write_text("from image\n")
+    own_berth.start()
+    assert sorted(run(own_berth, "-v", "half:/srv/data", "voldata", "ls", "/srv/data").split()) == [
+        "deep",
+        "page",
+        "twin",
+    ]
+    assert not (where.parent / ".filling").exists()
