@@ -73,14 +73,16 @@ class Session:
             self._place = self._place._replace(cache=cache_directory(os.environ))
         return self._place
 
-    def project(self, selected: Iterable[str] = ()) -> Project:
+    def project(self, selected: Iterable[str] = (), *, resolve_environment: bool = True) -> Project:
         """Load the project from its files."""
         from berth.compose.project import load_project
 
         place = self.place()
         self.from_files = True
         selected = tuple(selected)
-        project = load_project(place, self.warn, sys.stdin.read, selected=selected)
+        project = load_project(
+            place, self.warn, sys.stdin.read, selected=selected, resolve_environment=resolve_environment
+        )
         for name in selected:
             if name not in project.services:
                 raise ComposeFault(f"no such service: {name}")
@@ -97,7 +99,8 @@ class Session:
                 return self.from_labels(place.name, place.directory, selected)
             if every_profile:
                 self._place = place._replace(profiles=("*",))
-            return self.project(selected)
+            # An env file that went missing must not keep anybody from stopping what runs.
+            return self.project(selected, resolve_environment=False)
         finally:
             self._place = None
 
