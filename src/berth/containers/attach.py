@@ -330,10 +330,13 @@ class Attachments:
         self._hubs: dict[str, Hub] = {}
         #: Viewers that wait for their container's start; the future gives the hub, or None if none comes.
         self._waiting: dict[str, dict[Viewer, asyncio.Future[Hub | None]]] = {}
+        #: Containers with a monitor; newer than the record a client was found by.
+        self._alive: set[str] = set()
 
     # --- the container's life -------------------------------------------------------------------------------------
     async def launched(self, record: ContainerRecord) -> None:
         """Connect those who wait, before the process runs."""
+        self._alive.add(record.id)
         self._hubs.pop(record.id, None)
         waiting = self._waiting.pop(record.id, {})
         if not waiting:
@@ -345,18 +348,12 @@ class Attachments:
                 future.set_result(hub)
 
     def started(self, record: ContainerRecord) -> None:
-        """Connect those who came while the start was under way."""
-        waiting = self._waiting.pop(record.id, {})
-        if not waiting:
-            return
-        hub = self._hubs.get(record.id) or self._connect(record)
-        for viewer, future in waiting.items():
-            if not future.done():
-                hub.join(viewer)
-                future.set_result(hub)
+        """Remember a container that was found alive."""
+        self._alive.add(record.id)
 
     async def ended(self, record: ContainerRecord) -> None:
         """Release those who wait for a start that failed; let the rest drain without holding up anything."""
+        self._alive.discard(record.id)
         hub = self._hubs.pop(record.id, None)
         if hub is not None:
             hub.unbound()
@@ -364,6 +361,7 @@ class Attachments:
 
     async def removed(self, record: ContainerRecord) -> None:
         """Release everybody; what the monitor has said is still sent."""
+        self._alive.discard(record.id)
         self._release(record.id)
         hub = self._hubs.pop(record.id, None)
         if hub is not None:
@@ -385,7 +383,7 @@ class Attachments:
 
     async def _joined(self, record: ContainerRecord, viewer: Viewer) -> Hub | None:
         """Join a viewer now, or when the container starts; None when it will not."""
-        if record.running:
+        if record.id in self._alive:
             hub = self._hubs.get(record.id)
             if hub is None or hub.over.done():
                 hub = self._connect(record)

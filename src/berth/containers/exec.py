@@ -33,6 +33,7 @@ from berth.containers.runtimes.command import Runtime
 from berth.containers.states import State
 from berth.containers.users import Identity, resolve
 from berth.kernel import process
+from berth.kernel.inotify import DirectoryWatch
 from berth.kernel.rootpath import open_inside
 from berth.wire.execs import ExecCreate
 from berth.wire.frames import STDERR, STDOUT, frame
@@ -372,16 +373,18 @@ class Execs:
         try:
             child = launch.go()
             reporting = loop.create_task(launch.listen(), name="exec report")
-            tasks.append(reporting)
+            tasks += [reporting, loop.create_task(launch.await_pid_file(), name="exec pid")]
             if one.command.tty:
                 await launch.take_terminal(reporting, size or one.command.size)
             pumps = [
                 loop.create_task(_pump(fd, which, sink, after), name="exec output")
                 for fd, which, after in (
-                    (launch.terminal, STDOUT, None), (launch.out, STDOUT, None), (launch.err, STDERR, launch.started)
+                    (launch.terminal, STDOUT, launch.started),
+                    (launch.out, STDOUT, None),
+                    (launch.err, STDERR, launch.started),
                 )
                 if fd >= 0
-            ]  # fmt: skip
+            ]
             tasks += pumps
             if stream is not None and one.command.stdin:
                 keeper = DetachFilter(keys if one.command.tty else b"")
@@ -423,6 +426,8 @@ class _Launch:
         self.started: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         #: crun writes to the very file it is given; runc makes a new one beside it, which cannot be a pipe.
         self._pid_by_pipe = runtime.name != "runc"
+        self._pid_file = bundle / f"exec-{one.id[:16]}.pid"
+        self._watch: DirectoryWatch | None = None
 
     def go(self) -> process.Child:
         """Start the runtime."""
@@ -436,6 +441,9 @@ class _Launch:
         pass_fds = [spec, report]
         if self._pid_by_pipe:
             argv += ["--pid-file", f"/proc/self/fd/{report}"]
+        else:
+            self._watch = DirectoryWatch(self._one_dir)
+            argv += ["--pid-file", str(self._pid_file)]
         stdin = stdout = stderr = process.DEVNULL
         if command.tty and self._pid_by_pipe:
             place = self._listen()
@@ -446,7 +454,7 @@ class _Launch:
             self._ours.add(self.terminal)
             self._theirs.add(theirs)
             self._one.proxied = True
-            stdin = stdout = stderr = theirs
+            stdin = stdout = theirs
         else:
             if command.stdin:
                 self.input, stdin = self._pipe(ours_reads=False)
@@ -461,8 +469,6 @@ class _Launch:
         for fd in self._theirs:
             os.close(fd)
         self._theirs.clear()
-        if not self._pid_by_pipe:
-            self.started.set_result(True)
         return child
 
     def _pipe(self, *, ours_reads: bool) -> tuple[int, int]:
@@ -510,7 +516,17 @@ class _Launch:
         finally:
             self.complaint = _complaint(said)
             if not self.started.done():
-                self.started.set_result(False)
+                # No complaint and no pid either: it ended before the pid was seen.
+                self.started.set_result(not self.complaint)
+
+    async def await_pid_file(self) -> None:
+        """Wait until the runtime has written the pid to a file, if that is its way."""
+        while self._watch is not None and not self.started.done():
+            await self._watch.changed()
+            with contextlib.suppress(FileNotFoundError):
+                self._one.pid = int(self._pid_file.read_text() or 0)
+                if not self.started.done():
+                    self.started.set_result(True)
 
     async def feed(self, data: bytes) -> None:
         """Write to the command's standard input; waits while it does not read, does nothing once it has closed it."""
@@ -534,6 +550,9 @@ class _Launch:
             os.close(fd)
         self._ours.clear()
         self._theirs.clear()
+        if self._watch is not None:
+            self._watch.close()
+            self._pid_file.unlink(missing_ok=True)
         if self._listener is not None:
             self._listener.close()
             (self._one_dir / self._name).unlink(missing_ok=True)
@@ -590,7 +609,7 @@ async def _receive_terminal(listener: socket.socket) -> int:
     loop = asyncio.get_running_loop()
     connection, _ = await loop.sock_accept(listener)
     with connection:
-        connection.setblocking(False)  # noqa: FBT003  the standard library's signature
+        connection.setblocking(False)
         while True:
             try:
                 _, fds, _, _ = socket.recv_fds(connection, 4096, 1)
