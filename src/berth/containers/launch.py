@@ -24,12 +24,13 @@ from berth.containers.errors import start_failure
 from berth.containers.model import ContainerRecord
 from berth.containers.monitors import conmon
 from berth.containers.oci import capabilities, seccomp, spec
+from berth.containers.parts import NetworkPart, VolumePart
 from berth.containers.runtimes.command import Runtime, RuntimeFailed
 from berth.containers.users import Identity
 from berth.kernel import cgroup, mount
 from berth.kernel.files import remove_tree
 from berth.networks.model import Sandbox
-from berth.volumes.mounts.model import MountPoint, OciMount
+from berth.volumes.mounts.model import OciMount
 
 log = logging.getLogger(__name__)
 
@@ -46,30 +47,6 @@ ENGINES_OWN: Final = frozenset(
     {_MARK, "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/mtab", "/dev", "/proc", "/sys"}
     | {"/dev/console", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sbin/docker-init"}  # noqa: S108  inside containers
 )
-
-
-class NetworkPart(Protocol):
-    """What a launch needs of networks."""
-
-    async def open(self, container_id: str) -> Sandbox:
-        """Make the namespace and all in it."""
-        ...
-
-    async def close(self, container_id: str) -> None:
-        """Take it away; may be called twice."""
-        ...
-
-
-class VolumePart(Protocol):
-    """What a launch needs of volumes."""
-
-    async def attach(self, container_id: str, points: Sequence[MountPoint], rootfs: Path) -> tuple[OciMount, ...]:
-        """Make mounts ready."""
-        ...
-
-    async def detach(self, container_id: str, points: Sequence[MountPoint]) -> None:
-        """Let go of them; may be called twice."""
-        ...
 
 
 class Neighbours(Protocol):

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from berth.base.aio import finish, in_thread
 from berth.base.paths import Layout
-from berth.containers.launch import VolumePart
 from berth.containers.model import ContainerRecord
+from berth.containers.parts import VolumePart
 from berth.kernel import mount
 from berth.kernel.rootpath import open_inside
 from berth.volumes.mounts.model import OciMount

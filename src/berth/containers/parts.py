@@ -1,0 +1,88 @@
+"""What containers need of images, networks and volumes. Protocols only; the services fit them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from berth.images.model import ImageRecord
+from berth.networks.model import Sandbox, Tenant
+from berth.volumes.mounts.model import MountPoint, OciMount
+from berth.wire.containers import HostConfig
+
+
+class ImagePart(Protocol):
+    """What containers need of images."""
+
+    def resolve(self, ref: str) -> ImageRecord:
+        """Return an image by name, digest, id or prefix; raises `NotFound`."""
+        ...
+
+    def by_id(self, ident: str) -> ImageRecord | None:
+        """Return an image by its full id."""
+        ...
+
+
+class VolumePart(Protocol):
+    """What containers need of volumes."""
+
+    async def resolve(
+        self,
+        container_id: str,
+        host_config: HostConfig,
+        config_volumes: Sequence[str],
+        inherited: Sequence[MountPoint],
+    ) -> tuple[MountPoint, ...]:
+        """Decide the mounts of a container being created."""
+        ...
+
+    async def attach(self, container_id: str, points: Sequence[MountPoint], rootfs: Path) -> tuple[OciMount, ...]:
+        """Make mounts ready."""
+        ...
+
+    async def detach(self, container_id: str, points: Sequence[MountPoint]) -> None:
+        """Let go of them; may be called twice."""
+        ...
+
+    async def release(self, container_id: str, points: Sequence[MountPoint], *, remove_anonymous: bool) -> None:
+        """Let go of mounts for good."""
+        ...
+
+
+class NetworkPart(Protocol):
+    """What containers need of networks."""
+
+    async def declare(self, tenant: Tenant) -> None:
+        """Check and store what a container wants."""
+        ...
+
+    async def open(self, container_id: str) -> Sandbox:
+        """Make the namespace and all in it."""
+        ...
+
+    async def close(self, container_id: str) -> None:
+        """Take it away; may be called twice."""
+        ...
+
+    async def forget(self, container_id: str) -> None:
+        """Drop what a container wants."""
+        ...
+
+    async def renamed(self, container_id: str, new_name: str) -> None:
+        """Learn a container's new name."""
+        ...
+
+    async def adopt(self, alive: set[str]) -> None:
+        """Reconcile the kernel; containers that are not alive are closed."""
+        ...
+
+    def settings(self, container_id: str) -> dict[str, Any]:
+        """Return ``NetworkSettings`` of inspect."""
+        ...
+
+    def summary(self, container_id: str) -> dict[str, Any]:
+        """Return ``NetworkSettings`` of the list."""
+        ...
+
+    def ports(self, container_id: str) -> Sequence[dict[str, Any]]:
+        """Return ``Ports`` of the list."""
+        ...

@@ -1,0 +1,92 @@
+"""The records of containers: two tables behind one view, and who has which name. Must not: know what a state means.
+
+Containers that are removed at their exit and own no anonymous volume are recorded on tmpfs only, since after a reboot
+nothing of them is wanted; that saves the disk from every ``run --rm``.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from berth.base.ids import by_prefix, is_full_id
+from berth.base.names import made_up_name
+from berth.containers.errors import AmbiguousPrefix, NameInUse, NoSuchContainer
+from berth.containers.model import ContainerRecord
+from berth.store.base import Records
+
+#: How many times a made-up name is tried before the short id serves as one.
+_NAME_ATTEMPTS: Final = 16
+
+
+class Register:
+    """All containers of one engine."""
+
+    def __init__(self, durable: Records[ContainerRecord], fleeting: Records[ContainerRecord]) -> None:
+        self._durable = durable
+        self._fleeting = fleeting
+        self._names = {record.name: record.id for record in self.all()}
+
+    def all(self) -> list[ContainerRecord]:
+        """Return every container, oldest first."""
+        return sorted([*self._durable.all(), *self._fleeting.all()], key=lambda one: one.created_ns)
+
+    def get(self, ident: str) -> ContainerRecord | None:
+        """Return the container of a full id."""
+        return self._fleeting.get(ident) or self._durable.get(ident)
+
+    def find(self, ref: str) -> ContainerRecord:
+        """Return a container by full id, name (a leading slash allowed) or unique id prefix.
+
+        Raises `NoSuchContainer`, `AmbiguousPrefix`.
+        """
+        if is_full_id(ref) and (record := self.get(ref)) is not None:
+            return record
+        ident = self._names.get(ref.removeprefix("/"))
+        if ident is not None and (record := self.get(ident)) is not None:
+            return record
+        found = by_prefix(ref, [*self._durable.keys(), *self._fleeting.keys()])
+        if len(found) > 1:
+            raise AmbiguousPrefix(ref)
+        record = self.get(found[0]) if found else None
+        if record is None:
+            raise NoSuchContainer(ref)
+        return record
+
+    def is_durable(self, record: ContainerRecord) -> bool:
+        """Tell whether a record survives a reboot."""
+        return not record.auto_remove or any(point.anonymous for point in record.mounts)
+
+    def _table(self, record: ContainerRecord) -> Records[ContainerRecord]:
+        return self._durable if self.is_durable(record) else self._fleeting
+
+    async def put(self, record: ContainerRecord, **changes: Any) -> ContainerRecord:  # noqa: ANN401  fields of a record
+        """Write a record with `changes` made to it; return it."""
+        changed = msgspec.structs.replace(record, **changes) if changes else record
+        await self._table(changed).put(changed.id, changed)
+        return changed
+
+    async def drop(self, record: ContainerRecord) -> None:
+        """Forget a container and its name."""
+        await self._table(record).drop(record.id)
+        self.give_back_name(record.name, record.id)
+
+    def take_name(self, wanted: str, ident: str) -> str:
+        """Give a container the name it wants, or one made up; nobody else gets it from now on. Raises `NameInUse`."""
+        if wanted:
+            holder = self._names.get(wanted)
+            if holder is not None:
+                raise NameInUse(wanted, holder)
+            self._names[wanted] = ident
+            return wanted
+        for attempt in range(_NAME_ATTEMPTS):
+            made = made_up_name(attempt)
+            if made not in self._names:
+                self._names[made] = ident
+                return made
+        self._names[ident[:12]] = ident
+        return ident[:12]
+
+    def give_back_name(self, name: str, ident: str) -> None:
+        """Let others have a name that `ident` held."""
+        if self._names.get(name) == ident:
+            del self._names[name]
