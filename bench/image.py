@@ -1,12 +1,15 @@
-"""An image of a given size as a docker archive: layers half of random bytes, half of text, as real ones compress."""
+"""An image of a given size as a docker archive, of this machine's own files: as many, and as compressible, as in real ones."""
 
 import hashlib
 import io
 import json
 import os
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+#: Where the files of each layer come from.
+SOURCES = (Path("/usr/lib"), Path("/usr/share"), Path("/usr/bin"))
 
 
 def docker_archive(target: Path, reference: str, layers_mb: Sequence[int]) -> Path:
@@ -40,13 +43,29 @@ def docker_archive(target: Path, reference: str, layers_mb: Sequence[int]) -> Pa
 
 
 def _layer(number: int, size_mb: int) -> bytes:
-    """One layer: files of 1 MB in turn random and repetitive."""
+    """One layer: files of this machine, large and small as they come, until the layer has its size."""
     buffer = io.BytesIO()
+    left = size_mb << 20
     with tarfile.open(fileobj=buffer, mode="w") as layer:
-        for index in range(size_mb):
-            body = os.urandom(1 << 20) if index % 2 else (f"layer {number} file {index}\n".encode() * 70_000)[: 1 << 20]
-            _add(layer, f"data/{number}/{index:04d}", body)
+        for path in _files(SOURCES[number % len(SOURCES)]):
+            try:
+                body = path.read_bytes()
+            except OSError:
+                continue
+            if len(body) > left:
+                break
+            left -= len(body)
+            _add(layer, f"layer{number}{path}", body)
     return buffer.getvalue()
+
+
+def _files(top: Path) -> Iterator[Path]:
+    for below, directories, names in os.walk(top):
+        directories.sort()
+        for name in sorted(names):
+            path = Path(below, name)
+            if path.is_file() and not path.is_symlink() and path.stat().st_size < 4 << 20:
+                yield path
 
 
 def _add(archive: tarfile.TarFile, name: str, body: bytes) -> None:

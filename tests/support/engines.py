@@ -278,7 +278,7 @@ class Berth(Engine):
     def argv(self) -> list[str]:
         return [
             str(REPO / ".venv/bin/berthd"), "-H", f"unix://{self.socket}", "--data-root", str(self.data_root),
-            "--exec-root", str(self.exec_root), "--log-level", "debug", *self.flags,
+            "--exec-root", str(self.exec_root), *(self.flags or ("--log-level", "debug")),
         ]  # fmt: skip
 
     def processes(self) -> list[tuple[int, str]]:
