@@ -24,8 +24,6 @@ def announcer(bus: Bus) -> Announce:
     """Return a function that publishes on `bus`."""
 
     def announce(record: ContainerRecord, action: str, **more: str) -> None:
-        bus.publish(
-            Event(type="container", action=action, actor_id=record.id, attributes=attributes(record, **more))
-        )
+        bus.publish(Event(type="container", action=action, actor_id=record.id, attributes=attributes(record, **more)))
 
     return announce

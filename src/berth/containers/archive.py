@@ -141,9 +141,7 @@ class Archives:
             with _packing(root, wanted) as (place, args):
                 yield described, _tar(place, args)
 
-    async def put(
-        self, ref: str, path: str, body: AsyncIterable[bytes], *, keep_kinds: bool, as_user: bool
-    ) -> None:
+    async def put(self, ref: str, path: str, body: AsyncIterable[bytes], *, keep_kinds: bool, as_user: bool) -> None:
         """Unpack a tar into a directory of the container.
 
         `keep_kinds`: no directory takes the place of something else, or the other way round. `as_user`: all belongs

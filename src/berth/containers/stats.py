@@ -244,9 +244,7 @@ def device_lines_v2(text: str) -> dict[str, list[Sample]]:
             key, _, value = one.partition("=")
             if key in names and value.isdecimal():
                 place, operation = names[key]
-                found[place].append(
-                    {"major": int(major), "minor": int(minor), "op": operation, "value": int(value)}
-                )
+                found[place].append({"major": int(major), "minor": int(minor), "op": operation, "value": int(value)})
     return found
 
 

@@ -37,9 +37,7 @@ async def attach(call: Call) -> web.StreamResponse:
             async for piece in call.engine.logs.read(record, wish):
                 await client.write(piece)
         if call.flag("stream"):
-            await call.engine.attachments.attach(
-                record, client, stdin=stdin, stdout=stdout, stderr=stderr, keys=keys
-            )
+            await call.engine.attachments.attach(record, client, stdin=stdin, stdout=stdout, stderr=stderr, keys=keys)
     except ConnectionError:
         return Hijacked()
     finally:
