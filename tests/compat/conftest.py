@@ -21,18 +21,23 @@ from tests.support.engines import Berth, Dockerd, Engine
 _MADE = ("nginx", "postgres", "busybox")
 #: What stands in for an image that needs a registry.
 _TAGS = {"my_image": "nginx", "alpine": "busybox"}
+#: Not busybox itself: the engines have one of that name already.
+_SAVED = ("nginx", "postgres", *_TAGS)
 
 
 async def _make(root: Path, archive: Path) -> None:
     records: MemoryRecords[TagRecord] = MemoryRecords()
     images = Images(Layout(root / "data", root / "exec"), records, Bus(SystemClock()), lambda _: [])
-    for name in _MADE:
+
+    async def make(name: str) -> None:
         async for message in images.bootstrap(name):
             assert "error" not in message, message
+
+    await asyncio.gather(*map(make, _MADE))
     for name, source in _TAGS.items():
         await images.tag(source, name)
     with archive.open("wb") as out:
-        async for piece in images.save([*_MADE, *_TAGS]):
+        async for piece in images.save(_SAVED):
             out.write(piece)
     await images.close()
 

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,15 +57,15 @@ class Reader:
         assert (done.returncode != 0) == fails, f"{line}\n{done.stdout}{done.stderr}"
         return Done(done.returncode, done.stdout, done.stderr)
 
-    def inspect(self, kind: str, name: str) -> dict[str, object]:
+    def inspect(self, kind: str, name: str) -> dict[str, Any]:
         """Ask the engine itself."""
         answer = self.engine.api("GET", f"/{kind}/{name}{'/json' if kind == 'containers' else ''}")
         assert answer.status == 200, answer
-        return answer.body
+        return dict(answer.body)
 
     def attached(self, network: str) -> set[str]:
         """Return the ids of the containers on a network."""
-        return set(self.inspect("networks", network)["Containers"])  # type: ignore[call-overload]
+        return set(self.inspect("networks", network)["Containers"])
 
     def starts(self, *words: str) -> str:
         """Start a container of the reader's own and return its id."""
@@ -121,7 +122,7 @@ def test_networks(reader: Reader) -> None:
     other = reader.starts("my_image")
     assert reader.types(doc.CONNECT, container_id=other).out == ""
     assert reader.attached("my_network") == {first, other}
-    joined = reader.inspect("containers", other)["NetworkSettings"]["Networks"]  # type: ignore[index]
+    joined = reader.inspect("containers", other)["NetworkSettings"]["Networks"]
     assert set(joined) == {"bridge", "my_network"}
     (shown,) = json.loads(reader.types(doc.INSPECT_NETWORK).out)
     assert (
@@ -154,7 +155,7 @@ def test_networks_in_compose(reader: Reader) -> None:
     assert shown["Driver"] == "bridge"
     for service in ("web", "db"):
         ident = reader.compose(f"ps -q --all {service}").out.strip()
-        assert set(reader.inspect("containers", ident)["NetworkSettings"]["Networks"]) == {network}  # type: ignore[index]
+        assert set(reader.inspect("containers", ident)["NetworkSettings"]["Networks"]) == {network}
     reader.compose("down")
     assert reader.engine.api("GET", f"/networks/{network}").status == 404
 
@@ -173,7 +174,7 @@ def test_volumes(reader: Reader) -> None:
     assert "get my_volume: no such volume" in missing.err
 
     ident = reader.types(doc.RUN_WITH_VOLUME).out.strip()
-    (mount,) = reader.inspect("containers", ident)["Mounts"]  # type: ignore[misc]
+    (mount,) = reader.inspect("containers", ident)["Mounts"]
     assert (mount["Type"], mount["Name"], mount["Destination"]) == ("volume", "my_volume", "/app/data")
     reader.engine.docker("exec", ident, "sh", "-c", "echo kept >/app/data/file")
     refused = reader.types(doc.REMOVE_VOLUME, fails=True)
@@ -197,7 +198,7 @@ def test_bind_mounts(reader: Reader) -> None:
         assert (host / "file").read_text() == "seen\n"
         (host / "file").write_text("changed\n")
         assert reader.engine.docker("exec", ident, "cat", "/container/path/file").out == "changed\n"
-        (mount,) = reader.inspect("containers", ident)["Mounts"]  # type: ignore[misc]
+        (mount,) = reader.inspect("containers", ident)["Mounts"]
         assert (mount["Type"], mount["Source"], mount["RW"]) == ("bind", "/host/path", True)
         reader.engine.docker("rm", "-f", ident)
     finally:
@@ -228,7 +229,7 @@ def test_volumes_in_compose(reader: Reader) -> None:
     web = reader.compose("ps -q --all web").out.strip()
     db = reader.compose("ps -q --all db").out.strip()
     for ident, target in ((web, "/usr/share/nginx/html"), (db, "/var/lib/postgresql/data")):
-        mounts = {one["Destination"]: one for one in reader.inspect("containers", ident)["Mounts"]}  # type: ignore[union-attr]
+        mounts = {one["Destination"]: one for one in reader.inspect("containers", ident)["Mounts"]}
         assert mounts[target]["Name"] == volume
     wait_for((reader.data(volume) / "index.html").exists, "the image's page in the volume")
     reader.compose("down")
