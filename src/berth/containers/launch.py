@@ -208,7 +208,7 @@ class Launcher:
             exit_dir=self.exit_dir,
             runtime=self.runtime.path,
             runtime_args=self.runtime.global_args,
-            logs=() if log_path is None else (f"k8s-file:{log_path}",),
+            logs=_logs(host.log_config.type, log_path),
             log_bytes=options.log_bytes(host.log_config),
             terminal=config.tty,
             stdin=config.open_stdin,
@@ -326,6 +326,13 @@ class Launcher:
             await work
         except (EngineError, OSError) as exc:
             log.warning("cannot clear away %s: %s", what, exc)
+
+
+def _logs(driver: str, path: Path | None) -> tuple[str, ...]:
+    """Say where conmon writes a log: always to the file that logs are read from, to the journal as well if asked."""
+    if path is None:
+        return ()
+    return (f"k8s-file:{path}", "journald") if driver == "journald" else (f"k8s-file:{path}",)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
