@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import os
+import threading
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -25,6 +26,8 @@ MS_SHARED: Final = 0x100000
 # Flags of umount2(2)
 MNT_DETACH: Final = 2
 UMOUNT_NOFOLLOW: Final = 8
+#: Own working directory, root and umask (sched.h).
+CLONE_FS: Final = 0x200
 #: mount(2) copies at most one page of options (fs/namespace.c, copy_mount_options), less the final NUL.
 MAX_OPTIONS_BYTES: Final = 4_095
 
@@ -51,7 +54,7 @@ class Mounted(NamedTuple):
 
 def mount(source: str, target: str, fstype: str = "", flags: int = 0, options: str = "") -> None:
     """Attach a file system, with flags and options as mount(2) takes them. Raises `MountFailed`."""
-    data = options.encode()
+    """Attach a file system; flags and options as the system call takes them. Raises `MountFailed`."""
     if len(data) > MAX_OPTIONS_BYTES:
         raise MountFailed(source, target, f"options of {len(data)} bytes exceed a page")
     result = LIBC.mount(os.fsencode(source), os.fsencode(target), fstype.encode() or None, flags, data or None)
@@ -76,8 +79,32 @@ def bind(source: str, target: str, *, recursive: bool = False) -> None:
 
 
 def overlay(lowers: tuple[str, ...], upper: str, work: str, target: str) -> None:
-    """Mount an overlay; `lowers` has the topmost layer first (Documentation/filesystems/overlayfs.rst)."""
-    mount("overlay", target, "overlay", 0, f"lowerdir={':'.join(lowers)},upperdir={upper},workdir={work}")
+    """Mount an overlay; `lowers` has the topmost layer first (Documentation/filesystems/overlayfs.rst).
+
+    Images of many layers exceed the page that mount(2) takes: their layers are then named from where they all lie,
+    by a thread with a working directory of its own, which ends with the mount.
+    """
+    options = f"lowerdir={':'.join(lowers)},upperdir={upper},workdir={work}"
+    if len(options.encode()) <= MAX_OPTIONS_BYTES:
+        mount("overlay", target, "overlay", 0, options)
+        return
+    base = os.path.commonpath(lowers)
+    short = ":".join(os.path.relpath(lower, base) for lower in lowers)
+    failed: list[Exception] = []
+
+    def there() -> None:
+        try:
+            check(LIBC.unshare(CLONE_FS), "unshare(CLONE_FS)")
+            os.chdir(base)
+            mount("overlay", target, "overlay", 0, f"lowerdir={short},upperdir={upper},workdir={work}")
+        except (OSError, SystemFault) as exc:
+            failed.append(exc)
+
+    thread = threading.Thread(target=there, name="overlay")
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0] if isinstance(failed[0], SystemFault) else MountFailed("overlay", target, str(failed[0]))
 
 
 def mount_table(pid: str = "self") -> list[Mounted]:
