@@ -53,8 +53,8 @@ class Mounted(NamedTuple):
 
 
 def mount(source: str, target: str, fstype: str = "", flags: int = 0, options: str = "") -> None:
-    """Attach a file system, with flags and options as mount(2) takes them. Raises `MountFailed`."""
     """Attach a file system; flags and options as the system call takes them. Raises `MountFailed`."""
+    data = options.encode()
     if len(data) > MAX_OPTIONS_BYTES:
         raise MountFailed(source, target, f"options of {len(data)} bytes exceed a page")
     result = LIBC.mount(os.fsencode(source), os.fsencode(target), fstype.encode() or None, flags, data or None)
