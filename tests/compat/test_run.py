@@ -181,8 +181,8 @@ def test_attach_sees_what_comes_after_and_passes_input(seat: Seat) -> None:
 
 def test_restart_policy_and_exit_code(seat: Seat) -> None:
     seat.run("run", "-d", "--name", "again", "--restart", "on-failure:2", "busybox", "sh", "-c", "exit 3")
-    wait_for(lambda: seat.run("inspect", "-f", "{{.RestartCount}} {{.State.Status}} {{.State.ExitCode}}", "again").out == "2 exited 3\n",
-             "two restarts")  # fmt: skip
+    how = ("inspect", "-f", "{{.RestartCount}} {{.State.Status}} {{.State.ExitCode}}", "again")
+    wait_for(lambda: seat.run(*how).out == "2 exited 3\n", "two restarts")
 
 
 def test_wait_stop_kill_rename_rm(seat: Seat) -> None:
