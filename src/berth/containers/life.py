@@ -309,10 +309,12 @@ class Life:
             return
         ended = self._next_exit(record.id)
         try:
-            if not await self._send(record.id, signum, by_user=True):
-                return
+            await self._send(record.id, signum, by_user=True)
             current = self._register.get(record.id)
-            if current is not None and current.state is State.PAUSED:
+            # A process that is gone already is waited for as well: its end is not on record before that.
+            if current is None or not current.running:
+                return
+            if current.state is State.PAUSED:
                 await self._send(record.id, SIGKILL, by_user=True)
                 await self._thaw(current)
             await self._await_end(record, ended, timeout_s)
@@ -475,31 +477,38 @@ class Life:
         if link:
             raise InvalidArgument(f"cannot remove link {ref}: links are not kept apart from their containers")
         record = self._register.find(ref)
-        while force and (record.running or record.state is State.RESTARTING):
-            await self._end_by_force(record)
-            again = self._register.get(record.id)
-            if again is None:
-                return
-            record = again
-        async with self._locks.hold(record.id):
-            current = self._register.get(record.id)
-            if current is None or record.id in self._removing:
-                raise RemovalRunning(record.id) if current is not None else NoSuchContainer(ref)
-            if current.running or current.state is State.RESTARTING:
-                raise CannotRemove(current.name, current.state.value)
-            await self._remove_locked(current, volumes=volumes)
+        while True:
+            while force and (record.running or record.state is State.RESTARTING):
+                await self._end_by_force(record)
+                again = self._register.get(record.id)
+                if again is None:
+                    return
+                record = again
+            async with self._locks.hold(record.id):
+                current = self._register.get(record.id)
+                if current is None or record.id in self._removing:
+                    raise RemovalRunning(record.id) if current is not None else NoSuchContainer(ref)
+                if not current.running and current.state is not State.RESTARTING:
+                    await self._remove_locked(current, volumes=volumes)
+                    return
+                if not force:
+                    raise CannotRemove(current.name, current.state.value)
+                # Someone started it between its end and our turn.
+                record = current
 
     async def _end_by_force(self, record: ContainerRecord) -> None:
         if await self._settle_restart(record.id):
             return
         ended = self._next_exit(record.id)
         try:
-            if await self._send(record.id, SIGKILL, by_user=True):
-                current = self._register.get(record.id)
-                if current is not None and current.state is State.PAUSED:
-                    await self._thaw(current)
-                async with asyncio.timeout(KILL_LIMIT_S):
-                    await asyncio.shield(ended)
+            await self._send(record.id, SIGKILL, by_user=True)
+            current = self._register.get(record.id)
+            if current is None or not current.running:
+                return
+            if current.state is State.PAUSED:
+                await self._thaw(current)
+            async with asyncio.timeout(KILL_LIMIT_S):
+                await asyncio.shield(ended)
         except TimeoutError:
             raise EngineError(
                 f'cannot remove container "/{record.name}": could not kill container: '
