@@ -78,6 +78,8 @@ class Call:
             raise MalformedBody(f"invalid JSON: {exc}") from None
         except msgspec.DecodeError as exc:
             raise MalformedBody(f"invalid JSON: {exc}") from None
+        except RecursionError:
+            raise MalformedBody("invalid JSON: exceeded max depth") from None
 
     async def optional_body(self, kind: type[T], default: T) -> T:
         """Decode the JSON body, or return `default` where there is none (also for ``null``)."""
