@@ -37,5 +37,5 @@ def is_restricted_name(name: str) -> bool:
 def made_up_name(attempt: int) -> str:
     """Make up a container name; from the second `attempt` on it carries a number."""
     pick = random.choice
-    tail = "" if attempt == 0 else str(random.randrange(10**min(attempt, 6)))  # noqa: S311
+    tail = "" if attempt == 0 else str(random.randrange(10 ** min(attempt, 6)))  # noqa: S311
     return f"{pick(_QUALITIES)}_{pick(_VESSELS)}{tail}"

@@ -3,6 +3,7 @@
 The only writer of the table. Must not: copy or delete images.
 """
 
+import asyncio
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -25,6 +26,7 @@ class Catalogue:
         self._storage = storage
         self._tags = tags
         self._clock = clock
+        self._writing = asyncio.Lock()
         self._by_image: dict[str, list[Reference]] = {}
         for record in tags.all():
             self._by_image.setdefault(record.image_id, []).append(parse_reference(record.reference))
@@ -102,24 +104,26 @@ class Catalogue:
 
     async def put(self, reference: Reference, ident: ImageId) -> None:
         """Give an image a name; another image that had it loses it."""
-        before = self._tags.get(reference.full)
-        if before is not None and before.image_id == ident:
-            return
-        await self._tags.put(
-            reference.full,
-            TagRecord(reference=reference.full, image_id=ident, tagged_ns=self._clock.now_ns()),
-        )
-        if before is not None:
-            self._forget(before.image_id, reference)
-        self._by_image.setdefault(ident, []).append(reference)
+        async with self._writing:
+            before = self._tags.get(reference.full)
+            if before is not None and before.image_id == ident:
+                return
+            await self._tags.put(
+                reference.full,
+                TagRecord(reference=reference.full, image_id=ident, tagged_ns=self._clock.now_ns()),
+            )
+            if before is not None:
+                self._forget(before.image_id, reference)
+            self._by_image.setdefault(ident, []).append(reference)
 
     async def drop(self, references: Iterable[Reference]) -> None:
         """Take names away."""
-        for reference in references:
-            record = self._tags.get(reference.full)
-            if record is not None:
-                await self._tags.drop(reference.full)
-                self._forget(record.image_id, reference)
+        async with self._writing:
+            for reference in references:
+                record = self._tags.get(reference.full)
+                if record is not None:
+                    await self._tags.drop(reference.full)
+                    self._forget(record.image_id, reference)
 
     async def tidy(self) -> None:
         """Drop names of images the store does not hold, as after a loss of its directory."""

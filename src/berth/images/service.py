@@ -147,7 +147,9 @@ class Images:
         if target.digest:
             raise InvalidArgument("refusing to create a tag with a digest reference")
         target = target.with_tag(tag) if tag else target.or_latest()
-        await self._catalogue.put(target, image.id)
+        async with self._locks.hold(image.id):
+            self.resolve(image.id)  # not removed meanwhile
+            await self._catalogue.put(target, image.id)
         self._publish("tag", image.id, target.familiar)
 
     async def remove(self, ref: str, *, force: bool = False) -> list[dict[str, str]]:
