@@ -5,9 +5,11 @@ and the run-time one on tmpfs, which means nothing after a reboot and therefore 
 """
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
@@ -16,7 +18,12 @@ import msgspec
 from berth.base.aio import finish
 from berth.base.errors import SystemFault
 
+log = logging.getLogger(__name__)
+
 R = TypeVar("R", bound=msgspec.Struct)
+
+#: Bytes kept free inside the durable files, so that on a full disk containers can still be stopped and removed.
+RESERVE: Final = 256 * 1024
 
 #: Version of the tables' layout, in SQLite's user_version.
 SCHEMA_VERSION: Final = 1
@@ -47,7 +54,15 @@ class Database:
         found = self._db.execute("PRAGMA user_version").fetchone()[0]
         if found > SCHEMA_VERSION:
             raise DatabaseTooNew(path, found)
-        self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        try:
+            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            if durable:
+                self._reserve()
+        except sqlite3.OperationalError as exc:
+            # On a full disk the engine starts all the same: what is on record can be read, and things be removed.
+            if exc.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                raise
+            log.warning("%s: %s", path, exc)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"store-{path.stem}")
 
     def table(self, name: str, kind: type[R]) -> "Table[R]":
@@ -58,11 +73,27 @@ class Database:
         rows = self._db.execute(f"SELECT key, body FROM {name} ORDER BY rowid").fetchall()  # noqa: S608  checked above
         return Table(name, kind, rows, self._write)
 
+    def _reserve(self) -> None:
+        """Make both files so much larger than what they hold; later writes use that space first."""
+        with closing(self._db.cursor()) as cursor:
+            cursor.execute("CREATE TABLE IF NOT EXISTS reserve (body BLOB)")
+            # Written even if the main file has room: the log is new after every clean end.
+            cursor.execute("INSERT INTO reserve VALUES (zeroblob(?))", (RESERVE,))
+            cursor.execute("DELETE FROM reserve")
+            cursor.execute("PRAGMA wal_checkpoint(RESTART)")
+
     async def _write(self, sql: str, values: tuple[object, ...]) -> None:
         loop = asyncio.get_running_loop()
 
         def work() -> None:
-            self._db.execute(sql, values)
+            try:
+                self._db.execute(sql, values)
+            except sqlite3.OperationalError as exc:
+                if exc.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                    raise
+                # Once what the log holds is in the main file, the log's own space serves again.
+                self._db.execute("PRAGMA wal_checkpoint(RESTART)")
+                self._db.execute(sql, values)
 
         async def done() -> None:
             await loop.run_in_executor(self._thread, work)
