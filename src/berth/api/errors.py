@@ -1,5 +1,6 @@
 """The one place that knows both the kinds of errors and HTTP's statuses."""
 
+import os
 from http import HTTPStatus
 from typing import Final
 
@@ -23,8 +24,15 @@ def to_response(exc: BaseException) -> tuple[HTTPStatus, dict[str, str]]:
     flat = leaves(exc)
     first = flat[0]
     kind = first.kind if isinstance(first, EngineError) else Kind.SYSTEM
-    said = dict.fromkeys(str(one) or type(one).__name__ for one in flat)
+    said = dict.fromkeys(_words(one) for one in flat)
     return STATUS[kind], {"message": "\n".join(said)}
+
+
+def _words(exc: BaseException) -> str:
+    if isinstance(exc, OSError) and exc.strerror:
+        where = f"{os.fsdecode(exc.filename)}: " if isinstance(exc.filename, str | bytes) else ""
+        return where + exc.strerror[:1].lower() + exc.strerror[1:]
+    return str(exc) or type(exc).__name__
 
 
 def leaves(exc: BaseException) -> list[BaseException]:
