@@ -133,6 +133,11 @@ class Creator:
                 mode = f"container:{self._register.find(ref).id}"
             except NotFound:
                 mode = host.network_mode
+        for text in host.links or ():
+            try:
+                self._register.find(text.partition(":")[0])
+            except NotFound as exc:
+                raise InvalidArgument(f"could not get container for {text.partition(':')[0]}: {exc}") from None
         exposed = {*(config.exposed_ports or {}), *(host.port_bindings or {})}
         endpoints = want.networking_config.endpoints or {}
         return Tenant(

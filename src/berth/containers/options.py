@@ -1,5 +1,6 @@
 """What a create or update request may say: checked, completed, in Docker's words. Pure."""
 
+import posixpath
 import re
 import signal
 from collections.abc import Mapping, Sequence
@@ -218,6 +219,9 @@ def checked_config(config: ContainerConfig) -> ContainerConfig:
     _check_health(config.healthcheck)
     for port in config.exposed_ports or ():
         _check_port(port)
+    if config.working_dir:
+        clean = "/" + posixpath.normpath(config.working_dir).lstrip("/")
+        return msgspec.structs.replace(config, working_dir=clean)
     return config
 
 
@@ -322,6 +326,10 @@ def check_memory(memory: int, swap: int, reservation: int) -> None:
         raise Bad("Minimum memory limit can not be less than memory reservation limit, see usage")
 
 
+#: Numbers and ranges of CPUs as the kernel reads them (cpuset(7), "List format").
+_CPUSET: Final = re.compile(r"\d{1,6}(-\d{1,6})?(,\d{1,6}(-\d{1,6})?)*\Z")
+
+
 class _CpuLimits(Protocol):
     @property
     def nano_cpus(self) -> int: ...
@@ -329,6 +337,8 @@ class _CpuLimits(Protocol):
     def cpu_period(self) -> int: ...
     @property
     def cpu_quota(self) -> int: ...
+    @property
+    def cpuset_cpus(self) -> str: ...
 
 
 def check_cpu(limits: _CpuLimits, cpus: int) -> None:
@@ -342,6 +352,12 @@ def check_cpu(limits: _CpuLimits, cpus: int) -> None:
         raise Bad("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")
     if 0 < limits.cpu_quota < 1_000:
         raise Bad("CPU cfs quota can not be less than 1ms (i.e. 1000)")
+    if limits.cpuset_cpus:
+        if not _CPUSET.match(limits.cpuset_cpus):
+            raise Bad(f"Invalid value {limits.cpuset_cpus} for cpuset cpus")
+        if any(int(number) >= cpus for number in re.findall(r"\d+", limits.cpuset_cpus)):
+            there = f"0-{cpus - 1}" if cpus > 1 else "0"
+            raise Bad(f"Requested CPUs are not available - requested {limits.cpuset_cpus}, available: {there}")
 
 
 def _check_modes(host: HostConfig) -> None:
