@@ -275,7 +275,12 @@ class Launcher:
     async def clear(self, record: ContainerRecord) -> None:
         """Take away all that a run needs: processes, mounts, networks. May be repeated; logs what it cannot do."""
         await self._quietly("runtime state", self.runtime.delete(record.id))
+        await self._quietly("control groups", self._remove_groups(record))
         await self.release(record)
+
+    async def _remove_groups(self, record: ContainerRecord) -> None:
+        # A runtime that failed before it wrote its state knows nothing of the groups it has made.
+        await in_thread(cgroup.remove, self._host.groups, record.cgroup_path(self._layout.cgroup_parent))
 
     async def release(self, record: ContainerRecord) -> None:
         """Give back networks, volumes and mounts, whose processes are gone; what the runtime holds stays."""
