@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from multidict import CIMultiDict
 
 from berth import VERSION
@@ -64,6 +64,9 @@ class ApiServer:
         operation.set(new_id()[:8])
         began = time.monotonic()
         try:
+            if request.version >= HttpVersion11 and request.headers.get("Expect", "").lower() == "100-continue":
+                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                request.writer.output_size = 0  # the answer proper has not begun
             response = await self._dispatch(request)
         except (asyncio.CancelledError, ConnectionResetError):
             log.debug("%s %s: client went away", request.method, request.path_qs)
