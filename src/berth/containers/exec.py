@@ -659,7 +659,8 @@ def process_spec(bundle: Path, record: ContainerRecord, command: Command, size: 
     try:
         spec = dict(msgspec.json.decode((bundle / "config.json").read_bytes())["process"])
     except (OSError, KeyError, msgspec.DecodeError) as exc:
-        raise SystemFault(f"container {record.id} has no readable bundle: {exc.strerror or exc}") from None
+        reason = exc.strerror if isinstance(exc, OSError) else exc
+        raise SystemFault(f"container {record.id} has no readable bundle: {reason}") from None
     env = dict(pair.partition("=")[::2] for pair in spec.get("env", ()))
     configured = {pair.partition("=")[0] for pair in record.config.env or ()}
     if command.user:
