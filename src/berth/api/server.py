@@ -41,6 +41,10 @@ HEADERS: Final = CIMultiDict(
 SHUTDOWN_S: Final = 5.0
 
 
+#: Status of an answer that nobody reads.
+CLIENT_GONE: Final = 499
+
+
 class ApiServer:
     """The HTTP front of one engine."""
 
@@ -68,11 +72,15 @@ class ApiServer:
                 await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 request.writer.output_size = 0  # the answer proper has not begun
             response = await self._dispatch(request)
-        except (asyncio.CancelledError, ConnectionResetError):
+        except asyncio.CancelledError:
             log.debug("%s %s: client went away", request.method, request.path_qs)
             raise
         except Exception as exc:  # noqa: BLE001  the outermost border: every error becomes an answer
-            response = self._failure(request, exc)
+            if isinstance(exc, ConnectionError) and _is_gone(request):
+                log.debug("%s %s: client went away", request.method, request.path_qs)
+                response = web.Response(status=CLIENT_GONE)
+            else:
+                response = self._failure(request, exc)
         if not response.prepared:
             response.headers.update(HEADERS)
         log.debug(
@@ -97,6 +105,10 @@ class ApiServer:
         if status == 304:
             return web.Response(status=304)
         return web.Response(status=status, body=msgspec.json.encode(body) + b"\n", content_type="application/json")
+
+
+def _is_gone(request: web.BaseRequest) -> bool:
+    return request.transport is None or request.transport.is_closing()
 
 
 async def _awaited(route: Route, call: Call) -> web.StreamResponse:
