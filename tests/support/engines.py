@@ -301,11 +301,16 @@ class Berth(Engine):
         links = self.host("ip", "-o", "link", check=False).out
         left += [f"link {line.split(': ')[1]}" for line in links.splitlines() if f": {mark}" in line]
         mounts = self.host("cat", "/proc/self/mountinfo", check=False).out
-        left += [f"mount {line.split()[4]}" for line in mounts.splitlines()
-                 if f"{self.exec_root}/containers" in line or f"{self.exec_root}/netns" in line]  # fmt: skip
+        # One namespace is kept in reserve for the next start.
+        reserve = next((entry.name for entry in (self.exec_root / "netns").glob("*")), "")
+        kept = f"{self.exec_root}/netns/{reserve}"
+        for line in mounts.splitlines():
+            where = line.split()[4]
+            if where.startswith((f"{self.exec_root}/containers", f"{self.exec_root}/netns")) and where != kept:
+                left.append(f"mount {where}")
         for place in (self.exec_root / "netns", self.exec_root / "containers", self.data_root / "containers"):
             if place.exists():
-                left += [f"entry {entry}" for entry in place.iterdir()]
+                left += [f"entry {entry}" for entry in place.iterdir() if entry.name != reserve]
         for controller in Path("/sys/fs/cgroup").iterdir():
             parent = controller / self.layout.cgroup_parent.strip("/")
             if parent.is_dir():
