@@ -41,6 +41,9 @@ HEADERS: Final = CIMultiDict(
 SHUTDOWN_S: Final = 5.0
 
 
+#: Largest request line and header, as Go's server has it: filters and credentials may be long.
+MAX_HEAD_BYTES: Final = 1024 * 1024
+
 #: Status of an answer that nobody reads.
 CLIENT_GONE: Final = 499
 
@@ -51,7 +54,10 @@ class ApiServer:
     def __init__(self, engine: "Engine", routes: Sequence[Route]) -> None:
         self._engine = engine
         self._router = Router(routes)
-        self._server = Server(self._serve, handler_cancellation=True, access_log=None, keepalive_timeout=3600)
+        self._server = Server(
+            self._serve, handler_cancellation=True, access_log=None, keepalive_timeout=3600,
+            max_line_size=MAX_HEAD_BYTES, max_field_size=MAX_HEAD_BYTES,
+        )  # fmt: skip
         self._runner = web.ServerRunner(self._server, shutdown_timeout=SHUTDOWN_S)
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:

@@ -251,6 +251,8 @@ def decode(raw: bytes, kind: type[T]) -> T:
         raise InvalidArgument(f"invalid JSON: {exc}") from None
     except msgspec.ValidationError as exc:
         raise InvalidArgument(f"invalid JSON: {exc}") from None
+    except RecursionError:
+        raise InvalidArgument("invalid JSON: exceeded max depth") from None
 
 
 def _tidied(value: Any) -> Any:  # noqa: ANN401  any JSON value

@@ -86,7 +86,7 @@ def parse_filters(text: str) -> Filters:
         return Filters({name: tuple(values) for name, values in new.items()})
     except msgspec.ValidationError:
         pass  # perhaps the old form, map of maps
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         raise InvalidArgument("invalid filter: not JSON") from None
     try:
         old = msgspec.json.decode(text, type=dict[str, dict[str, bool]])

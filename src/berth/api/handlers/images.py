@@ -159,7 +159,7 @@ def _auth(call: Call) -> AuthConfig | None:
     try:
         raw = base64.urlsafe_b64decode(text.replace("+", "-").replace("/", "_") + "=" * (-len(text) % 4))
         return msgspec.json.decode(raw, type=AuthConfig)
-    except (binascii.Error, msgspec.DecodeError):
+    except (binascii.Error, msgspec.DecodeError, RecursionError):
         raise InvalidArgument("invalid X-Registry-Auth header") from None
 
 
