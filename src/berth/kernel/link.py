@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, ip_interface, ip_network
 from typing import Final, cast
 
+from berth.base.errors import InvalidArgument
 from berth.kernel import netlink, netns, sysctl
 from berth.kernel.netlink import LinkNotFound, Message, RouteSocket
 from berth.plan.model import Step
@@ -75,8 +76,10 @@ def _make_bridge(step: Step) -> Step | None:
 
 def _address_bridge(step: Step) -> Step | None:
     want = cast("AddressBridge", step)
-    sysctl.write(f"net/ipv4/conf/{want.name}/route_localnet", "1")
     route = host()
+    if route.link(want.name).kind != "bridge":
+        raise InvalidArgument(f"existing interface {want.name} is not a bridge")
+    sysctl.write(f"net/ipv4/conf/{want.name}/route_localnet", "1")
     route.send(*_addresses(route.index(want.name), want.addresses), netlink.set_up(want.name))
     return None
 
