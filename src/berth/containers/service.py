@@ -419,6 +419,8 @@ class Containers:
             raise IsRestarting(record.id)
         if not record.running:
             raise NotRunning(record.id)
+        if "\x00" in ps_args:
+            raise InvalidArgument("ps arguments cannot contain a NUL character")
         pids = await in_thread(self._launched.launcher.processes, record)
         words = (ps_args or "-ef").split()
         argv = ["ps", *words]
