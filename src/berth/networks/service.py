@@ -233,6 +233,8 @@ class Networks:
         self._tell("destroy", record)
 
     async def _remove(self, record: NetworkRecord) -> None:
+        if self._register.by_id(record.id) is None:
+            raise NetworkNotFound(record.name)  # someone else's removal came first
         members = self._members(record)
         if members:
             holders = sorted((name, end.endpoint_id) for name, end in members.values())
