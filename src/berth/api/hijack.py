@@ -21,6 +21,9 @@ READ_AHEAD_BYTES: Final = 256 * 1024
 #: A request's head longer than this is left to the parser, which refuses it.
 HEAD_BYTES: Final = 64 * 1024
 
+#: How long a stream that has ended is still read from, in seconds, when its client keeps sending.
+LINGER_S: Final = 2.0
+
 RAW: Final = "application/vnd.docker.raw-stream"
 MULTIPLEXED: Final = "application/vnd.docker.multiplexed-stream"
 
@@ -45,10 +48,13 @@ class RawStream(asyncio.Protocol):
         self._writable.set()
         self._gone = self._loop.create_future()
         self._watch: select.epoll | None = None
+        self._discarding = False
 
     # --- what the event loop calls ------------------------------------------------------------------------------
     def data_received(self, data: bytes) -> None:
         """Keep what came; stop reading when too much waits."""
+        if self._discarding:
+            return
         self._incoming.append(data)
         self._held += len(data)
         if self._held > READ_AHEAD_BYTES and not self._reading_paused:
@@ -113,7 +119,14 @@ class RawStream(asyncio.Protocol):
         await asyncio.shield(self._gone)
 
     async def close(self) -> None:
-        """Send what is still buffered, then close both directions."""
+        """Send what is still buffered, then close both directions.
+
+        What the client still sends is read and dropped for a while: closing on unread bytes resets the connection
+        (RFC 2525, section 2.17), and the client would lose the end of the output.
+        """
+        if not self._lost and not self._ended and self._transport.can_write_eof():
+            self._transport.write_eof()
+            await self._linger()
         if not self._lost:
             self._transport.close()
         await self.gone()
@@ -121,6 +134,19 @@ class RawStream(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once, dropping what is buffered."""
         self._transport.abort()
+
+    async def _linger(self) -> None:
+        self._discarding = True
+        self._incoming.clear()
+        if self._reading_paused:
+            self._reading_paused = False
+            self._transport.resume_reading()
+        self._wake()
+        deadline = self._loop.time() + LINGER_S
+        while not self._ended and (left := deadline - self._loop.time()) > 0:
+            self._reader = self._loop.create_future()
+            await asyncio.wait((self._reader,), timeout=left)
+        self._reader = None
 
     # --- inner ------------------------------------------------------------------------------------------------------
     def _wake(self) -> None:
