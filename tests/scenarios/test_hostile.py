@@ -176,3 +176,14 @@ def test_on_a_full_disk_nothing_is_lost_and_things_can_be_removed(tmp_path: Path
         assert "kept" in engine.docker("volume", "ls", "-q").out.split()
     finally:
         engine.close()
+
+
+def test_a_volume_whose_making_was_cut_off_is_gone_after_the_next_start(own_berth: Berth) -> None:
+    place = own_berth.data_root / "volumes"
+    own_berth.docker("volume", "create", "whole")
+    own_berth.kill9()
+    (place / "half").mkdir()
+    (place / "hollow" / "_data").mkdir(parents=True)
+    own_berth.start()
+    assert sorted(entry.name for entry in place.iterdir() if entry.is_dir()) == ["whole"]
+    assert own_berth.docker("volume", "ls", "-q").out == "whole\n"

@@ -61,6 +61,8 @@ class LocalStorage:
         for path in (self.data(name), self.root / name):
             try:
                 path.rmdir()
+            except FileNotFoundError:  # killed between the two
+                continue
             except OSError:
                 return
 
