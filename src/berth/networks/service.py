@@ -272,8 +272,9 @@ class Networks:
                 unused = not record.is_predefined and not record.config_only and not self._register.attached(record.id)
                 old = before_ns is None or record.created_ns < before_ns
                 if unused and old and filters.labels(record.labels) and filters.without_labels(record.labels):
-                    await self.remove(record.id)
-                    gone.append(record.name)
+                    with contextlib.suppress(NetworkNotFound, HasActiveEndpoints):  # others were quicker
+                        await self.remove(record.id)
+                        gone.append(record.name)
             return tuple(gone)
         finally:
             self._pruning = False
