@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Any, Final
 
 #: Raised when a recipe changes, so that images made by the older form are not taken for it.
-FORM: Final = "2"
+FORM: Final = "3"
 _PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LANG: Final = "LANG=C.UTF-8"
 

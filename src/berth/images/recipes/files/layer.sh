@@ -32,7 +32,8 @@ in_root() {
 if [ "$mode" = base ]; then
     suite=$1
     stage "Installing the base system of $suite"
-    mmdebstrap --quiet --mode=root --variant=apt --format=directory --skip=update \
+    # passwd: from Debian 13 on nothing in the smallest set brings groupadd and useradd, which recipes call.
+    mmdebstrap --quiet --mode=root --variant=apt --include=passwd --format=directory --skip=update \
         --aptopt='Acquire::Languages "none"' --aptopt='APT::Install-Recommends "false"' \
         --aptopt='APT::Sandbox::User "root"' --dpkgopt=force-unsafe-io \
         --setup-hook="mkdir -p \"\$1/var/lib/apt/lists\" && cp -r \"$scratch/lists/.\" \"\$1/var/lib/apt/lists/\"" \
