@@ -74,11 +74,14 @@ class Tasks:
     async def settle(self) -> None:
         """Wait until every task started so far, and those they start, has ended."""
         while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.wait(tuple(self._tasks))
+            # Tasks leave the set in callbacks of theirs, which need a turn of the loop: what is waited for may have
+            # ended already, and then waiting gives the loop none.
+            await asyncio.sleep(0)
 
     async def close(self) -> None:
         """Cancel what still runs and wait for it."""
-        for task in self._tasks:
+        for task in tuple(self._tasks):
             task.cancel()
         await self.settle()
 
