@@ -14,8 +14,7 @@ async def test_settling_ends_though_a_task_has_just_ended() -> None:
         return
 
     one = tasks.start("brief", brief())
-    while not one.done():
-        await asyncio.sleep(0)
+    await asyncio.wait((one,))
     # its end is known, its owner has not heard of it yet
     tasks._tasks.add(one)
     one.add_done_callback(tasks._ended)
