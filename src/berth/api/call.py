@@ -39,6 +39,7 @@ class Call:
         self.version = version
         self.path = path
         self.query = request.query
+        self._raw: bytes | None = None
 
     def flag(self, name: str, *, default: bool = False) -> bool:
         """Read a boolean parameter as Docker does: absent, empty, 0, no, false, none are false."""
@@ -90,14 +91,12 @@ class Call:
 
     async def raw_body(self) -> bytes:
         """Read the whole body. Raises `InvalidArgument` above the limit."""
-        cached: bytes | None = self.request.get("raw_body")
-        if cached is None:
+        if self._raw is None:
             length = self.request.content_length or 0
             if length > MAX_BODY_BYTES:
                 raise InvalidArgument(f"request body of {length} bytes exceeds {MAX_BODY_BYTES}")
-            cached = await self.request.read()
-            self.request["raw_body"] = cached
-        return cached
+            self._raw = await self.request.read()
+        return self._raw
 
     def json(self, value: Any, status: int = 200) -> web.Response:  # noqa: ANN401  any JSON value
         """Answer with JSON and, as Docker does, a line end."""
