@@ -12,7 +12,7 @@ from berth.compose import bodies, labels
 from berth.compose.bodies import Wanted
 from berth.compose.errors import ComposeFault
 from berth.compose.hashing import resource_hash, service_hash
-from berth.compose.model import Project, Section, dependencies, levels, replicas
+from berth.compose.model import Project, Section, dependencies, dependents, levels, replicas
 from berth.compose.operations import Act, Operation
 from berth.compose.seen import Container, Json, Observed
 from berth.compose.short import duration_ns
@@ -55,6 +55,29 @@ def grace_seconds(service: Section | None, timeout: int | None) -> int | None:
     if timeout is not None or service is None or "stop_grace_period" not in service:
         return timeout
     return -(-duration_ns(service["stop_grace_period"]) // 10**9)
+
+
+def plan_stop(project: Project, containers: Iterable[Container], timeout: int | None) -> list[Operation]:
+    """Stop these containers, those whose services depend on others first."""
+    found = list(containers)
+    keys: dict[str, list[str]] = {}
+    operations = []
+    for name in reversed(levels(project.services)):
+        needs = tuple(key for other in dependents(project.services, name) for key in keys.get(other, ()))
+        for container in found:
+            if container.service == name:
+                operation = Operation(
+                    f"stop {container.name}",
+                    Act.STOP,
+                    container.name,
+                    "stop",
+                    needs,
+                    container=container,
+                    timeout=grace_seconds(project.services[name], timeout),
+                )
+                operations.append(operation)
+                keys.setdefault(name, []).append(operation.key)
+    return operations
 
 
 def anonymous_volumes(container: Container) -> dict[str, str]:

@@ -14,10 +14,10 @@ from berth.compose.commands.up import choose_services, look
 from berth.compose.errors import ComposeFault
 from berth.compose.execute import execute
 from berth.compose.logs import Follower, Printer, short_name
-from berth.compose.model import Project, levels
-from berth.compose.operations import Act, Operation
+from berth.compose.model import Project
+from berth.compose.operations import Act
 from berth.compose.progress import Quiet
-from berth.compose.reconcile import Outcome, UpOptions, grace_seconds, plan_up
+from berth.compose.reconcile import Outcome, UpOptions, plan_stop, plan_up
 from berth.compose.seen import Container
 from berth.compose.session import Session
 
@@ -228,29 +228,7 @@ def stop_all(session: Session, project: Project, flags: Parsed) -> None:
     """Stop all containers, dependents first; a second interrupt kills them."""
     timeout = flags.integer("timeout")
     alive = [c for c in observe.containers(session.client, project.name) if c.alive and not c.oneoff]
-    keys: dict[str, list[str]] = {}
-    operations = []
-    for name in reversed(levels(project.services)):
-        needs = tuple(
-            key
-            for other, service in project.services.items()
-            if name in (service.get("depends_on") or {})
-            for key in keys.get(other, ())
-        )
-        for container in alive:
-            if container.service == name:
-                grace = grace_seconds(project.services[name], timeout)
-                operation = Operation(
-                    f"stop {container.name}",
-                    Act.STOP,
-                    container.name,
-                    "stop",
-                    needs,
-                    container=container,
-                    timeout=grace,
-                )
-                operations.append(operation)
-                keys.setdefault(name, []).append(operation.key)
+    operations = plan_stop(project, alive, timeout)
     try:
         session.run(operations, session.performer(project))
     except KeyboardInterrupt:

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from berth.compose import bodies, observe
 from berth.compose.arguments import Parsed
 from berth.compose.errors import BadUsage, ComposeFault
-from berth.compose.model import Project, dependencies, dependents, levels, with_dependencies
+from berth.compose.model import Project, dependencies, levels, with_dependencies
 from berth.compose.operations import Act, Operation
-from berth.compose.reconcile import UpOptions, grace_seconds, plan_up
+from berth.compose.reconcile import UpOptions, grace_seconds, plan_stop, plan_up
 from berth.compose.seen import Container, Observed
 from berth.compose.session import Session
 
@@ -32,24 +32,7 @@ def stop(session: Session, flags: Parsed) -> int:
     """Stop containers, those that depend on others first."""
     project, found = _members(session, flags)
     timeout = flags.integer("timeout")
-    keys: dict[str, list[str]] = {}
-    operations = []
-    for name in reversed(levels(project.services)):
-        needs = tuple(key for other in dependents(project.services, name) for key in keys.get(other, ()))
-        for container in found:
-            if container.service == name and container.alive:
-                grace = grace_seconds(project.services[name], timeout)
-                operation = Operation(
-                    f"stop {container.name}",
-                    Act.STOP,
-                    container.name,
-                    "stop",
-                    needs,
-                    container=container,
-                    timeout=grace,
-                )
-                operations.append(operation)
-                keys.setdefault(name, []).append(operation.key)
+    operations = plan_stop(project, [c for c in found if c.alive], timeout)
     session.run(operations, session.performer(project))
     return 0
 
