@@ -13,6 +13,7 @@ import struct
 import subprocess
 import termios
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import IO, Final
 
@@ -167,17 +168,9 @@ async def run(
         cwd=cwd,
     )
     try:
-        async with asyncio.timeout(timeout_s):
+        async with _limited(child, timeout_s):
             out, err, _ = await asyncio.gather(_drain(child.stdout), _drain(child.stderr), _feed(child.stdin, feed))
             code = await child.wait()
-    except TimeoutError:
-        child.kill()
-        await child.wait()
-        raise ProgramTimedOut(argv, timeout_s) from None
-    except BaseException:
-        child.kill()
-        await child.wait()
-        raise
     finally:
         for pipe in (child.stdin, child.stdout, child.stderr):
             if pipe is not None:
@@ -185,6 +178,20 @@ async def run(
     if check and code != 0:
         raise ProgramFailed(argv, code, (err or out).decode(errors="replace"))
     return Finished(code, out, err)
+
+
+@asynccontextmanager
+async def _limited(child: Child, timeout_s: float) -> AsyncIterator[None]:
+    """Kill and reap the child when the block takes too long, is cancelled or fails."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except BaseException as exc:
+        child.kill()
+        await child.wait()
+        if isinstance(exc, TimeoutError):
+            raise ProgramTimedOut(child.argv, timeout_s) from None
+        raise
 
 
 #: Size of the terminal lent to programs that draw their progress: rows enough for every bar, columns for no break.
@@ -217,17 +224,9 @@ async def run_on_terminal(
             on_output(piece)
 
     try:
-        async with asyncio.timeout(timeout_s):
+        async with _limited(child, timeout_s):
             said, _ = await asyncio.gather(_drain(child.stderr), show())
             code = await child.wait()
-    except TimeoutError:
-        child.kill()
-        await child.wait()
-        raise ProgramTimedOut(argv, timeout_s) from None
-    except BaseException:
-        child.kill()
-        await child.wait()
-        raise
     finally:
         os.close(ours)
         if child.stderr is not None:
