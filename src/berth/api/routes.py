@@ -31,13 +31,6 @@ class NoSuchPage(NotFound):
         super().__init__("page not found")
 
 
-class WrongMethod(NotFound):
-    """The path exists with other methods."""
-
-    def __init__(self) -> None:
-        super().__init__("page not found")
-
-
 _PARAMETER: Final = re.compile(r"\{(\w+)(:\.\*)?\}")
 
 

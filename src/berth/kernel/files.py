@@ -2,12 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import cast
-
-from berth.plan.model import Step
-from berth.plan.steps.file import MakeDirectory, RemoveDirectory
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = False) -> None:
@@ -36,28 +31,3 @@ def remove_tree(path: Path) -> None:
         shutil.rmtree(path)
     except FileNotFoundError:
         return
-
-
-def _make_directory(step: Step) -> Step | None:
-    want = cast("MakeDirectory", step)
-    try:
-        os.mkdir(want.path, want.mode)
-    except FileExistsError:
-        return None
-    os.chmod(want.path, want.mode)
-    return RemoveDirectory(want.path)
-
-
-def _remove_directory(step: Step) -> Step | None:
-    try:
-        os.rmdir(cast("RemoveDirectory", step).path)
-    except FileNotFoundError:
-        return None
-    return None
-
-
-HANDLERS: dict[type[Step], Callable[[Step], Step | None]] = {
-    MakeDirectory: _make_directory,
-    RemoveDirectory: _remove_directory,
-}
-UNDO: dict[type[Step], Callable[[Step], Step | None]] = {}

@@ -4,12 +4,10 @@ import ctypes
 import errno
 import os
 import threading
-from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from berth.base.errors import SystemFault
 from berth.kernel.libc import LIBC, check
-from berth.plan.model import Step
 
 # Flags of mount(2), linux/mount.h
 MS_RDONLY: Final = 0x1
@@ -127,7 +125,3 @@ def _unescape(text: str) -> str:
     for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         text = text.replace(code, char)
     return text
-
-
-HANDLERS: dict[type[Step], Callable[[Step], Step | None]] = {}
-UNDO: dict[type[Step], Callable[[Step], Step | None]] = {}
