@@ -113,7 +113,7 @@ class Attachments:
         await self.close(container_id)
         tenant = self._tenants.get(container_id)
         if tenant is not None:
-            self._register.unexpect(tenant)
+            self._register.forget(tenant)
             await self._tenants.drop(container_id)
 
     async def renamed(self, container_id: str, new_name: str) -> None:

@@ -121,11 +121,12 @@ class PoolOverlaps(Forbidden):
 class PoolsExhausted(InvalidArgument):
     """No default subnet is left."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: int = 4, routed: Sequence[str] = ()) -> None:
         super().__init__(
             "all predefined address pools have been fully subnetted: could not find an available, non-overlapping "
-            "IPv4 address pool among the defaults to assign to the network; name one with --subnet, or remove unused "
-            "networks with 'network prune'"
+            f"IPv{version} address pool among the defaults to assign to the network; name one with --subnet, or remove "
+            "unused networks with 'network prune'"
+            + (f"; kept clear of, because this host routes them elsewhere: {', '.join(routed)}" if routed else "")
         )
 
 
@@ -176,8 +177,8 @@ class AddressTaken(Forbidden):
 class NoAddressLeft(SystemFault):
     """A network's range is full."""
 
-    def __init__(self, network: str) -> None:
-        super().__init__(f"no available IPv4 addresses on this network's address pools: {network}")
+    def __init__(self, network: str, version: int = 4) -> None:
+        super().__init__(f"no available IPv{version} addresses on this network's address pools: {network}")
 
 
 class HostNetworkFixed(InvalidArgument):

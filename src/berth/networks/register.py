@@ -5,11 +5,13 @@ Must not: touch kernel or store.
 """
 
 from collections.abc import Iterable
-from ipaddress import ip_address
+from ipaddress import ip_network
 
 from berth.base.ids import by_prefix, is_full_id, short
 from berth.networks.errors import AddressTaken, NetworkAmbiguous, NetworkNotFound, NoAddressLeft
-from berth.networks.ipam.addresses import fixed, lowest_free
+from berth.networks.ipam.addresses import fixed
+from berth.networks.ipam.book import AddressBook, Usage, number_of
+from berth.networks.ipam.subnets import SubnetIndex
 from berth.networks.model import LiveEndpoint, LiveSandbox, NetworkRecord, Tenant
 from berth.networks.planning import pool_of
 
@@ -20,17 +22,41 @@ class Register:
     def __init__(self) -> None:
         self._networks: dict[str, NetworkRecord] = {}
         self._by_name: dict[str, str] = {}
-        #: network id → address as number → container id
-        self._taken: dict[str, dict[int, str]] = {}
-        #: network name → address as number → container ids that ask for it by name, running or not
-        self._asked: dict[str, dict[int, set[str]]] = {}
+        #: By network name, because addresses are asked for by name, also of networks that are yet to come.
+        self._books: dict[str, AddressBook] = {}
         #: network id → container id → attachment
         self._attached: dict[str, dict[str, LiveEndpoint]] = {}
+        #: Name of a bridge → network.
+        self._bridges: dict[str, NetworkRecord] = {}
+        #: Subnets of networks that are there or being made; `claim` writes it.
+        self.subnets = SubnetIndex()
+        self._claimed: set[str] = set()
 
     # -- networks
 
+    def claim(self, record: NetworkRecord) -> None:
+        """Keep a network's subnets and bridge from others, before it is made."""
+        if record.id in self._claimed or record.config_only:
+            return
+        self._claimed.add(record.id)
+        for pool in record.pools:
+            self.subnets.add(ip_network(pool.subnet), record.name)
+        if record.bridge:
+            self._bridges[record.bridge] = record
+
+    def unclaim(self, record: NetworkRecord) -> None:
+        """Let go of them."""
+        if record.id not in self._claimed:
+            return
+        self._claimed.discard(record.id)
+        for pool in record.pools:
+            self.subnets.remove(ip_network(pool.subnet), record.name)
+        if record.bridge and self._bridges[record.bridge].id == record.id:
+            del self._bridges[record.bridge]
+
     def add(self, record: NetworkRecord) -> None:
         """Know a network."""
+        self.claim(record)
         self._networks[record.id] = record
         self._by_name[record.name] = record.id
 
@@ -39,8 +65,13 @@ class Register:
         self._networks.pop(record.id, None)
         if self._by_name.get(record.name) == record.id:
             del self._by_name[record.name]
-        self._taken.pop(record.id, None)
+            self._book(record.name).clear()
         self._attached.pop(record.id, None)
+        self.unclaim(record)
+
+    def on_bridge(self, name: str) -> NetworkRecord | None:
+        """Return the network that has a bridge of that name, or is about to."""
+        return self._bridges.get(name)
 
     def all(self) -> list[NetworkRecord]:
         """Return every network, oldest first."""
@@ -71,60 +102,70 @@ class Register:
 
     # -- addresses
 
+    def _book(self, name: str) -> AddressBook:
+        return self._books.setdefault(name, AddressBook())
+
     def expect(self, tenant: Tenant) -> None:
         """Keep the addresses a container asks for by number out of what is given to others."""
-        for name, settings in tenant.endpoints.items():
-            wanted = settings.ipam_config
-            for text in (wanted.ipv4_address, wanted.ipv6_address) if wanted else ():
-                if text:
-                    holders = self._asked.setdefault(name, {}).setdefault(int(ip_address(text)), set())
-                    holders.add(tenant.container_id)
+        for name, number in _asked(tenant):
+            self._book(name).expect(tenant.container_id, number)
 
     def unexpect(self, tenant: Tenant) -> None:
         """Take that back."""
+        for name, number in _asked(tenant):
+            self._book(name).unexpect(tenant.container_id, number)
+
+    def forget(self, tenant: Tenant) -> None:
+        """Drop all memory of a container that is gone."""
+        self.unexpect(tenant)
         for name in tenant.endpoints:
-            for number, holders in list(self._asked.get(name, {}).items()):
-                holders.discard(tenant.container_id)
-                if not holders:
-                    del self._asked[name][number]
+            self._book(name).forget(tenant.container_id)
 
     def take(self, record: NetworkRecord, version: int, container_id: str, wanted: str) -> tuple[str, int, str]:
-        """Give a container an address: the one `wanted` or the lowest free; return it, prefix length and gateway.
+        """Give a container an address: the one `wanted`, the one it had last, or the lowest free.
 
-        Raises `AddressTaken`, `NoAddressLeft`.
+        Return it, prefix length and gateway. Raises `AddressTaken`, `NoAddressLeft`.
         """
         pool = pool_of(record, version)
         if pool is None:
             return "", 0, ""
-        taken = self._taken.setdefault(record.id, {})
-        asked = self._asked.get(record.name, {})
+        book = self._book(record.name)
         if wanted:
-            number = int(ip_address(wanted))
-            if number in taken:
-                raise AddressTaken(wanted, record.name, f"container {short(taken[number])}")
+            number, address = number_of(wanted), wanted
+            holder = book.holder(number)
+            if holder is not None:
+                raise AddressTaken(wanted, record.name, f"container {short(holder)}")
             if number in fixed(pool):
                 raise AddressTaken(wanted, record.name, "the network itself")
-            address = wanted
         else:
-            found = lowest_free(pool, lambda one: one in taken or bool(asked.get(one, set()) - {container_id}))
+            found = book.choose(pool, container_id)
             if found is None:
-                raise NoAddressLeft(record.name)
+                raise NoAddressLeft(record.name, version)
             number, address = int(found), str(found)
-        taken[number] = container_id
+        book.hold(container_id, number)
         return address, int(pool.subnet.rpartition("/")[2]), pool.gateway
 
     def take_back(self, network_id: str, container_id: str, addresses: Iterable[str]) -> None:
         """Free a container's addresses on a network."""
-        taken = self._taken.get(network_id, {})
+        record = self._networks.get(network_id)
+        if record is None:
+            return  # with the network went its addresses
         for address in addresses:
-            if address and taken.get(int(ip_address(address))) == container_id:
-                del taken[int(ip_address(address))]
+            if address:
+                self._book(record.name).give_back(container_id, number_of(address))
 
     def keep(self, network_id: str, container_id: str, end: LiveEndpoint) -> None:
         """Mark what a container already has as taken (after a restart)."""
-        for address in (end.ipv4, end.ipv6):
-            if address:
-                self._taken.setdefault(network_id, {})[int(ip_address(address))] = container_id
+        record = self._networks.get(network_id)
+        for address in (end.ipv4, end.ipv6) if record else ():
+            if address and record:
+                self._book(record.name).hold(container_id, number_of(address))
+
+    def usage(self, record: NetworkRecord) -> dict[str, Usage]:
+        """Return how full each of a network's subnets is."""
+        if record.config_only:
+            return {}
+        return {pool.subnet: self._book(record.name).usage(pool) for pool in record.pools}
 
     # -- attachments
 
@@ -147,3 +188,11 @@ class Register:
             for end in sandbox.endpoints:
                 self.keep(end.network_id, sandbox.container_id, end)
                 self.attach(sandbox.container_id, end)
+
+
+def _asked(tenant: Tenant) -> Iterable[tuple[str, int]]:
+    for name, settings in tenant.endpoints.items():
+        wanted = settings.ipam_config
+        for text in (wanted.ipv4_address, wanted.ipv6_address) if wanted else ():
+            if text:
+                yield name, number_of(text)

@@ -1,6 +1,5 @@
 """Which address an endpoint gets in its subnet, and the MAC that follows from it. Pure."""
 
-from collections.abc import Callable, Iterator
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
@@ -34,29 +33,17 @@ def fixed(pool: Pool) -> frozenset[int]:
     return frozenset(int(ip_address(text)) for text in texts)
 
 
-def lowest_free(pool: Pool, is_taken: Callable[[int], bool]) -> Address | None:
-    """Return the lowest address that is neither fixed nor taken, as Docker does; None if the range is full."""
-    version, first, last = bounds(pool)
-    kept = fixed(pool)
-    for number in _span(first, last):
-        if number not in kept and not is_taken(number):
-            return IPv4Address(number) if version == 4 else IPv6Address(number)
-    return None
-
-
-def _span(first: int, last: int) -> Iterator[int]:
-    yield from range(first, last + 1)
-
-
 def default_gateway(pool: Pool) -> Address:
     """Return the address a subnet's gateway has if none was asked for: the first of its range, but for auxiliary ones.
 
     The network address counts where the range starts higher than the subnet. Raises `ValueError` if there is none.
     """
-    found = lowest_free(pool, lambda _: False)
-    if found is None:
+    version, first, last = bounds(pool)
+    kept = fixed(pool)
+    number = next((one for one in range(first, last + 1) if one not in kept), None)
+    if number is None:
         raise ValueError(f"no address left for a gateway in {pool.subnet}")
-    return found
+    return IPv4Address(number) if version == 4 else IPv6Address(number)
 
 
 def contains(pool: Pool, address: Address) -> bool:

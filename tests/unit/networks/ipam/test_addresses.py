@@ -1,52 +1,14 @@
-from ipaddress import IPv4Address, ip_address, ip_network
+from ipaddress import IPv4Address, ip_address
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from berth.networks.ipam.addresses import bounds, broadcast, contains, default_gateway, fixed, lowest_free, mac_of
+from berth.networks.ipam.addresses import bounds, broadcast, contains, default_gateway, fixed, mac_of
 from berth.networks.model import Pool
-
-pools = st.builds(
-    lambda third, size: Pool(f"10.0.{third}.0/{size}", gateway=f"10.0.{third}.1"),
-    st.integers(0, 255),
-    st.integers(24, 30),
-)
-
-
-@given(pools, st.sets(st.integers(0, 255)))
-def test_the_lowest_free_address_is_given(pool: Pool, used: set[int]) -> None:
-    subnet = ip_network(pool.subnet)
-    base = int(subnet.network_address)
-    hosts = [int(one) for one in subnet.hosts() if str(one) != pool.gateway]
-    free = [number for number in hosts if number - base not in used]
-    found = lowest_free(pool, lambda number: number - base in used)
-    assert (int(found) if found else None) == (free[0] if free else None)
-
-
-@given(pools, st.data())
-def test_taking_and_giving_back_loses_nothing(pool: Pool, data: st.DataObject) -> None:
-    taken: set[int] = set()
-    for give_back in data.draw(st.lists(st.booleans(), max_size=60)):
-        if give_back and taken:
-            taken.remove(min(taken))
-            continue
-        found = lowest_free(pool, taken.__contains__)
-        if found is None:
-            assert len(taken) == ip_network(pool.subnet).num_addresses - 3
-            break
-        assert int(found) not in taken
-        assert contains(pool, found)
-        taken.add(int(found))
 
 
 def test_gateway_and_auxiliary_addresses_are_never_given() -> None:
     pool = Pool("10.0.0.0/29", gateway="10.0.0.3", auxiliary=(("router", "10.0.0.1"), ("other", "10.0.0.4")))
     assert fixed(pool) == {int(ip_address(text)) for text in ("10.0.0.3", "10.0.0.1", "10.0.0.4")}
-    given_away: set[int] = set()
-    while (found := lowest_free(pool, given_away.__contains__)) is not None:
-        given_away.add(int(found))
-    assert {str(IPv4Address(one)) for one in given_away} == {"10.0.0.2", "10.0.0.5", "10.0.0.6"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,128 @@
+"""Who has which addresses of one network, and who has asked for which: what is given, what is kept for whom. Pure.
+
+Addresses are numbers here. The lowest free one is given, or the one the same container had last if it is still free:
+a restart then changes nothing that others know. Must not: know how containers are recorded.
+"""
+
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import NamedTuple
+
+from berth.networks.ipam.addresses import Address, bounds, fixed
+from berth.networks.ipam.spans import Spans
+from berth.networks.model import Pool
+
+#: What the API can say of an IPv6 subnet (an unsigned 64-bit number).
+MOST: int = (1 << 64) - 1
+
+
+class Usage(NamedTuple):
+    """How full a subnet is."""
+
+    #: Given away, kept for somebody, or never given.
+    in_use: int
+    #: Still to be had by those who ask for none in particular.
+    available: int
+
+
+class AddressBook:
+    """The addresses of one network, of both families."""
+
+    def __init__(self) -> None:
+        self._holders: dict[int, str] = {}
+        self._asked: dict[int, set[str]] = {}
+        #: What container has last held what, by IP version.
+        self._last: dict[tuple[str, int], int] = {}
+        #: Held or asked for.
+        self._used = Spans()
+
+    def holder(self, number: int) -> str | None:
+        """Return the container that has an address now."""
+        return self._holders.get(number)
+
+    def expect(self, container_id: str, number: int) -> None:
+        """Keep an address out of what is given to others, whether the container runs or not."""
+        self._asked.setdefault(number, set()).add(container_id)
+        self._used.add(number, number)
+
+    def unexpect(self, container_id: str, number: int) -> None:
+        """Take that back."""
+        askers = self._asked.get(number)
+        if askers is None:
+            return
+        askers.discard(container_id)
+        if not askers:
+            del self._asked[number]
+            self._release(number)
+
+    def hold(self, container_id: str, number: int) -> None:
+        """Note that a container has an address."""
+        self._holders[number] = container_id
+        self._used.add(number, number)
+
+    def give_back(self, container_id: str, number: int) -> None:
+        """Free an address, if it is this container's: it gets the same again while nobody else has been given it."""
+        if self._holders.get(number) != container_id:
+            return
+        del self._holders[number]
+        self._last[container_id, _version(number)] = number
+        self._release(number)
+
+    def forget(self, container_id: str) -> None:
+        """Drop the memory of what a container had last."""
+        for version in (4, 6):
+            self._last.pop((container_id, version), None)
+
+    def clear(self) -> None:
+        """Free every address, for a network that is gone; what is asked for stays asked for."""
+        held, self._holders = list(self._holders), {}
+        self._last.clear()
+        for number in held:
+            self._release(number)
+
+    def _release(self, number: int) -> None:
+        if number not in self._holders and number not in self._asked:
+            self._used.remove(number, number)
+
+    def choose(self, pool: Pool, container_id: str) -> Address | None:
+        """Return the address a container that asks for none gets, None if the range is full. Nothing changes."""
+        version, first, last = bounds(pool)
+        kept = fixed(pool)
+        before = self._last.get((container_id, version))
+        if before is not None and first <= before <= last and before not in kept and before not in self._used:
+            return _address(version, before)
+        number = self._used.lowest_free(first)
+        while number in kept:
+            number = self._used.lowest_free(number + 1)
+        return _address(version, number) if number <= last else None
+
+    def usage(self, pool: Pool) -> Usage:
+        """Return how full a subnet is."""
+        subnet = ip_network(pool.subnet)
+        version, first, last = bounds(pool)
+        low, high = int(subnet.network_address), int(subnet.broadcast_address)
+        alone = [number for number in fixed(pool) if number not in self._used]
+        used = self._used.count(low, high) + len(alone)
+        ends = [number for number in _ends(version, subnet.prefixlen, low, high) if number not in self._used]
+        used += sum(number not in alone for number in ends)
+        free = last - first + 1 - self._used.count(first, last) - sum(first <= number <= last for number in alone)
+        return Usage(min(used, MOST), min(free, MOST))
+
+
+def _ends(version: int, prefix: int, low: int, high: int) -> tuple[int, ...]:
+    """Return the addresses of a subnet that mean the subnet itself."""
+    if version == 4:
+        return (low, high) if prefix < 31 else ()
+    return (low,) if prefix < 127 else ()
+
+
+def _version(number: int) -> int:
+    return 4 if number < 1 << 32 else 6
+
+
+def _address(version: int, number: int) -> Address:
+    return IPv4Address(number) if version == 4 else IPv6Address(number)
+
+
+def number_of(text: str) -> int:
+    """Return an address as a number."""
+    return int(ip_address(text))
