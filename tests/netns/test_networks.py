@@ -607,6 +607,46 @@ async def test_subnets_keep_clear_of_the_hosts_routes(tmp_path: Path) -> None:
 
 
 @isolated
+async def test_a_subnet_that_is_asked_for_and_routed_elsewhere_is_made_with_a_warning(tmp_path: Path) -> None:
+    route = link.host()
+    route.send(netlink.new_bridge("vpn0", "02:42:00:00:00:05", 1500), netlink.set_up("vpn0"))
+    subprocess.run(["ip", "route", "add", "10.44.0.7/32", "dev", "vpn0", "table", "99"], check=True)  # noqa: ASYNC221
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    want = NetworkCreate(name="red", ipam=IPAM(config=[IPAMConfig(subnet="10.44.0.0/16")]))
+    _, warning = await world.service.create(want)
+    assert "subnet 10.44.0.0/16 overlaps 10.44.0.7/32 (routed through vpn0, table 99)" in warning
+    _, warning = await world.service.create(NetworkCreate(name="blue"))
+    assert warning == ""
+    # an address put on a link after the engine has started counts as well
+    route.send(netlink.new_address(route.index("vpn0"), "172.18.1.77", 25))
+    await world.network("green")
+    assert world.service.get("green").pools[0].subnet == "172.18.2.0/24"
+
+
+@isolated
+async def test_a_container_has_its_address_again_if_it_is_free(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    await world.network("red")
+    one, two = await world.container("one", "red"), await world.container("two", "red")
+    first, second = one.address("red"), two.address("red")
+    await two.close()
+    await one.close()
+    for each in (two, one):  # the other way round
+        await world.service.open(each.id)
+    assert (one.address("red"), two.address("red")) == (first, second)
+    await one.close()
+    thief = await world.container("thief", "red")
+    assert thief.address("red") == first
+    await world.service.open(one.id)
+    assert one.address("red") == first[:-1] + "4"
+    await one.close()
+    await thief.close()
+    await world.service.forget(one.id)
+
+
+@isolated
 async def test_a_container_starts_again_at_once(tmp_path: Path) -> None:
     world = World(tmp_path)
     await world.service.adopt(set())

@@ -6,7 +6,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Network, ip_interface, ip_network
+from ipaddress import ip_interface
 from typing import Final, cast
 
 from berth.base.errors import InvalidArgument
@@ -215,17 +215,6 @@ def link_exists(name: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def routed_prefixes() -> list[IPv4Network]:
-    """Return every IPv4 prefix the host routes, of any table but the local one, and of its own addresses."""
-    route = host()
-    found = set()
-    for table in route.rule_tables(socket.AF_INET):
-        if table != netlink.RT_TABLE_LOCAL:
-            found |= netlink.prefixes(route.routes(socket.AF_INET, table))
-    found |= {f"{one.address}/{one.prefix}" for one in route.addresses(socket.AF_INET)}
-    return [network for text in found if isinstance(network := ip_network(text, strict=False), IPv4Network)]
 
 
 def names() -> list[str]:

@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, NamedTuple, Self
 
@@ -525,8 +525,3 @@ def _route(body: bytes) -> RouteEntry:
         oif=_U32.unpack(attrs[RTA_OIF])[0] if RTA_OIF in attrs else 0,
         kind=kind,
     )
-
-
-def prefixes(entries: Sequence[RouteEntry]) -> set[str]:
-    """Return the CIDR texts of all but default routes."""
-    return {f"{entry.destination}/{entry.prefix}" for entry in entries if entry.destination}

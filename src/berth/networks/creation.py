@@ -1,7 +1,7 @@
 """What was asked for → a network's record, checked whole before anything happens. Pure."""
 
 from collections.abc import Sequence
-from ipaddress import IPv4Network, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from typing import Final
 
 from berth.networks.errors import (
@@ -14,11 +14,10 @@ from berth.networks.errors import (
     NotASwarmManager,
     OnlyOneInstance,
     PluginNotFound,
-    PoolOverlaps,
     PredefinedName,
 )
 from berth.networks.ipam.addresses import default_gateway
-from berth.networks.ipam.pools import Network, overlapping
+from berth.networks.ipam.pools import Network
 from berth.networks.model import PREDEFINED, NetworkRecord, Pool, bridge_name
 from berth.networks.options import DEFAULT_BRIDGE, parse_bridge
 from berth.wire.networks import IPAMConfig, NetworkCreate
@@ -139,22 +138,6 @@ def with_gateway(pool: Pool) -> Pool:
     return Pool(pool.subnet, gateway, pool.ip_range, pool.auxiliary, given=pool.given)
 
 
-def check_overlap(pool: Pool, others: Sequence[NetworkRecord]) -> None:
-    """Refuse a subnet that another network has part of. Raises `PoolOverlaps`."""
-    subnet = ip_network(pool.subnet)
-    for record in others:
-        theirs = [ip_network(one.subnet) for one in record.pools]
-        hit = overlapping(subnet, theirs)
-        if hit is not None:
-            raise PoolOverlaps(pool.subnet, str(hit), f"network {record.name}")
-
-
-def subnets_in_use(records: Sequence[NetworkRecord]) -> list[IPv4Network]:
-    """Return every IPv4 subnet that networks have."""
-    found = [ip_network(pool.subnet) for record in records for pool in record.pools]
-    return [subnet for subnet in found if isinstance(subnet, IPv4Network)]
-
-
 def record_of(want: NetworkCreate, ident: str, pools: Sequence[Pool], created_ns: int) -> NetworkRecord:
     """Return the record of a checked bridge network."""
     options = dict(want.options or {})
@@ -176,7 +159,7 @@ def record_of(want: NetworkCreate, ident: str, pools: Sequence[Pool], created_ns
 
 
 def predefined(
-    name: str, ident: str, created_ns: int, *, bridge: str = "", subnet: IPv4Network | None = None, mtu: int = 0
+    name: str, ident: str, created_ns: int, *, bridge: str = "", subnet: Network | None = None, mtu: int = 0
 ) -> NetworkRecord:
     """Return the record of one of the networks that are always there."""
     if subnet is None:

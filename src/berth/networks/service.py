@@ -24,7 +24,9 @@ from berth.base.units import parse_duration_ns
 from berth.events.bus import Bus
 from berth.events.model import Event
 from berth.kernel import link, netns, nft, sysctl
+from berth.kernel.routes import Routed, RouteView
 from berth.networks import creation, render
+from berth.networks.allocation import allocate, collisions
 from berth.networks.attachments import Attachments
 from berth.networks.dns.client import DnsClient
 from berth.networks.dns.model import Sockets
@@ -34,12 +36,13 @@ from berth.networks.errors import (
     HasActiveEndpoints,
     NetworkNameTaken,
     NetworkNotFound,
+    PoolsExhausted,
     PredefinedNetwork,
     PruneRunning,
 )
 from berth.networks.firewall import ruleset
 from berth.networks.firewall.passage import Passage
-from berth.networks.ipam.pools import DEFAULT_BRIDGE_SOURCES, DEFAULT_SOURCES, PoolSource, choose_subnet, unique_local
+from berth.networks.ipam.pools import DEFAULT_BRIDGE_SOURCES, DEFAULT_SOURCES, Network, PoolSource, choose_subnet
 from berth.networks.model import (
     DEFAULT,
     PREDEFINED,
@@ -111,7 +114,8 @@ class Networks:
             publishing=self._publishing,
         )
         self._passage = Passage(f"berth{layout.instance}")
-        self._creating: dict[str, NetworkRecord | None] = {}
+        self._creating: set[str] = set()
+        self._routes = RouteView()
         self._pruning = False
         for record in networks.all():
             self._register.add(record)
@@ -128,40 +132,58 @@ class Networks:
         name = want.name or ""
         if self._register.named(name) is not None or name in self._creating:
             raise NetworkNameTaken(name)
-        self._creating[name] = None
+        self._creating.add(name)
         self._attachments.reaper.stir()
         try:
-            record = await self._planned_record(want, pools)
-            self._creating[name] = record
-            await finish(self._make(record))
+            record, routed = await self._planned_record(want, pools)
+            try:
+                await finish(self._make(record))
+            except BaseException:
+                self._register.unclaim(record)
+                raise
         finally:
-            del self._creating[name]
+            self._creating.discard(name)
         self._tell("create", record)
-        return record.id, ""
+        return record.id, "; ".join(collisions([one for one in record.pools if one.given], routed, record.bridge))
 
-    async def _planned_record(self, want: NetworkCreate, pools: list[Pool]) -> NetworkRecord:
-        routed = await in_thread(link.routed_prefixes)
+    async def _planned_record(self, want: NetworkCreate, asked: list[Pool]) -> tuple[NetworkRecord, list[Routed]]:
+        """Return the record of a network to be made, its subnets and bridge already claimed, and the host's routes."""
+        routed = await self._routed()
         # from here on without a pause, so that two creations at once cannot choose the same
-        ident = new_id()
-        others = [*self._register.all(), *(record for record in self._creating.values() if record)]
-        for pool in pools:
-            creation.check_overlap(pool, others)
-        if not any(":" not in pool.subnet for pool in pools):
-            busy = routed + creation.subnets_in_use(others)
-            pools = [Pool(str(choose_subnet(self._sources(), busy))), *pools]
-        if want.enable_ipv6 and not any(":" in pool.subnet for pool in pools):
-            pools = [*pools, Pool(str(unique_local(secrets.token_bytes(8))))]
-        if not want.enable_ipv6:
-            pools = [pool for pool in pools if ":" not in pool.subnet]
-        record = creation.record_of(want, ident, [creation.with_gateway(pool) for pool in pools], self._clock.now_ns())
-        for other in others:
-            if other.bridge == record.bridge:
-                raise BridgeNameTaken(record.id, record.bridge, other.id, other.bridge)
-        return record
+        try:
+            record = self._allocated(want, asked, routed)
+        except PoolsExhausted:  # what is known of routes may be too much, never too little
+            routed = await self._routed(fresh=True)
+            record = self._allocated(want, asked, routed)
+        other = self._register.on_bridge(record.bridge) if record.bridge else None
+        if other is not None:
+            raise BridgeNameTaken(record.id, record.bridge, other.id, other.bridge)
+        self._register.claim(record)
+        return record, routed
+
+    def _allocated(self, want: NetworkCreate, asked: list[Pool], routed: list[Routed]) -> NetworkRecord:
+        families = {4, 6} if want.enable_ipv6 else {4}
+        pools = allocate(
+            asked,
+            families,
+            sources=self._sources(),
+            taken=self._register.subnets,
+            routed=routed,
+            random=secrets.token_bytes,
+        )
+        return creation.record_of(want, new_id(), [creation.with_gateway(pool) for pool in pools], self._clock.now_ns())
+
+    async def _routed(self, *, fresh: bool = False) -> list[Routed]:
+        """Return what the host routes but for our own bridges."""
+        return await in_thread(self._routes.prefixes, self._is_ours, fresh=fresh)
+
+    def _is_ours(self, link_name: str) -> bool:
+        record = self._register.on_bridge(link_name)
+        return record is not None and not record.adopted_bridge
 
     def _sources(self) -> tuple[PoolSource, ...]:
         given = self._config.default_address_pools
-        return tuple(PoolSource(IPv4Network(pool.base), pool.size) for pool in given) or DEFAULT_SOURCES
+        return tuple(PoolSource(ip_network(pool.base), pool.size) for pool in given) or DEFAULT_SOURCES
 
     async def _make(self, record: NetworkRecord) -> None:
         if BRIDGE_NAME in record.options:  # a network of that bridge may just have been removed
@@ -393,13 +415,13 @@ class Networks:
             await self._networks.put(record.id, record)
             self._register.add(record)
 
-    async def _default_subnet(self) -> IPv4Network:
+    async def _default_subnet(self) -> Network:
         if self._config.bip:
             found = ip_network(self._config.bip, strict=False)
             if isinstance(found, IPv4Network):
                 return found
-        routed = await in_thread(link.routed_prefixes)
-        return choose_subnet(DEFAULT_BRIDGE_SOURCES, routed + creation.subnets_in_use(self._register.all()))
+        taken = {version: self._register.subnets.spans(version) for version in (4, 6)}
+        return choose_subnet(DEFAULT_BRIDGE_SOURCES, taken, await self._routed())
 
     def _rebuild(self, alive: set[str]) -> None:
         self._layout.namespaces.mkdir(parents=True, exist_ok=True)
@@ -455,6 +477,7 @@ class Networks:
         await self.settle()
         await in_thread(self._attachments.spare.close)
         self._publishing.close()
+        self._routes.close()
 
     def dissolve(self) -> None:
         """Remove every trace in the kernel, for taking an engine away for good; no container runs any more."""

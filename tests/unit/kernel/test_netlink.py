@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from berth.kernel import netlink
-from berth.kernel.netlink import RouteEntry, attribute, attributes, nested, pack_mac, prefixes, text, u8, u32
+from berth.kernel.netlink import attribute, attributes, nested, pack_mac, text, u8, u32
 
 kinds = st.integers(1, netlink.NLA_TYPE_MASK)
 
@@ -35,11 +35,6 @@ def test_numbers_are_in_the_machines_order() -> None:
 
 def test_macs_are_read_in_both_spellings() -> None:
     assert pack_mac("02:42:ac:11:00:02") == pack_mac("02-42-AC-11-00-02") == b"\x02\x42\xac\x11\x00\x02"
-
-
-def test_prefixes_leave_the_default_route_out() -> None:
-    entries = [RouteEntry(2, 254, "", 0, "10.0.0.1", 2, 1), RouteEntry(2, 254, "10.0.0.0", 24, "", 2, 1)]
-    assert prefixes(entries) == {"10.0.0.0/24"}
 
 
 def test_a_message_says_in_words_what_it_is_for() -> None:

@@ -1,8 +1,8 @@
 import pytest
 
 from berth.base.errors import EngineError, Kind
-from berth.networks.creation import check_overlap, check_request, parse_pools, record_of, with_gateway
-from berth.networks.model import NetworkRecord, Pool
+from berth.networks.creation import check_request, parse_pools, record_of, with_gateway
+from berth.networks.model import Pool
 from berth.wire.networks import IPAM, IPAMConfig, NetworkCreate
 
 Q = "com.docker.network."
@@ -93,14 +93,6 @@ def test_one_subnet_of_a_family() -> None:
         parse_pools([IPAMConfig(subnet="10.1.2.0/24"), IPAMConfig(subnet="10.1.3.0/24")])
     assert caught.value.kind is Kind.FORBIDDEN
     assert len(parse_pools([IPAMConfig(subnet="10.1.2.0/24"), IPAMConfig(subnet="fd00:1::/64")])) == 2
-
-
-def test_overlap_with_another_network_is_forbidden_in_dockers_words() -> None:
-    other = NetworkRecord(id="1" * 64, name="other", driver="bridge", pools=(Pool("10.1.0.0/16"),))
-    with pytest.raises(EngineError, match="Pool overlaps with other one on this address space") as caught:
-        check_overlap(Pool("10.1.2.0/24"), [other])
-    assert caught.value.kind is Kind.FORBIDDEN
-    check_overlap(Pool("10.2.0.0/24"), [other])
 
 
 def test_a_record_names_its_bridge_as_docker_does() -> None:

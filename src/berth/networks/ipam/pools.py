@@ -1,19 +1,23 @@
 """Which subnet a network gets: out of the default pools, clear of everything in use. Pure."""
 
-from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final, NamedTuple
 
+from berth.kernel.routes import Routed
 from berth.networks.errors import PoolsExhausted
+from berth.networks.ipam.spans import Spans
 
 Network = IPv4Network | IPv6Network
+
+#: Number of the routing table that needs no mention (linux/rtnetlink.h).
+MAIN_TABLE: Final = 254
 
 
 class PoolSource(NamedTuple):
     """A range to cut subnets of one size out of."""
 
-    base: IPv4Network
+    base: Network
     size: int
 
 
@@ -35,57 +39,72 @@ DEFAULT_BRIDGE_SOURCES: Final = (
 )
 
 
-class Busy:
-    """IPv4 ranges in use, merged, for quick questions of overlap."""
+def choose_subnet(
+    sources: Iterable[PoolSource],
+    taken: Mapping[int, Spans],
+    routed: Sequence[Routed],
+    *,
+    version: int = 4,
+    size: int = 0,
+) -> Network:
+    """Return the first subnet of the sources that touches nothing taken and nothing routed.
 
-    def __init__(self, networks: Iterable[IPv4Network]) -> None:
-        spans: list[tuple[int, int]] = []
-        for network in networks:
-            if network.prefixlen:  # a default route keeps nothing busy
-                insort(spans, (int(network.network_address), int(network.broadcast_address)))
-        self._starts: list[int] = []
-        self._ends: list[int] = []
-        for first, last in spans:
-            if self._ends and first <= self._ends[-1]:
-                self._ends[-1] = max(self._ends[-1], last)
-            else:
-                self._starts.append(first)
-                self._ends.append(last)
-
-    def end_of_overlap(self, first: int, last: int) -> int | None:
-        """Return the end of a busy range that touches ``first … last``, or None."""
-        at = bisect_left(self._ends, first)
-        if at < len(self._starts) and self._starts[at] <= last:
-            return self._ends[at]
-        return None
-
-
-def choose_subnet(sources: Iterable[PoolSource], busy: Iterable[IPv4Network]) -> IPv4Network:
-    """Return the first subnet of the sources that touches nothing busy. Raises `PoolsExhausted`."""
-    taken = Busy(busy)
-    for source in sources:
-        step = 1 << (32 - source.size)
-        at, stop = int(source.base.network_address), int(source.base.broadcast_address)
+    `taken` are spans by IP version; `size` is a prefix length to have instead of the sources' own.
+    Raises `PoolsExhausted`, which names what is routed within the sources.
+    """
+    blocked: dict[Routed, None] = {}
+    ways = [one for one in routed if one.prefix.version == version]
+    for base, own_size in sources:
+        length = size or own_size
+        if base.version != version or length < base.prefixlen:
+            continue
+        step = 1 << (base.max_prefixlen - length)
+        at, stop = int(base.network_address), int(base.broadcast_address)
         while at <= stop:
-            end = taken.end_of_overlap(at, at + step - 1)
+            end = taken[version].end_of_overlap(at, at + step - 1)
             if end is None:
-                return IPv4Network((at, source.size))
+                way = _first_touching(ways, at, at + step - 1)
+                if way is None:
+                    return _network(version, at, length)
+                blocked[way] = None
+                end = int(way.prefix.broadcast_address)
             at = (end // step + 1) * step
-    raise PoolsExhausted
+    raise PoolsExhausted(version, [routed_through(one) for one in blocked])
 
 
-def unique_local(seed: bytes) -> IPv6Network:
-    """Make a /64 of a random unique local prefix (RFC 4193, section 3.2) out of eight random bytes."""
-    packed = b"\xfd" + seed[:7] + bytes(8)
-    return IPv6Network((packed, 64))
-
-
-def overlapping(subnet: Network, others: Iterable[Network]) -> Network | None:
-    """Return the first of `others` that overlaps, of the same family."""
-    for other in others:
-        if other.version == subnet.version and other.overlaps(subnet):
-            return other
+def _first_touching(ways: Sequence[Routed], first: int, last: int) -> Routed | None:
+    for one in ways:
+        if int(one.prefix.network_address) <= last and first <= int(one.prefix.broadcast_address):
+            return one
     return None
+
+
+def _network(version: int, number: int, length: int) -> Network:
+    return IPv4Network((number, length)) if version == 4 else IPv6Network((number, length))
+
+
+def in_the_way(subnet: Network, routed: Iterable[Routed], *, through: str = "") -> Routed | None:
+    """Return the most exact routed prefix that overlaps a subnet; routes `through` its own link do not count."""
+    version = subnet.version
+    hits = [
+        one for one in routed if one.link != through and one.prefix.version == version and one.prefix.overlaps(subnet)
+    ]
+    return max(hits, key=lambda one: one.prefix.prefixlen, default=None)
+
+
+def routed_through(way: Routed) -> str:
+    """Say in words where a routed prefix leads."""
+    words = f"{way.prefix} (routed through {way.link})" if way.link else f"{way.prefix} (routed)"
+    return words if way.table == MAIN_TABLE else words[:-1] + f", table {way.table})"
+
+
+def unique_local(seed: bytes, length: int = 64) -> IPv6Network:
+    """Make a random unique local prefix (RFC 4193, section 3.2), a /64 or shorter, out of eight random bytes.
+
+    A longer one is the first of its size in a random /64.
+    """
+    packed = b"\xfd" + seed[:7] + bytes(8)
+    return IPv6Network((packed, length), strict=False)
 
 
 def parse_subnet(text: str) -> Network:
