@@ -46,7 +46,7 @@ network inspect nonono -f "{{.Name}}"
 network create cli-net
 network create bridge
 network create --subnet 10.98.0.0/24 cli-net3
-network connect nonono cli-c1
+network connect nonono cli-c2
 network connect cli-net nonono
 network disconnect cli-net nonono
 network rm -f nonono
