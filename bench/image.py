@@ -12,13 +12,13 @@ from pathlib import Path
 SOURCES = (Path("/usr/lib"), Path("/usr/share"), Path("/usr/bin"))
 
 
-def docker_archive(target: Path, reference: str, layers_mb: Sequence[int]) -> Path:
-    """Write the archive and return its path."""
+def docker_archive(target: Path, reference: str, layers_mb: Sequence[int], *, variant: int = 0) -> Path:
+    """Write the archive and return its path; images of another `variant` share no layer with it."""
     diff_ids: list[str] = []
     names: list[str] = []
     with tarfile.open(target, "w") as archive:
         for number, size in enumerate(layers_mb):
-            body = _layer(number, size)
+            body = _layer(f"variant{variant}/layer{number}", SOURCES[number % len(SOURCES)], size)
             digest = hashlib.sha256(body).hexdigest()
             diff_ids.append(f"sha256:{digest}")
             names.append(f"{digest}/layer.tar")
@@ -42,12 +42,12 @@ def docker_archive(target: Path, reference: str, layers_mb: Sequence[int]) -> Pa
     return target
 
 
-def _layer(number: int, size_mb: int) -> bytes:
+def _layer(place: str, source: Path, size_mb: int) -> bytes:
     """One layer: files of this machine, large and small as they come, until the layer has its size."""
     buffer = io.BytesIO()
     left = size_mb << 20
     with tarfile.open(fileobj=buffer, mode="w") as layer:
-        for path in _files(SOURCES[number % len(SOURCES)]):
+        for path in _files(source):
             try:
                 body = path.read_bytes()
             except OSError:
@@ -55,7 +55,7 @@ def _layer(number: int, size_mb: int) -> bytes:
             if len(body) > left:
                 break
             left -= len(body)
-            _add(layer, f"layer{number}{path}", body)
+            _add(layer, f"{place}{path}", body)
     return buffer.getvalue()
 
 
