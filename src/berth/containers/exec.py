@@ -184,14 +184,24 @@ class Execs:
     """The commands of every container; goes along with each container's life (see `companions`)."""
 
     def __init__(
-        self, *, layout: Layout, find: Find, runtime: RuntimeOf, announce: Announce, clock: Clock, tasks: Tasks
+        self,
+        *,
+        layout: Layout,
+        find: Find,
+        runtime: RuntimeOf,
+        announce: Announce,
+        clock: Clock,
+        tasks: Tasks,
+        expect_moves: Callable[[], None],
     ) -> None:
+        """`expect_moves` is told when a command is likely to be started at once."""
         self._layout = layout
         self._find = find
         self._runtime = runtime
         self._announce = announce
         self._clock = clock
         self._tasks = tasks
+        self._expect_moves = expect_moves
         self._instances: dict[str, Instance] = {}
 
     # --- the container's life ---------------------------------------------------------------------------------------
@@ -238,6 +248,7 @@ class Execs:
         made = Instance(new_id(), record.id, command)
         self._instances[made.id] = made
         self._announce(record, f"exec_create: {' '.join(command.argv)}", execID=made.id)
+        self._expect_moves()
         return made
 
     def find(self, ident: str) -> Instance:

@@ -39,7 +39,7 @@ from berth.containers.states import State
 from berth.events.bus import Bus
 from berth.events.model import Event
 from berth.images.model import ImageRecord
-from berth.kernel import layerdiff, process
+from berth.kernel import cgroup, layerdiff, process
 from berth.kernel.tree import apparent_size
 from berth.store.base import Records
 from berth.volumes.mounts.model import MountPoint
@@ -204,7 +204,15 @@ class Containers:
         del platform  # the store holds one variant of an image
         record, warnings = await self._launched.creator.make(name, want)
         self._announce(record, "create")
+        self.expect_moves()
         return record.id, warnings
+
+    def expect_moves(self) -> None:
+        """Know that a start or a command is likely to follow at once, and use the time until the client asks for it."""
+        self._tasks.start("ready for moves", self._get_ready())
+
+    async def _get_ready(self) -> None:
+        await in_thread(cgroup.get_ready_for_moves, self._launched.host.groups)
 
     async def start(self, ref: str) -> None:
         """Start a container. Raises `IsRunning` if it runs."""

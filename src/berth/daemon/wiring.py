@@ -148,7 +148,13 @@ def build(config: Config) -> Parts:
     attachments = Attachments(layout=layout, announce=announce)
     logs = Logs(layout=layout, clock=clock)
     execs = Execs(
-        layout=layout, find=containers.find, runtime=containers.runtime_of, announce=announce, clock=clock, tasks=tasks
+        layout=layout,
+        find=containers.find,
+        runtime=containers.runtime_of,
+        announce=announce,
+        clock=clock,
+        tasks=tasks,
+        expect_moves=containers.expect_moves,
     )
     health = Healthchecks(
         execs=execs,

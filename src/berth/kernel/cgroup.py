@@ -124,6 +124,31 @@ def give_back(below: Path) -> None:
         target.rmdir()
 
 
+def get_ready_for_moves(groups: Hierarchies) -> bool:
+    """Have the kernel get ready to move processes between groups; blocking, some milliseconds; False if it did not.
+
+    The first move after a pause waits for all processors (``cgroup_threadgroup_rwsem`` in cgroup/cgroup.c, an RCU
+    grace period: 6 ms on two of them, up to 20); those that follow at once do not. Whoever knows that a move is coming
+    asks for that while other work is done. The move made for it leads this process to where it is already.
+    """
+    mounted = groups.unified or groups.v1.get("pids")
+    if mounted is None:
+        return False
+    wanted = "" if groups.unified is not None else "pids"
+    with open("/proc/self/cgroup", encoding="utf-8") as lines:
+        rows = [line.rstrip("\n").split(":", 2) for line in lines]
+    own = next((path for _, names, path in rows if wanted in names.split(",")), "/")
+    members = mounted / own.lstrip("/") / "cgroup.procs"
+    try:
+        # Where a mount shows only a part of its hierarchy, a path leads to some other group.
+        if str(os.getpid()) not in members.read_text().split():
+            return False
+        members.write_text("0")
+    except OSError:
+        return False
+    return True
+
+
 def oom_kills(groups: Hierarchies, group: str) -> int:
     """Return how many processes of a group the kernel killed for want of memory; 0 if the group is gone."""
     directory = groups.directory(group, "memory")
