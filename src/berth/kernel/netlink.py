@@ -473,6 +473,25 @@ class RouteSocket:
         entries = [_route(body) for body in bodies]
         return [entry for entry in entries if not table or entry.table == table]
 
+    def way_to(self, address: str) -> RouteEntry:
+        """Ask which way the kernel would take to an address. Raises `NetlinkError` where there is none."""
+        value = ip_address(address)
+        head = _ROUTE.pack(_family(value), value.max_prefixlen, 0, 0, 0, 0, 0, 0, 0)
+        body, what = head + attribute(RTA_DST, value.packed), f"look up the way to {address}"
+        with self._lock:
+            number = next(self._numbers) & 0xFFFFFFFF
+            self._socket.send(_HEADER.pack(16 + len(body), RTM_GETROUTE, NLM_F_REQUEST, number, 0) + body)
+            while True:
+                for kind, flags, sent, answer in self._receive():
+                    if (
+                        sent == number
+                        and kind == NLMSG_ERROR
+                        and (failure := _failure(what, flags, answer)) is not None
+                    ):
+                        raise failure
+                    if sent == number and kind == RTM_NEWROUTE:
+                        return _route(bytes(answer))
+
     def rule_tables(self, family: int) -> list[int]:
         """Return the numbers of every table that a policy rule leads to."""
         tables = set()

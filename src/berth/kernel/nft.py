@@ -25,7 +25,8 @@ _ONE_AT_A_TIME: Final = threading.Lock()
 
 #: The library's file name on every distribution that has nft 0.9 or later.
 SONAME: Final = "libnftables.so.1"
-#: nft_ctx_output_set_flags(3): answer in JSON.
+#: nft_ctx_output_set_flags(3): print handles; answer in JSON.
+NFT_CTX_OUTPUT_HANDLE: Final = 1 << 3
 NFT_CTX_OUTPUT_JSON: Final = 1 << 4
 
 
@@ -59,15 +60,16 @@ def _library() -> Any:  # noqa: ANN401  ctypes
 class Nft:
     """A context in the namespace of the thread that makes it; usable from any thread, one at a time."""
 
-    def __init__(self, *, json: bool = False) -> None:
+    def __init__(self, *, json: bool = False, handles: bool = False) -> None:
         self._lib = _library()
         self._context = self._lib.nft_ctx_new(0)
         if not self._context:
             raise SystemFault("nftables: no context")
         self._lib.nft_ctx_buffer_output(self._context)
         self._lib.nft_ctx_buffer_error(self._context)
-        if json:
-            self._lib.nft_ctx_output_set_flags(self._context, NFT_CTX_OUTPUT_JSON)
+        flags = (NFT_CTX_OUTPUT_JSON if json else 0) | (NFT_CTX_OUTPUT_HANDLE if handles else 0)
+        if flags:
+            self._lib.nft_ctx_output_set_flags(self._context, flags)
 
     def run(self, commands: str) -> str:
         """Carry out `commands` as one transaction and return what it prints. Raises `FirewallRefused`."""
@@ -94,9 +96,9 @@ def host() -> Nft:
     return Nft()
 
 
-def run_once(commands: str, *, json: bool = False) -> str:
+def run_once(commands: str, *, json: bool = False, handles: bool = False) -> str:
     """Carry out `commands` with a context of their own, in the calling thread's namespace."""
-    context = Nft(json=json)
+    context = Nft(json=json, handles=handles)
     try:
         return context.run(commands)
     finally:
