@@ -182,6 +182,10 @@ class Containers:
         """Return a container by full id, name or unique id prefix. Raises `NoSuchContainer`, `AmbiguousPrefix`."""
         return self._register.find(ref)
 
+    def states(self) -> list[tuple[str, str, str]]:
+        """Return id, name and state, in Docker's word, of every container."""
+        return [(record.id, record.name, record.state.value) for record in self._register.all()]
+
     def counts(self) -> dict[str, int]:
         """Count containers by state, in Docker's words."""
         counted: dict[str, int] = {}

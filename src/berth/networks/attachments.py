@@ -20,7 +20,7 @@ from berth.events.model import Event
 from berth.kernel import conntrack, link, nft
 from berth.networks import hosts_files, sandboxes, wants
 from berth.networks.dns.client import DnsClient
-from berth.networks.dns.model import NamedEndpoint, ServeConfig, Sockets
+from berth.networks.dns.model import NamedEndpoint, ServeConfig, Sockets, Upstream
 from berth.networks.errors import (
     CannotJoin,
     EndpointExists,
@@ -353,6 +353,10 @@ class Attachments:
                 names = dict.fromkeys((alias, other.hostname, other.name))
                 found.append((theirs.ipv4, " ".join(names)))
         return found
+
+    def upstreams(self, tenant: Tenant, live: LiveSandbox) -> tuple[Upstream, ...]:
+        """Return the name servers outside that are asked for a container."""
+        return self._serve_config(tenant, live).upstreams
 
     def _serve_config(self, tenant: Tenant, live: LiveSandbox) -> ServeConfig:
         conf = self._resolv_conf(tenant)

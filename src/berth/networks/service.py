@@ -40,6 +40,7 @@ from berth.networks.errors import (
     PredefinedNetwork,
     PruneRunning,
 )
+from berth.networks.explain.service import Explainer
 from berth.networks.firewall import ruleset
 from berth.networks.firewall.passage import Passage
 from berth.networks.ipam.pools import DEFAULT_BRIDGE_SOURCES, DEFAULT_SOURCES, Network, PoolSource, choose_subnet
@@ -113,6 +114,8 @@ class Networks:
             register=self._register,
             publishing=self._publishing,
         )
+        #: Answers why something does not reach something.
+        self.explain = Explainer(layout, endpoints, live, self._register, self._attachments.upstreams)
         self._passage = Passage(f"berth{layout.instance}")
         self._creating: set[str] = set()
         self._routes = RouteView()
