@@ -63,6 +63,7 @@ NETWORK: Entries = {
     "ls": ("List networks", "network:LS"),
     "prune": ("Remove all unused networks", "prune:NETWORKS"),
     "rm": ("Remove one or more networks", "network:RM"),
+    "trace": ("Find out why a container does not reach something", "network_trace:TRACE"),
 }
 
 VOLUME: Entries = {

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from berth.api.handlers import containers as container_routes
+from berth.api.handlers import explain as explain_routes
 from berth.api.handlers import images as image_routes
 from berth.api.handlers import networks as network_routes
 from berth.api.handlers import streams as stream_routes
@@ -75,7 +76,9 @@ class Parts:
 
 def routes() -> tuple[Route, ...]:
     """Every route of the API."""
-    modules = (system_routes, network_routes, volume_routes, stream_routes, container_routes, image_routes)
+    modules = (
+        system_routes, network_routes, explain_routes, volume_routes, stream_routes, container_routes, image_routes,
+    )  # fmt: skip
     return tuple(route for module in modules for route in module.ROUTES)
 
 

@@ -1,0 +1,44 @@
+"""``/berth/networks``: what Docker has not: see, explain and change networks that are in use."""
+
+import msgspec
+from aiohttp import web
+
+from berth.api.call import Call
+from berth.api.routes import Route
+from berth.base.errors import InvalidArgument, NotFound
+from berth.networks.explain.known import Subject
+
+
+async def trace(call: Call) -> web.StreamResponse:
+    """GET /berth/networks/trace: whether ``from`` reaches ``to``, and if not, why and what mends it."""
+    containers = call.engine.containers
+    subjects = {ident: Subject(ident, name, state) for ident, name, state in containers.states()}
+
+    def find(ref: str) -> Subject | None:
+        try:
+            return subjects[containers.find(ref).id]
+        except NotFound:
+            return None
+
+    source_ref, target = call.text("from"), call.text("to")
+    if not source_ref or not target:
+        raise InvalidArgument("a trace needs both ends: from and to")
+    source = None if source_ref == "host" else subjects[containers.find(source_ref).id]
+    explain = call.engine.networks.explain
+    facts, verdict = await explain.trace(source, target, call.text("proto"), subjects.values(), find)
+    answer = {
+        "From": facts.source.name or "host",
+        "To": target,
+        "Protocol": facts.protocol,
+        "Address": facts.address,
+        "Reached": verdict.reached,
+        "Fault": verdict.fault,
+        "Cause": verdict.cause,
+        "Mend": verdict.mend,
+        "Steps": [{"Name": one.name, "Mark": one.mark.value, "Text": one.text} for one in verdict.steps],
+        "Facts": msgspec.to_builtins(facts),
+    }
+    return call.json(answer)
+
+
+ROUTES: tuple[Route, ...] = (Route("GET", "/berth/networks/trace", trace),)
