@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.engines import RUN, Berth, Dockerd, Engine, busybox_tar, import_busybox
+from tests.support.engines import CGROUPS, RUN, Berth, Dockerd, Engine, busybox_tar, import_busybox
 
 IN_CI = bool(os.environ.get("CI"))
 _skipped: list[str] = []
@@ -48,7 +48,7 @@ def _machine() -> dict[str, set[str]]:
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True).stdout
     mounts = Path("/proc/self/mountinfo").read_text()
     cgroups = {str(child) for top in Path("/sys/fs/cgroup").iterdir() if top.is_dir()
-               for child in top.glob("berth*") if child.is_dir()}  # fmt: skip
+               for child in top.iterdir() if child.name in CGROUPS}  # fmt: skip
     processes = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():

@@ -22,6 +22,8 @@ REPO = Path(__file__).resolve().parents[2]
 ORACLE = REPO / ".oracle" / "root"
 #: Where test engines keep their run-time state: a tmpfs, and short, because unix socket paths end at 108 bytes.
 RUN = Path(f"/run/berth-tests-{os.getpid()}")
+#: Control groups that engines of this run make: those of another run at the same time are not this one's leaks.
+CGROUPS: set[str] = set()
 
 
 def wait_for(condition: Callable[[], Any], what: str, *, limit_s: float = 20.0) -> Any:
@@ -274,6 +276,7 @@ class Berth(Engine):
         from berth.base.paths import Layout
 
         self.layout = Layout(self.data_root, self.exec_root)
+        CGROUPS.add(self.layout.cgroup_parent.strip("/"))
 
     def argv(self) -> list[str]:
         return [
