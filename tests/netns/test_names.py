@@ -29,7 +29,7 @@ LIMIT_S = 0.4
 
 
 @contextlib.asynccontextmanager
-async def named_world(root: Path) -> AsyncIterator[World]:
+async def named_world(root: Path, **config: object) -> AsyncIterator[World]:
     """A world with a name server of its own."""
     world: World
     place = root / "dns.sock"
@@ -41,7 +41,7 @@ async def named_world(root: Path) -> AsyncIterator[World]:
         return await world.service.resolver_sockets(ident)
 
     client = DnsClient(place, spawn=spawn, resupply=resupply)
-    world = World(root, dns_server=client)
+    world = World(root, dns_server=client, **config)
     await client.start()
     try:
         await world.service.adopt(set())
@@ -120,3 +120,48 @@ async def test_names_survive_the_daemon_and_the_name_server(tmp_path: Path) -> N
         assert world.dns is not None
         os.kill(world.dns.pid, signal.SIGKILL)
         await until(lambda: resolve(one, "two") == [two.address("red")])
+
+
+@isolated
+async def test_wildcard_aliases_lead_to_their_holder(tmp_path: Path) -> None:
+    async with named_world(tmp_path) as world:
+        await world.network("red")
+        proxy = await world.container("proxy", "red", endpoints={"red": EndpointSettings(aliases=["*.app.test"])})
+        shop = await world.container("shop", "red", endpoints={"red": EndpointSettings(aliases=["shop.app.test"])})
+        here, there = [proxy.address("red")], [shop.address("red")]
+        for name, wanted in (("a.app.test", here), ("A.B.App.Test", here), ("shop.app.test", there), ("app.test", [])):
+            assert await asyncio.to_thread(resolve, proxy, name) == wanted, name
+        await proxy.close()
+        assert await asyncio.to_thread(resolve, shop, "a.app.test") == []
+
+
+@isolated
+async def test_names_on_the_default_bridge_where_the_settings_say_so(tmp_path: Path) -> None:
+    async with named_world(tmp_path, default_bridge_names=True, host_gateway_ips=("192.0.2.1", "2001:db8::1")) as world:
+        one = await world.container("one", "bridge", extra_hosts=("gate:host-gateway",))
+        two = await world.container("two", "bridge")
+        assert await asyncio.to_thread(resolve, one, "two") == [two.address("bridge")]
+        assert "nameserver 127.0.0.11" in Path(one.files["/etc/resolv.conf"]).read_text()
+        hosts = Path(one.files["/etc/hosts"]).read_text()
+        assert "192.0.2.1\tgate\n2001:db8::1\tgate\n" in hosts
+
+
+@isolated
+async def test_leaving_the_last_open_network_closes_the_hosts_own_servers(tmp_path: Path) -> None:
+    """A container on internal networks only must not reach the host's loopback name server through ours."""
+    async with named_world(tmp_path) as world:
+        await world.network("open")
+        await world.network("sealed", internal=True)
+        one = await world.container("one", "open")
+        assert world.dns is not None
+
+        def internal() -> bool:
+            return world.dns is not None and world.dns.config_of(one.id).internal
+
+        assert not internal()
+        await world.service.connect("sealed", one.id, EndpointSettings(), running=True)
+        assert not internal()
+        await world.service.disconnect("open", one.id, force=False, running=True)
+        assert internal()
+        await world.service.connect("open", one.id, EndpointSettings(), running=True)
+        assert not internal()

@@ -59,6 +59,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_u
     dns_opts: tuple[str, ...] = ()
     #: Search domains of resolv.conf.
     dns_search: tuple[str, ...] = ()
+    #: What ``host-gateway`` in ``--add-host`` stands for; empty: the host's addresses on the default bridge.
+    host_gateway_ips: tuple[str, ...] = ()
+    #: Whether containers on the default bridge have names and the name server, too (Docker's have not).
+    default_bridge_names: bool = False
     #: Registries reached without TLS, besides those on loopback.
     insecure_registries: tuple[str, ...] = ()
     #: Mirrors of the default registry.
@@ -129,6 +133,11 @@ def _check(config: Config) -> None:
             ipaddress.ip_interface(config.bip)
         except ValueError as exc:
             raise BadSetting(f"bip: {exc}") from None
+    for text in config.host_gateway_ips:
+        try:
+            ipaddress.ip_address(text)
+        except ValueError as exc:
+            raise BadSetting(f"host-gateway-ips: {exc}") from None
     for pool in config.default_address_pools:
         try:
             network = ipaddress.ip_network(pool.base)

@@ -27,11 +27,18 @@ log = logging.getLogger(__name__)
 
 #: Flags that are settings of the same name: text ones, and ones that may be repeated.
 _TEXT: Final = ("data-root", "exec-root", "group", "log-level", "pidfile", "default-runtime", "bip")
-_REPEATED: Final = ("dns", "dns-opt", "dns-search", "insecure-registry", "registry-mirror", "label")
+_REPEATED: Final = (
+    "dns", "dns-opt", "dns-search", "host-gateway-ip", "insecure-registry", "registry-mirror", "label",
+)  # fmt: skip
 _PLURAL: Final = {
-    "dns": "dns", "dns-opt": "dns-opts", "dns-search": "dns-search", "insecure-registry": "insecure-registries",
-    "registry-mirror": "registry-mirrors", "label": "labels",
-}  # fmt: skip
+    "dns": "dns",
+    "dns-opt": "dns-opts",
+    "dns-search": "dns-search",
+    "host-gateway-ip": "host-gateway-ips",
+    "insecure-registry": "insecure-registries",
+    "registry-mirror": "registry-mirrors",
+    "label": "labels",
+}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         "dns": "name server for containers",
         "dns-opt": "resolver option for containers",
         "dns-search": "search domain for containers",
+        "host-gateway-ip": "address that host-gateway in --add-host stands for",
         "insecure-registry": "registry reached without TLS",
         "registry-mirror": "mirror of the default registry",
         "label": "label of the engine, key=value",

@@ -291,7 +291,7 @@ class Attachments:
         return (*plan, *self._publishing.plan(ends, published))
 
     def _has_names(self, end: LiveEndpoint) -> bool:
-        return bool(end.host_link) and end.network_name != DEFAULT
+        return bool(end.host_link) and (end.network_name != DEFAULT or self._config.default_bridge_names)
 
     # -- names and files
 
@@ -313,6 +313,10 @@ class Attachments:
             tenant.dns_options or self._config.dns_opts,
         )
 
+    def _names_servers(self, tenant: Tenant) -> bool:
+        """Tell whether a container's servers were given, not copied from the host."""
+        return bool(tenant.dns or self._config.dns)
+
     def _file_texts(
         self, tenant: Tenant, ends: Iterable[LiveEndpoint], *, resolver: bool, on_host: bool
     ) -> dict[Path, str]:
@@ -320,9 +324,9 @@ class Attachments:
         if resolver:
             conf = hosts_files.for_user_network(conf)
         elif not on_host:
-            conf = hosts_files.for_default_bridge(conf)
+            conf = hosts_files.for_default_bridge(conf, explicit=self._names_servers(tenant))
         own = [address for end in ends for address in (end.ipv4, end.ipv6) if address]
-        extra = hosts_files.extra_hosts(tenant.extra_hosts, self._host_gateway()) + self._linked_hosts(tenant, ends)
+        extra = hosts_files.extra_hosts(tenant.extra_hosts, self._host_gateways()) + self._linked_hosts(tenant, ends)
         hosts = hosts_files.render_hosts(extra, own, tenant.hostname, tenant.domainname)
         if on_host and not tenant.extra_hosts:
             hosts = _read_or(Path("/etc/hosts"), hosts)
@@ -333,10 +337,13 @@ class Attachments:
             directory / "hostname": hosts_files.render_hostname(tenant.hostname),
         }
 
-    def _host_gateway(self) -> str:
+    def _host_gateways(self) -> tuple[str, ...]:
+        """Return what ``host-gateway`` stands for: the settings' addresses, else the host's on the default bridge."""
+        if self._config.host_gateway_ips:
+            return self._config.host_gateway_ips
         record = self._register.named(DEFAULT)
-        pool = pool_of(record, 4) if record else None
-        return pool.gateway if pool else "127.0.0.1"
+        pools = [pool_of(record, family) for family in (4, 6)] if record else []
+        return tuple(pool.gateway for pool in pools if pool and pool.gateway) or ("127.0.0.1",)
 
     def _linked_hosts(self, tenant: Tenant, ends: Iterable[LiveEndpoint]) -> list[tuple[str, str]]:
         """Return hosts entries of ``--link`` on the default bridge."""
@@ -363,7 +370,7 @@ class Attachments:
         records = [self._register.by_id(end.network_id) for end in live.endpoints]
         return ServeConfig(
             tenant.container_id,
-            hosts_files.upstreams(conf, explicit=bool(tenant.dns)),
+            hosts_files.upstreams(conf, explicit=self._names_servers(tenant)),
             ndots_set=any(option.startswith("ndots:") for option in conf.options),
             internal=all(record is None or record.internal for record in records),
         )
@@ -375,6 +382,11 @@ class Attachments:
         await self._dns.serve(self._serve_config(tenant, live), sockets.udp, sockets.tcp, sockets.netns)
         for end in live.endpoints:
             await self._announce(tenant, end)
+
+    async def _reconfigure_names(self, tenant: Tenant, live: LiveSandbox) -> None:
+        """Follow a changed set of networks: only internal ones left means that nothing is asked from the host."""
+        if self._dns is not None and live.has_dns:
+            await self._dns.configure(self._serve_config(tenant, live))
 
     async def _announce(self, tenant: Tenant, end: LiveEndpoint) -> None:
         named = self.named_endpoint(tenant, end)
@@ -489,17 +501,17 @@ class Attachments:
         if sockets is not None:
             await self._serve(tenant, now, sockets)
         else:
+            await self._reconfigure_names(tenant, now)
             await self._announce(tenant, end)
         self._tell("connect", ident, end)
 
     def _follow_in_files(self, tenant: Tenant, end: LiveEndpoint, resolver: bool) -> None:  # noqa: FBT001
         directory = self._layout.container(tenant.container_id)
-        own = [address for address in (end.ipv4, end.ipv6) if address]
-        line = hosts_files.render_own(own, tenant.hostname, tenant.domainname)
-        sandboxes.edit_lines(directory / "hosts", add=line)
+        sandboxes.edit_lines(directory / "hosts", add=_own_lines(tenant, end))
         if resolver:
-            before = hosts_files.render_resolv_conf(hosts_files.for_default_bridge(self._resolv_conf(tenant)))
-            after = hosts_files.render_resolv_conf(hosts_files.for_user_network(self._resolv_conf(tenant)))
+            conf, explicit = self._resolv_conf(tenant), self._names_servers(tenant)
+            before = hosts_files.render_resolv_conf(hosts_files.for_default_bridge(conf, explicit=explicit))
+            after = hosts_files.render_resolv_conf(hosts_files.for_user_network(conf))
             if _read_or(directory / "resolv.conf", "") == before:  # else a user edited it: never overwritten
                 sandboxes.write_in_place(directory / "resolv.conf", after)
 
@@ -541,9 +553,10 @@ class Attachments:
         now = msgspec.structs.replace(live, endpoints=left, published=published)
         await self._live.put(tenant.container_id, now)
         hosts = self._layout.container(tenant.container_id) / "hosts"
-        await in_thread(sandboxes.edit_lines, hosts, drop=tuple(one for one in (end.ipv4, end.ipv6) if one))
+        await in_thread(sandboxes.edit_lines, hosts, drop=_own_lines(tenant, end))
         if live.has_dns and self._dns is not None:
             await self._dns.endpoint_down(tenant.container_id, end.network_id)
+            await self._reconfigure_names(tenant, now)
         self._tell("disconnect", tenant.container_id, end)
 
     def _leave(self, plan: Plan, namespace: str, end: LiveEndpoint) -> None:
@@ -587,6 +600,12 @@ def _cut_off(links: tuple[str, ...], group: int, commands: str, datagrams_to: li
         nft.host().run(commands)
     if datagrams_to:
         conntrack.forget_datagrams(datagrams_to)
+
+
+def _own_lines(tenant: Tenant, end: LiveEndpoint) -> str:
+    """Return what an attachment adds to its container's hosts file."""
+    own = [address for address in (end.ipv4, end.ipv6) if address]
+    return hosts_files.render_own(own, tenant.hostname, tenant.domainname)
 
 
 def _read_or(path: Path, default: str) -> str:

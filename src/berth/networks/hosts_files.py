@@ -66,9 +66,12 @@ def asked(host: ResolvConf, servers: Sequence[str], search: Sequence[str], optio
     )
 
 
-def for_default_bridge(want: ResolvConf) -> ResolvConf:
-    """Return what a container on the default bridge gets: no server that only the host can reach."""
-    servers = tuple(one for one in want.servers if not is_loopback(one))
+def for_default_bridge(want: ResolvConf, *, explicit: bool = False) -> ResolvConf:
+    """Return what a container on the default bridge gets: no server that only the host can reach.
+
+    `explicit` servers are meant as the container sees them.
+    """
+    servers = want.servers if explicit else tuple(one for one in want.servers if not is_loopback(one))
     return want._replace(servers=servers or FALLBACK_SERVERS)
 
 
@@ -113,12 +116,12 @@ def parse_extra_host(text: str) -> tuple[str, str]:
     return name, address
 
 
-def extra_hosts(texts: Iterable[str], gateway: str) -> list[tuple[str, str]]:
-    """Return address and name of every ``--add-host``; ``host-gateway`` becomes the default bridge's address."""
+def extra_hosts(texts: Iterable[str], gateways: Sequence[str]) -> list[tuple[str, str]]:
+    """Return address and name of every ``--add-host``; ``host-gateway`` stands for each of the host's addresses."""
     found = []
     for text in texts:
         name, address = parse_extra_host(text)
-        found.append((gateway if address == HOST_GATEWAY else address, name))
+        found += [(one, name) for one in (gateways if address == HOST_GATEWAY else (address,))]
     return found
 
 

@@ -62,7 +62,7 @@ def write_in_place(path: Path, text: str) -> None:
 
     Cut to length only afterwards: truncating first makes ext4 write it out at once.
     """
-    data = text.encode()
+    data = text.encode(errors="surrogateescape")
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     try:
         fd = os.open(path, flags, 0o644)
@@ -78,11 +78,16 @@ def write_in_place(path: Path, text: str) -> None:
         os.close(fd)
 
 
-def edit_lines(path: Path, *, add: str = "", drop: tuple[str, ...] = ()) -> None:
-    """Drop lines that begin with one of `drop` (an address) and add some; what a user wrote stays."""
+def edit_lines(path: Path, *, add: str = "", drop: str = "") -> None:
+    """Drop each of our lines `drop` once and add some; what a user wrote stays as it is."""
     try:
-        lines = path.read_text().splitlines(keepends=True)
+        text = path.read_text(errors="surrogateescape")
     except FileNotFoundError:
         return
-    kept = [line for line in lines if line.split("\t", 1)[0] not in drop]
-    write_in_place(path, "".join(kept) + add)
+    lines = text.splitlines(keepends=True)
+    for line in drop.splitlines(keepends=True):
+        if line in lines:
+            lines.remove(line)
+    if add and lines and not lines[-1].endswith("\n"):
+        lines[-1] += "\n"
+    write_in_place(path, "".join(lines) + add)

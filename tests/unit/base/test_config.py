@@ -29,6 +29,7 @@ def test_flags_lie_over_the_file(tmp_path: Path) -> None:
         ('{"log-level":"loud"}', "one of debug"),
         ('{"data-root":"x"}', "absolute"),
         ('{"bip":"1.2.3"}', "bip"),
+        ('{"host-gateway-ips":["here"]}', "host-gateway-ips"),
         ('{"default-address-pools":[{"base":"10.0.0.0/8","size":4}]}', "does not fit"),
         ('{"default-address-pools":[{"base":"10.0.0.1/8","size":24}]}', "host bits"),
     ],

@@ -89,9 +89,15 @@ def test_bad_extra_hosts_are_refused(text: str) -> None:
         parse_extra_host(text)
 
 
+def test_servers_that_were_given_are_meant_as_the_container_sees_them() -> None:
+    given = ResolvConf(("127.0.0.1", "192.0.2.53"))
+    assert for_default_bridge(given, explicit=True) == given
+    assert for_default_bridge(given).servers == ("192.0.2.53",)
+
+
 def test_a_hosts_file() -> None:
-    extra = extra_hosts(["gate:host-gateway", "db:10.0.0.1"], "172.17.0.1")
+    extra = extra_hosts(["gate:host-gateway", "db:10.0.0.1"], ["172.17.0.1", "fd00::1"])
     text = render_hosts(extra, ["172.18.0.2"], "web", "test")
-    assert text.endswith("172.17.0.1\tgate\n10.0.0.1\tdb\n172.18.0.2\tweb.test web\n")
+    assert text.endswith("172.17.0.1\tgate\nfd00::1\tgate\n10.0.0.1\tdb\n172.18.0.2\tweb.test web\n")
     assert text.startswith("127.0.0.1\tlocalhost\n")
     assert render_hosts((), ["10.0.0.2"], "web.test", "").endswith("10.0.0.2\tweb.test web\n")

@@ -65,6 +65,10 @@ class DnsClient:
         """The server's process, 0 before `start`."""
         return self._keeper.pid
 
+    def config_of(self, container_id: str) -> ServeConfig:
+        """Return how a container is to be served. Raises KeyError."""
+        return self._configs[container_id]
+
     async def start(self) -> None:
         """Connect, starting the server if there is none; from then on reconnect and re-serve whenever it is lost.
 

@@ -16,13 +16,23 @@ Packed = bytes
 
 _V4_ZONE: Final = ".in-addr.arpa"
 _V6_ZONE: Final = ".ip6.arpa"
+#: How an alias begins that stands for every name below the rest.
+WILD: Final = "*."
 
 
 class Found(NamedTuple):
-    """A name's addresses; both empty is possible (a known name without addresses)."""
+    """A name's addresses; both empty is possible (a known name without addresses). Then how it was found."""
 
     v4: tuple[Packed, ...]
     v6: tuple[Packed, ...]
+    #: Network whose table has it.
+    network: str = ""
+    #: What was looked up there: the name asked for, a link's target, a wildcard.
+    entry: str = ""
+    #: ``name``, ``alias``, ``link`` or ``wildcard``.
+    kind: str = "name"
+    #: The first names of the containers that hold it.
+    holders: tuple[str, ...] = ()
 
 
 class Holder(NamedTuple):
@@ -34,6 +44,11 @@ class Holder(NamedTuple):
     v6: tuple[Packed, ...]
     links: Mapping[str, str]
 
+    @property
+    def first(self) -> str:
+        """What the container itself is called."""
+        return self.endpoint.names[0] if self.endpoint.names else self.endpoint.container_id[:12]
+
 
 class NetworkNames(msgspec.Struct, frozen=True):
     """The names of one network."""
@@ -43,25 +58,31 @@ class NetworkNames(msgspec.Struct, frozen=True):
     holders: Mapping[str, Holder] = {}
     by_name: Mapping[str, tuple[str, ...]] = {}
     by_address: Mapping[Packed, str] = {}
+    #: How many labels the names under wildcards (``*.app.test`` has three) may have at most; 0: there are none.
+    deepest_wildcard: int = 0
 
     def find(self, name: str) -> Found | None:
         """Addresses of all holders of a name in lower case, or None if nobody holds it."""
         idents = self.by_name.get(name)
         if idents is None:
             return None
-        if len(idents) == 1:
-            holder = self.holders[idents[0]]
-            return Found(holder.v4, holder.v6)
         holders = [self.holders[ident] for ident in idents]
-        return Found(tuple(a for h in holders for a in h.v4), tuple(a for h in holders for a in h.v6))
+        firsts = tuple(h.first for h in holders)
+        return Found(
+            tuple(a for h in holders for a in h.v4),
+            tuple(a for h in holders for a in h.v6),
+            self.name,
+            name,
+            "name" if name in {first.lower() for first in firsts} else "alias",
+            firsts,
+        )
 
     def name_at(self, address: Packed) -> str | None:
         """Answer a reverse look-up: the first name of the holder and the network, as Docker gives it."""
         ident = self.by_address.get(address)
         if ident is None:
             return None
-        names = self.holders[ident].endpoint.names
-        return f"{names[0] if names else ident[:12]}.{self.name}"
+        return f"{self.holders[ident].first}.{self.name}"
 
     def with_endpoint(self, endpoint: NamedEndpoint) -> "NetworkNames":
         """Return the table with this endpoint; what its container had on the network before is replaced."""
@@ -72,8 +93,9 @@ class NetworkNames(msgspec.Struct, frozen=True):
         for name in sorted(holder.names):
             by_name[name] = (*by_name.get(name, ()), ident)
         by_address = {**base.by_address, **dict.fromkeys((*holder.v4, *holder.v6), ident)}
+        deepest = max((base.deepest_wildcard, *(n.count(".") + 1 for n in holder.names if n.startswith(WILD))))
         return NetworkNames(
-            self.network_id, endpoint.network_name, {**base.holders, ident: holder}, by_name, by_address
+            self.network_id, endpoint.network_name, {**base.holders, ident: holder}, by_name, by_address, deepest
         )
 
     def without(self, container_id: str) -> "NetworkNames":
@@ -94,7 +116,10 @@ class NetworkNames(msgspec.Struct, frozen=True):
         for address in (*holder.v4, *holder.v6):
             if by_address.get(address) == container_id:
                 del by_address[address]
-        return NetworkNames(self.network_id, self.name, holders, by_name, by_address)
+        deepest = self.deepest_wildcard
+        if any(name.startswith(WILD) for name in holder.names):
+            deepest = max((name.count(".") + 1 for name in by_name if name.startswith(WILD)), default=0)
+        return NetworkNames(self.network_id, self.name, holders, by_name, by_address, deepest)
 
 
 def _holder(endpoint: NamedEndpoint) -> Holder:
@@ -117,13 +142,25 @@ class View(msgspec.Struct, frozen=True):
         """Look a name in lower case up, as Docker does.
 
         ``a.b.c`` is first that name on any network, then ``a.b`` on network ``c``, then ``a`` on network ``b.c``.
-        The first network that has addresses wins; links of the container go before names of others.
+        The first network that has addresses wins; links of the container go before names of others. Only then
+        wildcards, the longest first.
         """
         known = self._find_on(name, None)
         cut = len(name)
         while known is None and (cut := name.rfind(".", 0, cut)) > 0:
             known = self._find_on(name[:cut], name[cut + 1 :])
-        return known
+        return known or self._find_below_wildcard(name)
+
+    def _find_below_wildcard(self, name: str) -> Found | None:
+        deepest = max((table.deepest_wildcard for table in self.networks), default=0)
+        if not deepest:
+            return None
+        labels = name.split(".")
+        for at in range(max(1, len(labels) - deepest + 1), len(labels)):
+            found = self._find_on(WILD + ".".join(labels[at:]), None)
+            if found is not None:
+                return found._replace(kind="wildcard")
+        return None
 
     def _find_on(self, name: str, network: str | None) -> Found | None:
         known: Found | None = None
@@ -135,6 +172,8 @@ class View(msgspec.Struct, frozen=True):
                 if (name in own) is not linked:
                     continue
                 found = table.find(own[name] if linked else name)
+                if linked and found is not None:
+                    found = found._replace(kind="link")
                 if found is not None and (found.v4 or found.v6):
                     return found
                 known = known or found

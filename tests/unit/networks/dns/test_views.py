@@ -1,5 +1,4 @@
 from berth.networks.dns.model import NamedEndpoint, ServeConfig
-from berth.networks.dns.table import Found
 from berth.networks.dns.views import Views
 
 
@@ -12,11 +11,11 @@ def test_a_container_sees_the_networks_it_is_on_and_no_other() -> None:
     up(views, "a", "one", 1)
     up(views, "b", "one", 2)
     up(views, "c", "two", 3)
-    assert views.view("a").find("name-b") == Found((bytes([10, 0, 0, 2]),), ())
+    assert views.view("a").find("name-b")[:2] == ((bytes([10, 0, 0, 2]),), ())
     assert views.view("a").find("name-c") is None
     up(views, "a", "two", 4)
     assert views.view("a").find("name-c") is not None
-    assert views.view("c").find("name-a") == Found((bytes([10, 0, 0, 4]),), ())
+    assert views.view("c").find("name-a")[:2] == ((bytes([10, 0, 0, 4]),), ())
     views.down("a", "id-two")
     assert views.view("a").find("name-c") is None
     assert views.view("c").find("name-a") is None
