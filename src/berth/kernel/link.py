@@ -5,7 +5,7 @@ import functools
 import logging
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_interface
 from typing import Final, cast
 
@@ -13,7 +13,7 @@ from berth.base.errors import InvalidArgument
 from berth.kernel import netlink, netns, sysctl
 from berth.kernel.netlink import LinkNotFound, Message, RouteSocket
 from berth.plan.model import Step
-from berth.plan.steps.link import AddressBridge, DeleteLink, MakeBridge, MakeContainerLink
+from berth.plan.steps.link import AddressBridge, DeleteLink, MakeBridge, MakeContainerLink, RetireBridge
 from berth.plan.steps.route import SetDefaultRoute
 
 log = logging.getLogger(__name__)
@@ -142,17 +142,6 @@ def retire(ports: Sequence[str], group: int) -> None:
         host().try_send(*messages)
 
 
-def retire_bridge(name: str, addresses: Sequence[str]) -> None:
-    """Take a bridge out of use at once, before its slow deletion; nothing happens if it is not there."""
-    try:
-        index = socket.if_nametoindex(name)
-    except OSError:
-        return
-    given = [ip_interface(cidr) for cidr in addresses]
-    dropped = [netlink.delete_address(index, str(one.ip), one.network.prefixlen) for one in given]
-    host().try_send(*dropped, netlink.set_up(name, up=False))
-
-
 def take_out(namespace: str, name: str) -> None:
     """Bring a link inside a namespace down and out of the way of its name's next holder, before it is reaped."""
     with inside(namespace) as there, contextlib.suppress(LinkNotFound):
@@ -164,6 +153,18 @@ def reap(group: int) -> None:
     """Delete every retired link; tens of milliseconds, however many they are."""
     with contextlib.suppress(LinkNotFound):
         host().send(netlink.delete_group(group))
+
+
+def _retire_bridge(step: Step) -> Step | None:
+    want = cast("RetireBridge", step)
+    try:
+        index = socket.if_nametoindex(want.name)
+    except OSError:
+        return None
+    given = [ip_interface(cidr) for cidr in want.addresses]
+    dropped = [netlink.delete_address(index, str(one.ip), one.network.prefixlen) for one in given]
+    host().try_send(*dropped, netlink.set_up(want.name, up=False))
+    return None
 
 
 def _delete_link(step: Step) -> Step | None:
@@ -195,6 +196,7 @@ HANDLERS: dict[type[Step], Callable[[Step], Step | None]] = {
     MakeBridge: _make_bridge,
     AddressBridge: _address_bridge,
     MakeContainerLink: _make_container_link,
+    RetireBridge: _retire_bridge,
     DeleteLink: _delete_link,
     SetDefaultRoute: _set_default_route,
 }
@@ -208,13 +210,13 @@ UNDO: dict[type[Step], Callable[[Step], Step | None]] = {
 # -- questions for planning -------------------------------------------------------------------------
 
 
-def link_exists(name: str) -> bool:
-    """Tell whether the host has a link of that name."""
-    try:
-        socket.if_nametoindex(name)
-    except OSError:
-        return False
-    return True
+def look_up(names: Iterable[str]) -> dict[str, netlink.Link]:
+    """Return those of the links named that the host has."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(LinkNotFound):
+            found[name] = host().link(name)
+    return found
 
 
 def names() -> list[str]:

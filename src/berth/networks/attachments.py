@@ -21,6 +21,7 @@ from berth.kernel import conntrack, link, nft
 from berth.networks import hosts_files, sandboxes, wants
 from berth.networks.dns.client import DnsClient
 from berth.networks.dns.model import NamedEndpoint, ServeConfig, Sockets, Upstream
+from berth.networks.drivers.registry import driver_of
 from berth.networks.errors import (
     CannotJoin,
     EndpointExists,
@@ -43,7 +44,7 @@ from berth.networks.model import (
     veth_name,
 )
 from berth.networks.options import ENDPOINT_LINK, parse_bridge
-from berth.networks.planning import gateway_endpoint, next_link_name, plan_link, pool_of
+from berth.networks.planning import gateway_endpoint, next_link_name, pool_of
 from berth.networks.ports.publishing import Publishing, publisher, publishes
 from berth.networks.reaper import Reaper
 from berth.networks.register import Register
@@ -182,7 +183,7 @@ class Attachments:
     async def _open(self, tenant: Tenant) -> Sandbox:
         ident = tenant.container_id
         wanted = [(self._network_of(name, settings), settings) for name, settings in tenant.endpoints.items()]
-        on_host = any(record.driver == "host" for record, _ in wanted)
+        on_host = any(driver_of(record).traits.on_host for record, _ in wanted)
         ends: list[LiveEndpoint] = []
         published: tuple[Published, ...] = ()
         sandbox_id, namespace = new_id(), ""
@@ -228,7 +229,8 @@ class Attachments:
     ) -> LiveEndpoint:
         endpoint_id = new_id()
         end = LiveEndpoint(record.id, record.name, endpoint_id, gw_priority=settings.gw_priority or 0)
-        if record.driver != "bridge":
+        driver = driver_of(record)
+        if not driver.traits.links:
             self._register.attach(tenant.container_id, end)
             return end
         asked = settings.ipam_config
@@ -244,14 +246,13 @@ class Attachments:
             except BaseException:
                 self._register.take_back(record.id, tenant.container_id, (ipv4,))
                 raise
-        options = parse_bridge(record.options)
         name = (settings.driver_opts or {}).get(ENDPOINT_LINK) or next_link_name(
-            options.link_prefix, [one.link for one in ends]
+            driver.link_prefix(record), [one.link for one in ends]
         )
         reaches_out = not record.internal
         end = msgspec.structs.replace(
             end,
-            host_link=veth_name(self._layout, endpoint_id),
+            host_link=veth_name(self._layout, endpoint_id) if driver.traits.near_end else "",
             link=name,
             mac=(settings.mac_address or mac_of(ipv4)).lower().replace("-", ":"),
             ipv4=ipv4,
@@ -286,12 +287,14 @@ class Attachments:
         gateway, hairpin = gateway_endpoint(ends), publishes(tenant)
         for end in ends:
             record = self._register.by_id(end.network_id)
-            if record is not None and end.host_link:
-                plan += plan_link(record, namespace, end, default_route=end is gateway, hairpin=hairpin)
+            if record is not None:
+                plan += driver_of(record).plan_endpoint(
+                    record, namespace, end, default_route=end is gateway, hairpin=hairpin
+                )
         return (*plan, *self._publishing.plan(ends, published))
 
     def _has_names(self, end: LiveEndpoint) -> bool:
-        return bool(end.host_link) and (end.network_name != DEFAULT or self._config.default_bridge_names)
+        return bool(end.link) and (end.network_name != DEFAULT or self._config.default_bridge_names)
 
     # -- names and files
 
@@ -485,7 +488,9 @@ class Attachments:
             ends = (*live.endpoints, end)
             resolver = self._dns is not None and not live.has_dns and self._has_names(end)
             takes_over = gateway_endpoint(ends) is end
-            plan = plan_link(record, live.netns_path, end, default_route=takes_over, hairpin=publishes(tenant))
+            plan = driver_of(record).plan_endpoint(
+                record, live.netns_path, end, default_route=takes_over, hairpin=publishes(tenant)
+            )
             published = live.published
             if not published and not publisher(live.endpoints):
                 published = self._claim_ports(tenant, ends)
@@ -526,7 +531,7 @@ class Attachments:
             end = live.on(record.id) if live and record else None
             if name not in tenant.endpoints and end is None:
                 raise NotConnected(container_id, name, running=running)
-            if running and record is not None and record.driver == "host":
+            if running and record is not None and driver_of(record).traits.on_host:
                 raise HostNetworkFixed
             if live is not None and end is not None:
                 await finish(self._disconnect_live(tenant, live, end))

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from ipaddress import ip_address, ip_network
-from typing import Final
 
+from berth.networks.drivers.registry import driver_named
 from berth.networks.errors import (
     BadNetworkConfig,
     BadNetworkName,
     BadOption,
     ConfigNetworksNotYet,
-    DriverNotYet,
     ManySubnets,
     NotASwarmManager,
     OnlyOneInstance,
@@ -18,14 +17,9 @@ from berth.networks.errors import (
 )
 from berth.networks.ipam.addresses import default_gateway
 from berth.networks.ipam.pools import Network
-from berth.networks.model import PREDEFINED, NetworkRecord, Pool, bridge_name
-from berth.networks.options import DEFAULT_BRIDGE, parse_bridge
+from berth.networks.model import PREDEFINED, NetworkRecord, Pool
+from berth.networks.options import DEFAULT_BRIDGE
 from berth.wire.networks import IPAMConfig, NetworkCreate
-
-#: Drivers that Docker has and this engine will have.
-LATER: Final = ("macvlan", "ipvlan")
-#: Drivers of which there is one network, made at first start.
-SINGLE: Final = ("host", "null")
 
 
 def check_request(want: NetworkCreate) -> None:
@@ -42,12 +36,9 @@ def check_request(want: NetworkCreate) -> None:
     driver = want.driver or "bridge"
     if driver == "overlay" or want.scope == "swarm" or want.ingress:
         raise NotASwarmManager
-    if driver in LATER:
-        raise DriverNotYet(driver)
-    if driver in SINGLE:
+    kind = driver_named(driver)
+    if kind.traits.single:
         raise OnlyOneInstance(driver)
-    if driver != "bridge":
-        raise PluginNotFound(driver)
     ipam = want.ipam
     if ipam and ipam.driver not in ("", "default"):
         raise PluginNotFound(ipam.driver)
@@ -55,20 +46,21 @@ def check_request(want: NetworkCreate) -> None:
         if not want.enable_ipv6:
             raise BadOption("IPv4 or IPv6 must be enabled")
         raise BadOption("networks without IPv4 are not available yet")
-    options = parse_bridge(want.options or {})
-    if options.gateway_mode == "isolated" and not want.internal:
-        raise BadOption("gateway mode 'isolated' can only be used for an internal network")
+    kind.check(want)
 
 
-def parse_pools(configs: Sequence[IPAMConfig]) -> list[Pool]:
-    """Check the pools asked for and return them in canonical form. Raises `BadNetworkConfig`, `ManySubnets`."""
+def parse_pools(configs: Sequence[IPAMConfig], *, many: bool = False) -> list[Pool]:
+    """Check the pools asked for and return them in canonical form; `many` of a family only if the driver has them.
+
+    Raises `BadNetworkConfig`, `ManySubnets`.
+    """
     problems: list[str] = []
     pools = [_pool(config, problems) for config in configs]
     if problems:
         raise BadNetworkConfig(problems)
     found = [pool for pool in pools if pool is not None]
     for version in (4, 6):
-        if sum((":" in pool.subnet) == (version == 6) for pool in found) > 1:
+        if not many and sum((":" in pool.subnet) == (version == 6) for pool in found) > 1:
             raise ManySubnets
     return found
 
@@ -139,13 +131,14 @@ def with_gateway(pool: Pool) -> Pool:
 
 
 def record_of(want: NetworkCreate, ident: str, pools: Sequence[Pool], created_ns: int) -> NetworkRecord:
-    """Return the record of a checked bridge network."""
+    """Return the record of a checked network."""
+    driver = want.driver or "bridge"
     options = dict(want.options or {})
     ipam = want.ipam
     return NetworkRecord(
         id=ident,
         name=want.name or "",
-        driver="bridge",
+        driver=driver,
         created_ns=created_ns,
         enable_ipv6=bool(want.enable_ipv6),
         internal=bool(want.internal),
@@ -154,7 +147,7 @@ def record_of(want: NetworkCreate, ident: str, pools: Sequence[Pool], created_ns
         pools=tuple(pools),
         options=options,
         labels=dict(want.labels or {}),
-        bridge=parse_bridge(options).name or bridge_name(ident),
+        bridge=driver_named(driver).bridge(ident, options),
     )
 
 

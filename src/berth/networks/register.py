@@ -30,7 +30,7 @@ class Register:
         self._bridges: dict[str, NetworkRecord] = {}
         #: Subnets of networks that are there or being made; `claim` writes it.
         self.subnets = SubnetIndex()
-        self._claimed: set[str] = set()
+        self._claimed: dict[str, NetworkRecord] = {}
 
     # -- networks
 
@@ -38,7 +38,7 @@ class Register:
         """Keep a network's subnets and bridge from others, before it is made."""
         if record.id in self._claimed or record.config_only:
             return
-        self._claimed.add(record.id)
+        self._claimed[record.id] = record
         for pool in record.pools:
             self.subnets.add(ip_network(pool.subnet), record.name)
         if record.bridge:
@@ -48,7 +48,7 @@ class Register:
         """Let go of them."""
         if record.id not in self._claimed:
             return
-        self._claimed.discard(record.id)
+        del self._claimed[record.id]
         for pool in record.pools:
             self.subnets.remove(ip_network(pool.subnet), record.name)
         if record.bridge and self._bridges[record.bridge].id == record.id:
@@ -68,6 +68,10 @@ class Register:
             self._book(record.name).clear()
         self._attached.pop(record.id, None)
         self.unclaim(record)
+
+    def claimed(self) -> Iterable[NetworkRecord]:
+        """Return the networks that are there or being made."""
+        return self._claimed.values()
 
     def on_bridge(self, name: str) -> NetworkRecord | None:
         """Return the network that has a bridge of that name, or is about to."""

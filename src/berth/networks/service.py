@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network, ip_network
 from typing import Any, Final
 
-import msgspec
-
 from berth.base.aio import finish, in_thread
 from berth.base.clock import Clock, SystemClock
 from berth.base.config import Config
@@ -30,6 +28,8 @@ from berth.networks.allocation import allocate, collisions
 from berth.networks.attachments import Attachments
 from berth.networks.dns.client import DnsClient
 from berth.networks.dns.model import Sockets
+from berth.networks.drivers.base import NetworkDriver, Seen, SeenLink
+from berth.networks.drivers.registry import driver_named, driver_of
 from berth.networks.errors import (
     BadOption,
     BridgeNameTaken,
@@ -55,13 +55,13 @@ from berth.networks.model import (
     Tenant,
     alias_mark,
 )
-from berth.networks.options import BRIDGE_NAME, parse_bridge
-from berth.networks.planning import bridge_addresses, plan_bridge, policy_of
+from berth.networks.options import BRIDGE_NAME
 from berth.networks.ports.proxy_client import ProxyClient
 from berth.networks.ports.publishing import Publishing, forwards
 from berth.networks.register import Register
 from berth.plan.model import Planned
 from berth.plan.run import Runner
+from berth.plan.steps.link import RetireBridge
 from berth.plan.steps.nft import NftTransaction
 from berth.store.base import Records
 from berth.wire.filters import Filters, InvalidFilter
@@ -131,7 +131,8 @@ class Networks:
     async def create(self, want: NetworkCreate) -> tuple[str, str]:
         """Make a network; return its id and a warning (empty for none)."""
         creation.check_request(want)
-        pools = creation.parse_pools((want.ipam.config if want.ipam else None) or ())
+        kind = driver_named(want.driver or "bridge")
+        pools = creation.parse_pools((want.ipam.config if want.ipam else None) or (), many=kind.traits.many_subnets)
         name = want.name or ""
         if self._register.named(name) is not None or name in self._creating:
             raise NetworkNameTaken(name)
@@ -147,7 +148,9 @@ class Networks:
         finally:
             self._creating.discard(name)
         self._tell("create", record)
-        return record.id, "; ".join(collisions([one for one in record.pools if one.given], routed, record.bridge))
+        # only a bridge hides what is routed elsewhere; other kinds of networks mean to share a subnet with a link
+        given = [one for one in record.pools if one.given and record.bridge]
+        return record.id, "; ".join(collisions(given, routed, record.bridge))
 
     async def _planned_record(self, want: NetworkCreate, asked: list[Pool]) -> tuple[NetworkRecord, list[Routed]]:
         """Return the record of a network to be made, its subnets and bridge already claimed, and the host's routes."""
@@ -161,6 +164,7 @@ class Networks:
         other = self._register.on_bridge(record.bridge) if record.bridge else None
         if other is not None:
             raise BridgeNameTaken(record.id, record.bridge, other.id, other.bridge)
+        driver_of(record).check_beside(record, self._register.claimed())
         self._register.claim(record)
         return record, routed
 
@@ -191,17 +195,16 @@ class Networks:
     async def _make(self, record: NetworkRecord) -> None:
         if BRIDGE_NAME in record.options:  # a network of that bridge may just have been removed
             await self._attachments.reaper.flush()
-        exists = link.link_exists(record.bridge)
-        if exists:
-            record = _adopting(record)
-        if record.enable_ipv6:
-            await in_thread(_forward, ipv6=True)
-        table, policy = self._layout.nft_table, policy_of(record)
-        rules = NftTransaction(ruleset.add_bridge(table, policy), ruleset.remove_bridge(table, policy))
-        plan = (
-            *plan_bridge(self._layout, record, exists=exists),
-            Planned(rules, f"what network {record.name} may do"),
-        )
+        driver = driver_of(record)
+        seen = await in_thread(_look, driver, record)
+        record = driver.settled(record, seen)
+        plan = driver.plan_network(self._layout, record, seen)
+        table, policy = self._layout.nft_table, driver.policy(record)
+        if policy is not None:
+            if record.enable_ipv6:
+                await in_thread(_forward, ipv6=True)
+            rules = NftTransaction(ruleset.add_bridge(table, policy), ruleset.remove_bridge(table, policy))
+            plan += (Planned(rules, f"what network {record.name} may do"),)
         undo = await self._runner.run(plan)
         try:
             await self._networks.put(record.id, record)
@@ -267,22 +270,23 @@ class Networks:
         self._register.discard(record)  # from now on nobody joins
         try:
             await self._networks.drop(record.id)
-            await in_thread(self._unrule, record)
+            retired = await in_thread(self._unmake, record)
         except BaseException:
             self._register.add(record)
             raise
-        if record.bridge and not record.adopted_bridge:
-            self._attachments.reaper.put(bridges=[record.bridge])
+        self._attachments.reaper.put(bridges=retired)
 
-    def _unrule(self, record: NetworkRecord) -> None:
-        """Take a network's rules away and its bridge down; the slow deletion comes later."""
-        if record.bridge:
-            nft.host().run(ruleset.remove_bridge(self._layout.nft_table, policy_of(record)))
+    def _unmake(self, record: NetworkRecord) -> tuple[str, ...]:
+        """Take a network's rules away and its links; return the bridges whose slow deletion is to come."""
+        driver = driver_of(record)
+        policy = driver.policy(record)
+        if policy is not None:
+            nft.host().run(ruleset.remove_bridge(self._layout.nft_table, policy))
             if self._passage.is_needed:
                 self._keep_passage()
-            if not record.adopted_bridge:
-                addresses = bridge_addresses(record, parse_bridge(record.options))
-                link.retire_bridge(record.bridge, addresses)
+        plan = driver.plan_unmake(record)
+        self._runner.run_blocking(plan)
+        return tuple(planned.step.name for planned in plan if isinstance(planned.step, RetireBridge))
 
     async def prune(self, filters: Filters) -> tuple[str, ...]:
         """Remove every unused network that passes the filters; return their names."""
@@ -428,15 +432,15 @@ class Networks:
 
     def _rebuild(self, alive: set[str]) -> None:
         self._layout.namespaces.mkdir(parents=True, exist_ok=True)
-        records = [record for record in self._register.all() if record.bridge]
-        _forward(ipv6=any(record.enable_ipv6 for record in records))
+        records = self._register.all()
+        policies = {record.id: policy for record in records if (policy := driver_of(record).policy(record))}
+        _forward(ipv6=any(record.enable_ipv6 for record in records if record.id in policies))
         for record in records:
-            exists = link.link_exists(record.bridge)
-            if not exists or record.adopted_bridge:
-                self._runner.run_blocking(plan_bridge(self._layout, record, exists=exists))
+            driver = driver_of(record)
+            self._runner.run_blocking(driver.plan_network(self._layout, record, _look(driver, record)))
         keep = [one for one in self._live.all() if one.container_id in alive]
         leads = [one for sandbox in keep for one in forwards(sandbox.endpoints, sandbox.published)]
-        nft.host().run(ruleset.whole(self._layout.nft_table, [policy_of(one) for one in records], leads))
+        nft.host().run(ruleset.whole(self._layout.nft_table, policies.values(), leads))
         link.reap(self._attachments.reaper.group)
         self._sweep(records)
         self._keep_passage()
@@ -456,7 +460,7 @@ class Networks:
 
     def _sweep(self, records: Sequence[NetworkRecord]) -> None:
         """Remove what carries our mark and belongs to no record."""
-        known = {record.bridge for record in records}
+        known = {name for record in records for name in driver_of(record).owned_links(record)}
         ours = {end.host_link for sandbox in self._live.all() for end in sandbox.endpoints}
         mark, prefix = alias_mark(self._layout), self._layout.veth_prefix
         for one in link.links():
@@ -486,8 +490,8 @@ class Networks:
         """Remove every trace in the kernel, for taking an engine away for good; no container runs any more."""
         self._attachments.spare.close()
         for record in self._register.all():
-            if record.bridge and not record.adopted_bridge:
-                link.delete(record.bridge)
+            for name in driver_of(record).owned_links(record):
+                link.delete(name)
         self._passage.keep(())
         nft.host().run(ruleset.gone(self._layout.nft_table))
 
@@ -504,8 +508,9 @@ def _searches(pattern: str, value: str) -> bool:
         return False
 
 
-def _adopting(record: NetworkRecord) -> NetworkRecord:
-    return msgspec.structs.replace(record, adopted_bridge=True)
+def _look(driver: NetworkDriver, record: NetworkRecord) -> Seen:
+    found = link.look_up(driver.looks_at(record))
+    return {name: SeenLink(one.kind, one.alias) for name, one in found.items()}
 
 
 def _forward(*, ipv6: bool) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from berth.networks import hosts_files
+from berth.networks.drivers.registry import driver_of
 from berth.networks.errors import (
     AddressOnDefaultNetwork,
     AddressOutside,
@@ -120,8 +121,8 @@ def check_joinable(tenant: Tenant, record: NetworkRecord) -> None:
     """Refuse a network that cannot be joined by a container that is there already."""
     if tenant.mode == "host" or tenant.mode.startswith("container:"):
         raise SharedNamespace
-    if record.driver == "host":
+    if driver_of(record).traits.on_host:
         raise HostNetworkFixed
     others = set(tenant.endpoints) - {record.name}
-    if (record.driver == "null" and others) or "none" in others:
+    if (not driver_of(record).traits.links and others) or "none" in others:
         raise PrivateModeMixed

@@ -53,6 +53,8 @@ class Runner:
 
     def run_blocking(self, plan: Plan, stop: threading.Event | None = None) -> tuple[Step, ...]:
         """Do the same on the calling thread."""
+        if not plan:
+            return ()
         journal = self._journal.begin()
         done: list[Step] = []
         try:

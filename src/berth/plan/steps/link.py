@@ -21,6 +21,13 @@ class AddressBridge(Step, frozen=True):
     addresses: tuple[str, ...]
 
 
+class RetireBridge(Step, frozen=True):
+    """Take a bridge out of use at once, its addresses and all, for a deletion later; never taken back."""
+
+    name: str
+    addresses: tuple[str, ...]
+
+
 class MakeContainerLink(Step, frozen=True):
     """Make a pair: `name` as a port of `bridge` here, `inside` in the pinned namespace, both up, with addresses.
 

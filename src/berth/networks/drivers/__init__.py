@@ -1,0 +1,1 @@
+"""Network drivers: what differs between kinds of networks."""

@@ -1,0 +1,76 @@
+"""Networks that are a bridge of the host, with pairs of links into containers. Pure."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from berth.base.paths import Layout
+from berth.networks.drivers.base import Seen, Traits
+from berth.networks.errors import BadOption
+from berth.networks.firewall.ruleset import BridgePolicy
+from berth.networks.model import LiveEndpoint, NetworkRecord, bridge_name
+from berth.networks.options import parse_bridge
+from berth.networks.planning import bridge_addresses, plan_bridge, plan_link, policy_of
+from berth.plan.model import Plan, Planned
+from berth.plan.steps.link import RetireBridge
+from berth.wire.networks import NetworkCreate
+
+
+class Bridge:
+    """See `berth.networks.drivers.base.NetworkDriver`."""
+
+    traits: Final = Traits(near_end=True)
+
+    def check(self, want: NetworkCreate) -> None:
+        """Refuse bad values of options, and modes that need an internal network."""
+        options = parse_bridge(want.options or {})
+        if options.gateway_mode == "isolated" and not want.internal:
+            raise BadOption("gateway mode 'isolated' can only be used for an internal network")
+
+    def check_beside(self, record: NetworkRecord, others: Iterable[NetworkRecord]) -> None:
+        """Accept: a bridge's name is compared where names are given away."""
+
+    def bridge(self, ident: str, options: Mapping[str, str]) -> str:
+        """Return the name asked for, or Docker's."""
+        return parse_bridge(options).name or bridge_name(ident)
+
+    def looks_at(self, record: NetworkRecord) -> tuple[str, ...]:
+        """Ask for the bridge."""
+        return (record.bridge,)
+
+    def settled(self, record: NetworkRecord, seen: Seen) -> NetworkRecord:
+        """Note a bridge that was there before us, which is never deleted."""
+        return msgspec.structs.replace(record, adopted_bridge=True) if record.bridge in seen else record
+
+    def plan_network(self, layout: Layout, record: NetworkRecord, seen: Seen) -> Plan:
+        """Make the bridge, or see that one that was there before us has its addresses."""
+        exists = record.bridge in seen
+        if exists and not record.adopted_bridge:
+            return ()
+        return plan_bridge(layout, record, exists=exists)
+
+    def owned_links(self, record: NetworkRecord) -> tuple[str, ...]:
+        """Name the bridge, if we made it."""
+        return () if record.adopted_bridge else (record.bridge,)
+
+    def plan_unmake(self, record: NetworkRecord) -> Plan:
+        """Take the bridge out of use at once."""
+        addresses = bridge_addresses(record, parse_bridge(record.options))
+        return tuple(
+            Planned(RetireBridge(name, addresses), f"network {record.name} goes") for name in self.owned_links(record)
+        )
+
+    def policy(self, record: NetworkRecord) -> BridgePolicy | None:
+        """Return what options and kind of network allow."""
+        return policy_of(record)
+
+    def link_prefix(self, record: NetworkRecord) -> str:
+        """Return the prefix asked for."""
+        return parse_bridge(record.options).link_prefix
+
+    def plan_endpoint(
+        self, record: NetworkRecord, namespace: str, end: LiveEndpoint, *, default_route: bool, hairpin: bool
+    ) -> Plan:
+        """Plan a pair of links."""
+        return plan_link(record, namespace, end, default_route=default_route, hairpin=hairpin)

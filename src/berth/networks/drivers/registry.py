@@ -1,0 +1,36 @@
+"""The table of network drivers. Must not: decide anything about networks."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from berth.networks.drivers.base import NetworkDriver
+from berth.networks.drivers.bridge import Bridge
+from berth.networks.drivers.host import Host
+from berth.networks.drivers.none import Null
+from berth.networks.errors import DriverNotYet, PluginNotFound
+from berth.networks.model import NetworkRecord
+
+DRIVERS: Final[Mapping[str, NetworkDriver]] = {
+    "bridge": Bridge(),
+    "host": Host(),
+    "null": Null(),
+}
+
+
+#: Drivers that Docker has and this engine will have.
+LATER: Final = ("macvlan", "ipvlan")
+
+
+def driver_named(name: str) -> NetworkDriver:
+    """Return a driver by the name users give it. Raises `PluginNotFound`, `DriverNotYet`."""
+    if name in LATER:
+        raise DriverNotYet(name)
+    driver = DRIVERS.get(name)
+    if driver is None:
+        raise PluginNotFound(name)
+    return driver
+
+
+def driver_of(record: NetworkRecord) -> NetworkDriver:
+    """Return a network's driver."""
+    return driver_named(record.driver)

@@ -1,0 +1,55 @@
+"""The table of drivers, and what every driver of it must keep to."""
+
+import pytest
+
+from berth.base.paths import Layout
+from berth.networks.drivers.registry import DRIVERS, driver_named, driver_of
+from berth.networks.errors import PluginNotFound
+from berth.networks.model import LiveEndpoint, NetworkRecord
+from berth.networks.planning import plan_bridge
+from berth.plan.steps.link import RetireBridge
+
+LAYOUT = Layout("/data", "/exec")
+IDENT = "ab" * 32
+
+
+def record(driver: str) -> NetworkRecord:
+    return NetworkRecord(id=IDENT, name="n", driver=driver, bridge=DRIVERS[driver].bridge(IDENT, {}))
+
+
+def test_an_unknown_driver_is_a_missing_plugin() -> None:
+    with pytest.raises(PluginNotFound, match='plugin "nosuch" not found'):
+        driver_named("nosuch")
+    assert driver_of(record("bridge")) is DRIVERS["bridge"]
+
+
+@pytest.mark.parametrize("name", DRIVERS)
+def test_only_drivers_with_links_plan_links(name: str) -> None:
+    driver, end = DRIVERS[name], LiveEndpoint("n", "n", "e", link="eth0", host_link="berth-x", mac="02:42:0a:00:00:02")
+    plan = driver.plan_endpoint(record(name), "/ns", end, default_route=False, hairpin=False)
+    assert bool(plan) == driver.traits.links
+    assert bool(driver.link_prefix(record(name))) == driver.traits.links
+
+
+@pytest.mark.parametrize("name", DRIVERS)
+def test_near_ends_and_policies_go_with_bridges(name: str) -> None:
+    driver = DRIVERS[name]
+    assert bool(driver.bridge(IDENT, {})) == driver.traits.near_end == (driver.policy(record(name)) is not None)
+
+
+def test_a_bridge_that_was_there_is_adopted_and_never_retired() -> None:
+    driver, mine = DRIVERS["bridge"], record("bridge")
+    seen = dict.fromkeys(driver.looks_at(mine), None)
+    adopted = driver.settled(mine, seen)  # type: ignore[arg-type]
+    assert adopted.adopted_bridge
+    assert driver.owned_links(adopted) == ()
+    assert driver.plan_unmake(adopted) == ()
+    assert driver.plan_network(LAYOUT, adopted, seen) == plan_bridge(LAYOUT, adopted, exists=True)  # type: ignore[arg-type]
+
+
+def test_a_bridge_of_ours_is_made_once_and_retired() -> None:
+    driver, mine = DRIVERS["bridge"], record("bridge")
+    assert driver.plan_network(LAYOUT, mine, {}) == plan_bridge(LAYOUT, mine, exists=False)
+    assert driver.plan_network(LAYOUT, mine, dict.fromkeys(driver.looks_at(mine))) == ()  # type: ignore[arg-type]
+    assert driver.owned_links(mine) == (mine.bridge,)
+    assert [type(one.step) for one in driver.plan_unmake(mine)] == [RetireBridge]
