@@ -1,0 +1,1 @@
+"""Programs that tests run under a kernel of its own (`tests.support.uml`)."""
