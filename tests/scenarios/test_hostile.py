@@ -187,3 +187,13 @@ def test_a_volume_whose_making_was_cut_off_is_gone_after_the_next_start(own_bert
     own_berth.start()
     assert sorted(entry.name for entry in place.iterdir() if entry.is_dir()) == ["whole"]
     assert own_berth.docker("volume", "ls", "-q").out == "whole\n"
+
+
+@pytest.mark.parametrize(
+    "odd", [{"Cmd": ["a\0b"]}, {"Cmd": ["true"], "Env": ["A=\0"]}, {"Cmd": ["true"], "User": "a\0"}]
+)
+def test_a_command_that_no_kernel_takes_is_refused_at_creation(clean: Berth, odd: dict[str, object]) -> None:
+    make(clean, "nul")
+    clean.api("POST", "/containers/nul/start")
+    assert clean.api("POST", "/containers/nul/exec", odd).status == 400
+    assert clean.api("POST", "/containers/nul/exec", {"Cmd": ["true"]}).status == 201

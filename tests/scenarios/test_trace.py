@@ -328,3 +328,41 @@ def test_wrong_questions_are_refused(lab: Lab) -> None:
     assert ask("from=web&to=db:99999").status == 400
     assert ask("from=web&to=db&proto=tcp").message == "tcp needs a port: db:PORT"
     assert ask("from=web&to=db:80&proto=sctp").status == 400
+
+
+def test_networks_are_shown_as_the_kernel_has_them(lab: Lab) -> None:
+    listed = lab.engine.berth("network", "ls", "--subnet", "--containers", "--free").out.splitlines()
+    assert listed[0].split()[-3:] == ["SUBNET", "CONTAINERS", "FREE"]
+    front = next(line.split() for line in listed if line.split()[1] == "front")
+    running = len(lab.engine.api("GET", "/networks/front").body["Containers"])
+    assert front[-3:] == [lab.address("web", last=0).rpartition(".")[0] + ".0/24", str(running), str(253 - running)]
+    rows = lab.engine.berth("network", "links", "--format", "{{.Container}} {{.Link}} {{.HostLink}} {{.Bridge}}").out
+    here = {line.split()[0]: line.split() for line in rows.splitlines() if line.startswith("db ")}
+    _, link, host_link, bridge = here["db"]
+    number = lab.engine.host("ip", "-o", "link", "show", host_link).out.partition(":")[0]
+    assert f" {link}@if{number}: " in lab.inside("db", "ip", "-o", "link", "show", link)
+    assert f"master {bridge} " in lab.engine.host("ip", "-o", "link", "show", host_link).out
+
+
+def test_inspect_tells_more_when_asked_to(lab: Lab) -> None:
+    plain = json.loads(lab.engine.berth("network", "inspect", "front").out)[0]
+    assert "Berth" not in plain
+    more = json.loads(lab.engine.berth("network", "inspect", "--verbose", "front").out)[0]
+    ours = more.pop("Berth")
+    assert more == plain
+    web = next(one for one in ours["Containers"] if one["Name"] == "web")
+    assert {"Destination": "default", "Gateway": lab.gateway("front"), "Link": "eth0"} in web["Routes"]
+    before = web["Counters"]["TxPackets"]
+    assert lab.trace("web", "db")["Reached"]
+    again = lab.engine.api("GET", "/berth/networks/front").body
+    assert next(one for one in again["Containers"] if one["Name"] == "web")["Counters"]["TxPackets"] > before
+
+
+def test_the_map_shows_everything_that_runs(lab: Lab, tmp_path: Path) -> None:
+    drawn = lab.engine.berth("network", "map").out
+    picture = tmp_path / "map.svg"
+    lab.engine.berth("network", "map", "--svg", str(picture))
+    for name in ("web", "db", "both", "hidden", "shy1", "plain2"):
+        assert name in drawn
+        assert name in picture.read_text()
+    assert "127.0.0.1:8081->80/tcp" in drawn

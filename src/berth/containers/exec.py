@@ -29,6 +29,7 @@ from berth.containers.announce import Announce
 from berth.containers.attach import Duplex, NotRunning
 from berth.containers.detach import DetachFilter
 from berth.containers.model import ContainerRecord
+from berth.containers.options import check_process
 from berth.containers.runtimes.command import Runtime
 from berth.containers.states import State
 from berth.containers.users import Identity, resolve
@@ -230,6 +231,7 @@ class Execs:
         check_running(record)
         if not want.argv:
             raise InvalidArgument("No exec command specified")
+        check_process((*want.argv, want.user or "", want.working_dir or ""), want.env or ())
         command = Command(
             argv=want.argv,
             stdin=bool(want.attach_stdin),

@@ -3,7 +3,7 @@
 import posixpath
 import re
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -207,13 +207,9 @@ def checked_config(config: ContainerConfig) -> ContainerConfig:
     for entry in config.env or ():
         if entry.startswith("=") or not entry:
             raise Bad(f"invalid environment variable: {entry}")
-        if "\x00" in entry:
-            raise Bad(f"invalid environment variable: {entry!r}")
     if config.stop_signal:
         parse_signal(config.stop_signal)
-    for word in (*(config.entrypoint or ()), *(config.cmd or ())):
-        if "\x00" in word:
-            raise Bad("a command cannot contain a NUL character")
+    check_process((*(config.entrypoint or ()), *(config.cmd or ())), config.env or ())
     if len(config.hostname) > 63 or "/" in config.hostname:
         raise Bad(f"invalid hostname format: {config.hostname}")
     _check_health(config.healthcheck)
@@ -223,6 +219,15 @@ def checked_config(config: ContainerConfig) -> ContainerConfig:
         clean = "/" + posixpath.normpath(config.working_dir).lstrip("/")
         return msgspec.structs.replace(config, working_dir=clean)
     return config
+
+
+def check_process(command: Iterable[str], env: Iterable[str]) -> None:
+    """Refuse what execve(2) cannot be given. Raises `Bad`."""
+    if any("\x00" in word for word in command):
+        raise Bad("a command cannot contain a NUL character")
+    for entry in env:
+        if "\x00" in entry:
+            raise Bad(f"invalid environment variable: {entry!r}")
 
 
 def _check_health(check: Healthcheck | None) -> None:

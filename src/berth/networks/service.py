@@ -40,6 +40,7 @@ from berth.networks.errors import (
     PredefinedNetwork,
     PruneRunning,
 )
+from berth.networks.explain.see import Seer
 from berth.networks.explain.service import Explainer
 from berth.networks.firewall import ruleset
 from berth.networks.firewall.passage import Passage
@@ -116,6 +117,7 @@ class Networks:
         )
         #: Answers why something does not reach something.
         self.explain = Explainer(layout, endpoints, live, self._register, self._attachments.upstreams)
+        self.see = Seer(live, self._register)
         self._passage = Passage(f"berth{layout.instance}")
         self._creating: set[str] = set()
         self._routes = RouteView()

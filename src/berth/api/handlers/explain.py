@@ -9,10 +9,24 @@ from berth.base.errors import InvalidArgument, NotFound
 from berth.networks.explain.known import Subject
 
 
+def _subjects(call: Call) -> dict[str, Subject]:
+    return {ident: Subject(ident, name, state) for ident, name, state in call.engine.containers.states()}
+
+
+async def list_networks(call: Call) -> web.StreamResponse:
+    """GET /berth/networks: networks with members, links, counters, free addresses."""
+    return call.json(await call.engine.networks.see.networks(_subjects(call).values()))
+
+
+async def inspect(call: Call) -> web.StreamResponse:
+    """GET /berth/networks/{id}: one of them, with its members' links and routes."""
+    return call.json(await call.engine.networks.see.network(call.path["id"], _subjects(call).values()))
+
+
 async def trace(call: Call) -> web.StreamResponse:
     """GET /berth/networks/trace: whether ``from`` reaches ``to``, and if not, why and what mends it."""
     containers = call.engine.containers
-    subjects = {ident: Subject(ident, name, state) for ident, name, state in containers.states()}
+    subjects = _subjects(call)
 
     def find(ref: str) -> Subject | None:
         try:
@@ -41,4 +55,8 @@ async def trace(call: Call) -> web.StreamResponse:
     return call.json(answer)
 
 
-ROUTES: tuple[Route, ...] = (Route("GET", "/berth/networks/trace", trace),)
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/berth/networks", list_networks),
+    Route("GET", "/berth/networks/trace", trace),
+    Route("GET", "/berth/networks/{id}", inspect),
+)

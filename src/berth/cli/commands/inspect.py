@@ -31,7 +31,14 @@ def _image(session: Session, parsed: Parsed, name: str) -> Any:  # noqa: ANN401,
 
 def _network(session: Session, parsed: Parsed, name: str) -> Any:  # noqa: ANN401
     query = {"verbose": True} if "verbose" in parsed.names() and parsed.flag("verbose") else None
-    return session.client.get(f"/networks/{part(name)}", query)
+    shown = session.client.get(f"/networks/{part(name)}", query)
+    if query is not None:
+        try:
+            shown["Berth"] = session.client.get(f"/berth/networks/{part(shown['Id'])}")
+        except ApiError as error:
+            if error.status != 404:  # dockerd has no such page
+                raise
+    return shown
 
 
 def _volume(session: Session, parsed: Parsed, name: str) -> Any:  # noqa: ANN401, ARG001

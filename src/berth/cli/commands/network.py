@@ -48,15 +48,28 @@ def _created(net: dict[str, Any]) -> str:
     return go_time(net.get("Created", ""))
 
 
+def _more(parsed: Parsed) -> list[str]:
+    """Return the fields of ours that are asked for: only then the engine counts members and addresses."""
+    form = parsed.text("format")
+    return [name for name in ("Subnet", "Containers", "Free") if parsed.flag(name.lower()) or f".{name}" in form]
+
+
 def _list(session: Session, parsed: Parsed) -> None:
     networks = session.client.get("/networks", {"filters": filters_of(parsed)})
     networks.sort(key=lambda net: natural_key(net["Name"]))
     full = parsed.flag("no-trunc")
+    fields, table = columns(full=full), _DEFAULT_TABLE
+    if more := _more(parsed):
+        from berth.cli.commands.network_see import extra_columns, join_extra
+
+        join_extra(session, networks)
+        fields = fields | extra_columns()
+        table += "".join(f"\t{{{{.{name}}}}}" for name in more)
     print_rows(
         networks,
-        columns(full=full),
+        fields,
         parsed.text("format"),
-        default=_DEFAULT_TABLE,
+        default=table,
         quiet="{{.ID}}" if parsed.flag("quiet") else "",
         kind="*network.networkContext",
     )
@@ -151,6 +164,9 @@ LS = Command(
         Flag("no-trunc", "", "bool", "Do not truncate the output"),
         Flag("format", "", "string", FORMAT_LIST),
         Flag("filter", "f", "filter", 'Provide filter values (e.g. "driver=bridge")'),
+        Flag("subnet", "", "bool", "Show the subnets of each network"),
+        Flag("containers", "", "bool", "Show how many running containers each network has"),
+        Flag("free", "", "bool", "Show how many addresses each network has left"),
     ),
 )
 

@@ -56,7 +56,9 @@ def _target_state(facts: Facts) -> Found:
             f"which is {waiting.state}: nothing is published while it does not run",
             (f"berth start {waiting.container}",),
         )
-    if facts.target.kind == "outside" and facts.address and not is_outside(facts):
+    if facts.target.kind == "outside" and not facts.address:
+        return None  # a name nobody knows yet
+    if facts.target.kind == "outside" and not is_outside(facts):
         return note("target", f"no container has the address {facts.address}")
     return _state(facts.target, "target")
 

@@ -1,0 +1,157 @@
+"""Carries out the steps about answers: one policy rule and one table of routes for an address. Must not: choose them.
+
+The table's number follows from the link's index, so that it needs no record and two links never share one.
+"""
+
+import contextlib
+import socket
+import struct
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
+from typing import Final, NamedTuple, cast
+
+from berth.kernel.link import inside
+from berth.kernel.netlink import (
+    FRA_TABLE,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    NLM_F_REPLACE,
+    RT_SCOPE_LINK,
+    RTA_DST,
+    RTA_GATEWAY,
+    RTA_OIF,
+    RTA_TABLE,
+    RTM_DELROUTE,
+    RTM_GETRULE,
+    RTM_NEWROUTE,
+    RTN_UNICAST,
+    RTPROT_BOOT,
+    LinkNotFound,
+    Message,
+    RouteSocket,
+    attribute,
+    attributes,
+    u32,
+)
+from berth.plan.model import Step
+from berth.plan.steps.replies import ForgetReplies, RouteReplies
+
+# linux/rtnetlink.h, linux/fib_rules.h
+RTM_NEWRULE: Final = 32
+RTM_DELRULE: Final = 33
+FRA_SRC: Final = 2
+FRA_PRIORITY: Final = 6
+FR_ACT_TO_TBL: Final = 1
+RT_SCOPE_UNIVERSE: Final = 0
+
+#: Tables of ours are this and the link's index; far from those that VPN programs choose (wg-quick: 51820).
+FIRST_TABLE: Final = 6_265_000
+#: Our rules come before the main table's (32766) and before those of VPN programs, which the kernel numbers
+#: downwards from there: an answer leaves by the network it came in on though a tunnel has the default route.
+PRIORITY: Final = 30_000
+
+#: struct rtmsg; struct fib_rule_hdr has the same layout.
+_HEAD: Final = struct.Struct("=BBBBBBBBI")
+_U32: Final = struct.Struct("=I")
+
+
+class Rule(NamedTuple):
+    """One policy rule by source address, as dumped."""
+
+    priority: int
+    source: str
+    table: int
+
+
+def _of(address: IPv4Address | IPv6Address) -> tuple[int, int]:
+    return (socket.AF_INET, 32) if address.version == 4 else (socket.AF_INET6, 128)
+
+
+def _rule(kind: int, flags: int, address: str, table: int) -> Message:
+    value = ip_interface(address).ip
+    family, bits = _of(value)
+    head = _HEAD.pack(family, 0, bits, 0, 0, 0, 0, FR_ACT_TO_TBL, 0)
+    body = head + attribute(FRA_SRC, value.packed) + u32(FRA_TABLE, table) + u32(FRA_PRIORITY, PRIORITY)
+    return Message(kind, flags, body, f"policy rule for answers from {value}")
+
+
+def _routes(kind: int, flags: int, address: str, gateway: str, index: int, table: int) -> tuple[Message, Message]:
+    """Return the two routes of a table: to the neighbours, and by the gateway to everybody else."""
+    network, way = ip_interface(address).network, ip_address(gateway)
+    family, _ = _of(way)
+    out = u32(RTA_OIF, index) + u32(RTA_TABLE, table)
+    near = _HEAD.pack(family, network.prefixlen, 0, 0, 0, RTPROT_BOOT, RT_SCOPE_LINK, RTN_UNICAST, 0)
+    far = _HEAD.pack(family, 0, 0, 0, 0, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0)
+    return (
+        Message(kind, flags, near + attribute(RTA_DST, network.network_address.packed) + out, f"route to {network}"),
+        Message(kind, flags, far + attribute(RTA_GATEWAY, way.packed) + out, f"route for answers by {gateway}"),
+    )
+
+
+def _route_replies(step: Step) -> Step | None:
+    want = cast("RouteReplies", step)
+    with inside(want.namespace) as there:
+        index = there.index(want.link)
+        table = FIRST_TABLE + index
+        flags = NLM_F_CREATE | NLM_F_REPLACE
+        try:
+            there.send(*_routes(RTM_NEWROUTE, flags, want.address, want.gateway, index, table))
+            there.send(_rule(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, want.address, table))
+        except BaseException:
+            _forget(there, want.link, want.address, want.gateway)
+            raise
+    return ForgetReplies(want.namespace, want.link, want.address, want.gateway)
+
+
+def _forget(there: RouteSocket, link: str, address: str, gateway: str) -> bool:
+    """Take rule and routes away; tell whether the rule was there."""
+    with contextlib.suppress(LinkNotFound):
+        index = there.index(link)
+        table = FIRST_TABLE + index
+        gone = there.try_send(
+            _rule(RTM_DELRULE, 0, address, table), *_routes(RTM_DELROUTE, 0, address, gateway, index, table)
+        )
+        return gone[0] is None
+    return False
+
+
+def _forget_replies(step: Step) -> Step | None:
+    want = cast("ForgetReplies", step)
+    with inside(want.namespace) as there:
+        was = _forget(there, want.link, want.address, want.gateway)
+    return RouteReplies(want.namespace, want.link, want.address, want.gateway) if was else None
+
+
+def _undo_route_replies(step: Step) -> Step | None:
+    want = cast("RouteReplies", step)
+    return ForgetReplies(want.namespace, want.link, want.address, want.gateway)
+
+
+def _undo_forget_replies(step: Step) -> Step | None:
+    want = cast("ForgetReplies", step)
+    return RouteReplies(want.namespace, want.link, want.address, want.gateway)
+
+
+HANDLERS: dict[type[Step], Callable[[Step], Step | None]] = {
+    RouteReplies: _route_replies,
+    ForgetReplies: _forget_replies,
+}
+UNDO: dict[type[Step], Callable[[Step], Step | None]] = {
+    RouteReplies: _undo_route_replies,
+    ForgetReplies: _undo_forget_replies,
+}
+
+
+# -- questions --------------------------------------------------------------------------------------
+
+
+def reply_rules(route: RouteSocket, family: int) -> list[Rule]:
+    """Return the rules of our priority in a namespace."""
+    found = []
+    for body in route.dump(RTM_GETRULE, _HEAD.pack(family, 0, 0, 0, 0, 0, 0, 0, 0), "list rules"):
+        attrs = attributes(body, _HEAD.size)
+        priority = _U32.unpack(attrs[FRA_PRIORITY])[0] if FRA_PRIORITY in attrs else 0
+        if priority == PRIORITY and FRA_SRC in attrs:
+            table = _U32.unpack(attrs[FRA_TABLE])[0] if FRA_TABLE in attrs else body[4]
+            found.append(Rule(priority, str(ip_address(attrs[FRA_SRC])), table))
+    return sorted(found)

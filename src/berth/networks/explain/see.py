@@ -1,0 +1,152 @@
+"""The use case "what is there": networks with their members, links, counters, routes and policy. Changes nothing."""
+
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
+from typing import Any, Final
+
+from berth.base.aio import in_thread
+from berth.kernel import netview
+from berth.kernel.netview import Counters, LinkView, RouteView, View
+from berth.networks.explain.known import Subject
+from berth.networks.ipam.addresses import bounds, fixed
+from berth.networks.model import LiveEndpoint, LiveSandbox, NetworkRecord, Pool
+from berth.networks.options import BridgeOptions, parse_bridge
+from berth.networks.planning import gateway_endpoint
+from berth.networks.register import Register
+from berth.store.base import Records
+
+#: Free addresses are counted up to here: of IPv6 subnets nobody wants the number.
+MOST_COUNTED: Final = 1 << 32
+
+
+class Seer:
+    """Shows networks as they are."""
+
+    def __init__(self, live: Records[LiveSandbox], register: Register) -> None:
+        self._live = live
+        self._register = register
+
+    async def networks(self, containers: Iterable[Subject]) -> list[dict[str, Any]]:
+        """Return every network with its members and their counters."""
+        subjects = {one.id: one for one in containers}
+        host, counters = await in_thread(_host)
+        return [self._network(record, subjects, host, counters) for record in self._register.all()]
+
+    async def network(self, ref: str, containers: Iterable[Subject]) -> dict[str, Any]:
+        """Return one network, and of each member its links and routes too. Raises `NetworkNotFound`."""
+        record = self._register.find(ref)
+        subjects = {one.id: one for one in containers}
+        host, counters = await in_thread(_host)
+        shown = self._network(record, subjects, host, counters)
+        for member in shown["Containers"]:
+            live = self._live.get(member["Id"])
+            if live is not None and live.netns_path:
+                view = await in_thread(netview.look, live.netns_path)
+                member["Routes"] = [_route(one) for one in view.routes]
+                member["Links"] = [_link(one) for one in view.links if one.name != "lo"]
+        shown["Routes"] = [_route(one) for one in host.routes if one.link == record.bridge]
+        return shown
+
+    def _network(
+        self, record: NetworkRecord, subjects: Mapping[str, Subject], host: View, counters: Mapping[str, Counters]
+    ) -> dict[str, Any]:
+        attached = self._register.attached(record.id)
+        options = parse_bridge(record.options)
+        bridge = next((one for one in host.links if one.name == record.bridge), None)
+        return {
+            "Id": record.id,
+            "Name": record.name,
+            "Driver": record.driver,
+            "Subnets": [pool.subnet for pool in record.pools],
+            "Gateways": [pool.gateway for pool in record.pools if pool.gateway],
+            "Free": sum(free_addresses(pool, attached.values()) for pool in record.pools if ":" not in pool.subnet),
+            "Bridge": record.bridge,
+            "MTU": bridge.mtu if bridge else options.mtu or 1500,
+            "Internal": record.internal,
+            "Policy": policy(record, options),
+            "Containers": [
+                self._member(subjects.get(ident) or Subject(ident, ident[:12], "running"), end, host, counters)
+                for ident, end in attached.items()
+            ],
+        }
+
+    def _member(
+        self, subject: Subject, end: LiveEndpoint, host: View, counters: Mapping[str, Counters]
+    ) -> dict[str, Any]:
+        live = self._live.get(subject.id)
+        port = next((one for one in host.links if one.name == end.host_link), None)
+        way_out = gateway_endpoint(live.endpoints) if live else None
+        is_way_out = way_out is not None and way_out.network_id == end.network_id
+        published = live.published if live and is_way_out else ()
+        return {
+            "Id": subject.id,
+            "Name": subject.name,
+            "State": subject.state,
+            "Link": end.link,
+            "HostLink": end.host_link,
+            "IsUp": port is not None and port.is_up and port.passes,
+            "MAC": end.mac,
+            "IPv4": f"{end.ipv4}/{end.prefix4}" if end.ipv4 else "",
+            "IPv6": f"{end.ipv6}/{end.prefix6}" if end.ipv6 else "",
+            "IsWayOut": is_way_out,
+            "Ports": [
+                {"HostIp": one.host_ip, "HostPort": one.host_port, "Port": one.container_port, "Protocol": one.protocol}
+                for one in published
+            ],
+            "Counters": as_seen_inside(counters.get(end.host_link, Counters())),
+        }
+
+
+def _route(route: RouteView) -> dict[str, str]:
+    return {"Destination": route.destination or "default", "Gateway": route.gateway, "Link": route.link}
+
+
+def _link(link: LinkView) -> dict[str, Any]:
+    up = link.is_up and link.passes
+    return {"Name": link.name, "IsUp": up, "MTU": link.mtu, "MAC": link.mac, "Addresses": link.addresses}
+
+
+def _host() -> tuple[View, dict[str, Counters]]:
+    return netview.look(), netview.counters()
+
+
+def as_seen_inside(host: Counters) -> dict[str, int]:
+    """Turn a host link's counters round: what it received, the container sent."""
+    return {
+        "RxBytes": host.tx_bytes,
+        "RxPackets": host.tx_packets,
+        "RxDropped": host.tx_dropped,
+        "TxBytes": host.rx_bytes,
+        "TxPackets": host.rx_packets,
+        "TxDropped": host.rx_dropped,
+    }
+
+
+def free_addresses(pool: Pool, ends: Iterable[LiveEndpoint]) -> int:
+    """Count the addresses of a pool that are left to give away."""
+    _, first, last = bounds(pool)
+    taken = set(fixed(pool))
+    taken |= {int(ip_address(end.ipv4)) for end in ends if end.ipv4}
+    return min(MOST_COUNTED, last - first + 1) - sum(first <= number <= last for number in taken)
+
+
+def policy(record: NetworkRecord, options: BridgeOptions) -> list[str]:
+    """Say in words what may pass: what the rules of the engine's table do with this network."""
+    if record.driver == "host":
+        return ["containers use the host's own network: nothing of ours stands between"]
+    if record.driver == "null":
+        return ["containers have a loopback link only"]
+    mode = options.gateway_mode
+    said = ["its containers reach each other" if options.icc else "its containers do not reach each other (icc off)"]
+    if record.internal:
+        gateway = "" if mode == "isolated" else " but for the host by its address on the bridge"
+        return [*said, f"internal: nothing enters or leaves{gateway}"]
+    if mode in ("nat-unprotected", "routed"):
+        said.append(f"every port is reached from outside (gateway mode {mode})")
+    else:
+        said.append("from outside and from other networks only published ports are reached")
+    if mode == "routed" or not options.masquerade:
+        said.append("what leaves keeps its address: others need a route back")
+    else:
+        said.append(f"what leaves has the address {options.host_ipv4 or 'of the outgoing link'}")
+    return said

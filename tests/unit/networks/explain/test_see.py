@@ -1,0 +1,37 @@
+"""Networks in words and numbers."""
+
+from berth.kernel.netview import Counters
+from berth.networks.explain.see import as_seen_inside, free_addresses, policy
+from berth.networks.model import LiveEndpoint, NetworkRecord, Pool
+from berth.networks.options import GATEWAY_MODE, ICC, MASQUERADE, parse_bridge
+
+
+def said(*, internal: bool = False, driver: str = "bridge", **options: str) -> str:
+    record = NetworkRecord("i", "n", driver, internal=internal, options=options)
+    return "; ".join(policy(record, parse_bridge(record.options)))
+
+
+def test_policies() -> None:
+    assert "only published ports are reached" in said()
+    assert "internal: nothing enters or leaves but for the host" in said(internal=True)
+    assert said(internal=True, **{GATEWAY_MODE: "isolated"}).endswith("nothing enters or leaves")
+    assert "do not reach each other" in said(**{ICC: "false"})
+    assert "every port is reached from outside" in said(**{GATEWAY_MODE: "routed"})
+    assert "keeps its address" in said(**{MASQUERADE: "false"})
+    assert "host's own network" in said(driver="host")
+    assert "loopback" in said(driver="null")
+
+
+def test_free_addresses() -> None:
+    pool = Pool("10.0.0.0/29", "10.0.0.1", auxiliary=(("printer", "10.0.0.6"),))
+    end = LiveEndpoint("n", "n", "e", ipv4="10.0.0.2")
+    assert free_addresses(pool, ()) == 4
+    assert free_addresses(pool, (end,)) == 3
+    assert free_addresses(Pool("10.0.0.0/24", "10.0.0.1", ip_range="10.0.0.128/25"), (end,)) == 127
+
+
+def test_what_the_host_received_the_container_sent() -> None:
+    host = Counters(rx_packets=1, tx_packets=2, rx_bytes=10, tx_bytes=20, rx_dropped=3, tx_dropped=4)
+    inside = as_seen_inside(host)
+    assert (inside["TxPackets"], inside["TxBytes"], inside["TxDropped"]) == (1, 10, 3)
+    assert (inside["RxPackets"], inside["RxBytes"], inside["RxDropped"]) == (2, 20, 4)
