@@ -26,9 +26,10 @@ class AlreadyServed(Conflict):
 def listen(hosts: Sequence[str], group: str) -> list[socket.socket]:
     """Open every address in `hosts`. Raises `InvalidArgument` or `AlreadyServed`; then none is left open."""
     opened: list[socket.socket] = []
+    handed_over = _handed_over()
     try:
         for host in hosts:
-            opened.extend(_listen(host, group))
+            opened.extend(_listen(host, group, handed_over))
     except BaseException:
         for sock in opened:
             sock.close()
@@ -36,10 +37,10 @@ def listen(hosts: Sequence[str], group: str) -> list[socket.socket]:
     return opened
 
 
-def _listen(host: str, group: str) -> list[socket.socket]:
+def _listen(host: str, group: str, handed_over: int) -> list[socket.socket]:
     scheme, _, rest = host.partition("://")
     if scheme == "fd":
-        return _activated()
+        return _activated(handed_over)
     if scheme == "unix" and rest.startswith("/"):
         return [_unix(Path(rest), group)]
     if scheme == "tcp":
@@ -47,8 +48,16 @@ def _listen(host: str, group: str) -> list[socket.socket]:
     raise InvalidArgument(f"invalid host {host!r}: unix:///path, tcp://host:port or fd://")
 
 
-def _activated() -> list[socket.socket]:
-    count = int(os.environ.get("LISTEN_FDS", "0")) if os.environ.get("LISTEN_PID") == str(os.getpid()) else 0
+def _handed_over() -> int:
+    """Return how many sockets were handed over, and take the word of it out of the environment.
+
+    Programs that inherited it would believe it meant them: runtimes pass so many descriptors on into containers.
+    """
+    told = {name: os.environ.pop(name, "") for name in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")}
+    return int(told["LISTEN_FDS"] or 0) if told["LISTEN_PID"] == str(os.getpid()) else 0
+
+
+def _activated(count: int) -> list[socket.socket]:
     if not count:
         raise InvalidArgument("fd:// was asked for, but no socket was handed over by a service manager")
     sockets = [socket.socket(fileno=ACTIVATION_FIRST_FD + index) for index in range(count)]
