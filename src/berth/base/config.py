@@ -53,6 +53,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_u
     mtu: int = 0
     #: Ranges for networks that name no subnet; empty: the built-in ones.
     default_address_pools: tuple[AddressPool, ...] = ()
+    #: Whether published ports may be reached at containers' own addresses from outside, on every bridge network.
+    allow_direct_routing: bool = False
     #: Name servers for containers that name none; empty: the host's.
     dns: tuple[str, ...] = ()
     #: Options of resolv.conf.

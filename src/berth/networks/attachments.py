@@ -44,8 +44,8 @@ from berth.networks.model import (
     veth_name,
 )
 from berth.networks.options import ENDPOINT_LINK, parse_bridge
-from berth.networks.planning import gateway_endpoint, next_link_name, pool_of
-from berth.networks.ports.publishing import Publishing, publisher, publishes
+from berth.networks.planning import gateway_endpoint, next_link_name, pool_of, ways_out
+from berth.networks.ports.publishing import Publishing, publisher, publishers, publishes
 from berth.networks.reaper import Reaper
 from berth.networks.register import Register
 from berth.networks.render import dns_names
@@ -254,7 +254,7 @@ class Attachments:
             end,
             host_link=veth_name(self._layout, endpoint_id) if driver.traits.near_end else "",
             link=name,
-            mac=(settings.mac_address or mac_of(ipv4)).lower().replace("-", ":"),
+            mac=(settings.mac_address or mac_of(ipv4 or ipv6)).lower().replace("-", ":"),
             ipv4=ipv4,
             prefix4=prefix4,
             gateway4=gateway4 if reaches_out else "",
@@ -271,11 +271,13 @@ class Attachments:
             self._register.detach(container_id, end)
 
     def _claim_ports(self, tenant: Tenant, ends: Iterable[LiveEndpoint]) -> tuple[Published, ...]:
-        end = publisher(ends)
-        if end is None or not publishes(tenant):
+        if not publishes(tenant):
             return ()
-        record = self._register.by_id(end.network_id)
-        return self._publishing.claim(tenant, end, parse_bridge(record.options if record else {}))
+        options = {}
+        for version, end in publishers(ends).items():
+            record = self._register.by_id(end.network_id)
+            options[version] = parse_bridge(record.options if record else {})
+        return self._publishing.claim(tenant, ends, options)
 
     def _plan(
         self, tenant: Tenant, namespace: str, ends: Iterable[LiveEndpoint], published: tuple[Published, ...]
@@ -284,12 +286,12 @@ class Attachments:
             return ()
         ends = list(ends)
         plan: list[Planned] = []
-        gateway, hairpin = gateway_endpoint(ends), publishes(tenant)
+        hairpin = publishes(tenant)
         for end in ends:
             record = self._register.by_id(end.network_id)
             if record is not None:
                 plan += driver_of(record).plan_endpoint(
-                    record, namespace, end, default_route=end is gateway, hairpin=hairpin
+                    record, namespace, end, way_out=ways_out(ends, end), hairpin=hairpin
                 )
         return (*plan, *self._publishing.plan(ends, published))
 
@@ -440,8 +442,9 @@ class Attachments:
         commands = self._publishing.withdrawal(live.endpoints, live.published)
         if links or commands:
             datagrams = any(one.protocol == "udp" for one in live.published)
-            end = publisher(live.endpoints) if datagrams else None
-            await in_thread(_cut_off, links, self.reaper.group, commands, [end.ipv4] if end else [])
+            ends = publishers(live.endpoints).items() if datagrams else ()
+            addresses = [end.ipv4 if version == 4 else end.ipv6 for version, end in ends]
+            await in_thread(_cut_off, links, self.reaper.group, commands, addresses)
         await self._publishing.close_proxy(live.endpoints, live.published)
         self._give_back(container_id, live.endpoints, live.published)
         await self._live.drop(container_id)
@@ -487,9 +490,8 @@ class Attachments:
         try:
             ends = (*live.endpoints, end)
             resolver = self._dns is not None and not live.has_dns and self._has_names(end)
-            takes_over = gateway_endpoint(ends) is end
             plan = driver_of(record).plan_endpoint(
-                record, live.netns_path, end, default_route=takes_over, hairpin=publishes(tenant)
+                record, live.netns_path, end, way_out=ways_out(ends, end), hairpin=publishes(tenant)
             )
             published = live.published
             if not published and not publisher(live.endpoints):
@@ -543,11 +545,13 @@ class Attachments:
 
     async def _disconnect_live(self, tenant: Tenant, live: LiveSandbox, end: LiveEndpoint) -> None:
         left = tuple(one for one in live.endpoints if one is not end)
-        before, after = gateway_endpoint(live.endpoints), gateway_endpoint(left)
         plan = self._publishing.plan_move((live.endpoints, live.published), (left, live.published))
-        if after is not None and after is not before:
-            was = (before.gateway4, before.link) if before else ("", "")
-            plan += (Planned(SetDefaultRoute(live.netns_path, after.gateway4, after.link, was), "default route moves"),)
+        for version in (4, 6):
+            before, after = gateway_endpoint(live.endpoints, version), gateway_endpoint(left, version)
+            if after is not None and after is not before:
+                was = (before.gateway(version), before.link) if before else ("", "")
+                step = SetDefaultRoute(live.netns_path, after.gateway(version), after.link, was)
+                plan += (Planned(step, f"default route of IPv{version} moves"),)
         await in_thread(self._leave, plan, live.netns_path, end)
         self.reaper.put(links=1)
         published = live.published if publisher(left) else ()

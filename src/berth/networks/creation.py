@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 from ipaddress import ip_address, ip_network
+from typing import Final
+
+import msgspec
 
 from berth.networks.drivers.registry import driver_named
 from berth.networks.errors import (
@@ -9,6 +12,7 @@ from berth.networks.errors import (
     BadNetworkName,
     BadOption,
     ConfigNetworksNotYet,
+    GatewayTaken,
     ManySubnets,
     NotASwarmManager,
     OnlyOneInstance,
@@ -18,8 +22,16 @@ from berth.networks.errors import (
 from berth.networks.ipam.addresses import default_gateway
 from berth.networks.ipam.pools import Network
 from berth.networks.model import PREDEFINED, NetworkRecord, Pool
-from berth.networks.options import DEFAULT_BRIDGE
+from berth.networks.options import DEFAULT_BRIDGE, DEFAULT_GATEWAYS, BridgeOptions, parse_bridge
+from berth.networks.planning import needs_no_gateway
 from berth.wire.networks import IPAMConfig, NetworkCreate
+
+#: Ranges no host may have addresses of, or every host has (RFC 6890).
+_MULTICAST: Final = (ip_network("224.0.0.0/4"), ip_network("ff00::/8"))
+_LOOPBACK: Final = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+_NOBODYS: Final = (ip_network("0.0.0.0/8"), ip_network("240.0.0.0/4"), ip_network("::ffff:0:0/96"))
+#: Every IPv6 link has addresses of it, so it may be named whole, but not in another size.
+_LINK_LOCAL: Final = ip_network("fe80::/64")
 
 
 def check_request(want: NetworkCreate) -> None:
@@ -42,11 +54,16 @@ def check_request(want: NetworkCreate) -> None:
     ipam = want.ipam
     if ipam and ipam.driver not in ("", "default"):
         raise PluginNotFound(ipam.driver)
-    if want.enable_ipv4 is False:
-        if not want.enable_ipv6:
-            raise BadOption("IPv4 or IPv6 must be enabled")
-        raise BadOption("networks without IPv4 are not available yet")
+    if not families(want, parse_bridge(want.options or {})):
+        raise BadOption("IPv4 or IPv6 must be enabled")
     kind.check(want)
+
+
+def families(want: NetworkCreate, options: BridgeOptions) -> frozenset[int]:
+    """Return the IP versions a network has: the flags count, then the options, then Docker's defaults."""
+    four = next((one for one in (want.enable_ipv4, options.enable_ipv4) if one is not None), True)
+    six = next((one for one in (want.enable_ipv6, options.enable_ipv6) if one is not None), False)
+    return frozenset(version for version, wanted in ((4, four), (6, six)) if wanted)
 
 
 def parse_pools(configs: Sequence[IPAMConfig], *, many: bool = False) -> list[Pool]:
@@ -73,8 +90,9 @@ def _pool(config: IPAMConfig, problems: list[str]) -> Pool | None:
     subnet = _network("subnet", config.subnet, problems)
     if subnet is None:
         return None
-    if subnet.num_addresses < 2:
-        problems.append(f"invalid subnet {config.subnet}: too small for a gateway and a container")
+    problem = _unfit(subnet)
+    if problem:
+        problems.append(f"invalid subnet {config.subnet}: {problem}")
     if config.ip_range:
         inner = _network("ip-range", config.ip_range, problems)
         if inner is not None and not _within(inner, subnet):
@@ -84,7 +102,23 @@ def _pool(config: IPAMConfig, problems: list[str]) -> Pool | None:
         (name, _inside(f"auxiliary address {name}", text, subnet, problems))
         for name, text in sorted((config.auxiliary or {}).items())
     )
+    if gateway and gateway in dict(auxiliary).values():
+        raise GatewayTaken(gateway)
     return Pool(str(subnet), gateway, config.ip_range, auxiliary, given=True)
+
+
+def _unfit(subnet: Network) -> str:
+    """Say why a subnet cannot be a network's, empty if it can. ``0.0.0.0/24`` and ``::/64`` ask for a size."""
+    if subnet.network_address.is_unspecified:
+        return "" if subnet.prefixlen else f"ipv{subnet.version} pool is empty"
+    if subnet.num_addresses < 2:
+        return "too small for a gateway and a container"
+    for kind, found in ((_MULTICAST, "multicast"), (_LOOPBACK, "loopback"), (_NOBODYS, "reserved")):
+        if any(one.version == subnet.version and one.overlaps(subnet) for one in kind):
+            return f"{found} subnet '{subnet}' is not allowed"
+    if subnet != _LINK_LOCAL and subnet.version == 6 and subnet.overlaps(_LINK_LOCAL):
+        return f"'{subnet}' clashes with the Link-Local prefix '{_LINK_LOCAL}'"
+    return ""
 
 
 def _network(what: str, text: str, problems: list[str]) -> Network | None:
@@ -119,28 +153,33 @@ def _inside(what: str, text: str, subnet: Network, problems: list[str]) -> str:
     return str(address)
 
 
-def with_gateway(pool: Pool) -> Pool:
-    """Return the pool with a gateway: the one asked for or the first of the range."""
-    if pool.gateway:
+def with_gateway(pool: Pool, options: BridgeOptions, *, internal: bool) -> Pool:
+    """Return the pool with a gateway, if it needs one: the one asked for or the first of the range."""
+    version = ip_network(pool.subnet).version
+    if internal and DEFAULT_GATEWAYS[version] in dict(pool.auxiliary):
+        raise BadOption("no gateway can be set on an internal bridge network")
+    if pool.gateway or needs_no_gateway(options, version, internal=internal):
         return pool
     try:
         gateway = str(default_gateway(pool))
     except ValueError as exc:
         raise BadNetworkConfig([str(exc)]) from None
-    return Pool(pool.subnet, gateway, pool.ip_range, pool.auxiliary, given=pool.given)
+    return msgspec.structs.replace(pool, gateway=gateway)
 
 
 def record_of(want: NetworkCreate, ident: str, pools: Sequence[Pool], created_ns: int) -> NetworkRecord:
     """Return the record of a checked network."""
     driver = want.driver or "bridge"
     options = dict(want.options or {})
+    versions = families(want, parse_bridge(options))
     ipam = want.ipam
     return NetworkRecord(
         id=ident,
         name=want.name or "",
         driver=driver,
         created_ns=created_ns,
-        enable_ipv6=bool(want.enable_ipv6),
+        enable_ipv4=4 in versions,
+        enable_ipv6=6 in versions,
         internal=bool(want.internal),
         attachable=bool(want.attachable),
         ipam_options=dict(ipam.options or {}) if ipam else {},
@@ -166,7 +205,7 @@ def predefined(
         "com.docker.network.bridge.name": bridge,
         "com.docker.network.driver.mtu": str(mtu or 1500),
     }
-    pool = with_gateway(Pool(str(subnet)))
+    pool = with_gateway(Pool(str(subnet)), parse_bridge(options), internal=False)
     return NetworkRecord(
         id=ident, name=name, driver="bridge", created_ns=created_ns, pools=(pool,), options=options, bridge=bridge
     )

@@ -108,6 +108,20 @@ class ManySubnets(Forbidden):
         super().__init__("bridge driver doesn't support multiple subnets")
 
 
+class IsolatedNotInternal(SystemFault):
+    """A bridge without an address of the host is for networks that nobody leaves; Docker answers 500."""
+
+    def __init__(self) -> None:
+        super().__init__("gateway mode 'isolated' can only be used for an internal network; add --internal")
+
+
+class GatewayTaken(Forbidden):
+    """The gateway asked for is an auxiliary address too."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(f"Address already in use ({address} is named as gateway and as auxiliary address)")
+
+
 class PoolOverlaps(Forbidden):
     """A subnet asked for is in use."""
 

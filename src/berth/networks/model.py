@@ -123,6 +123,10 @@ class LiveEndpoint(msgspec.Struct, frozen=True):
     gateway6: str = ""
     gw_priority: int = 0
 
+    def gateway(self, version: int) -> str:
+        """Return where the default route of an IP version leads, empty for nowhere."""
+        return self.gateway4 if version == 4 else self.gateway6
+
 
 class LiveSandbox(msgspec.Struct, frozen=True):
     """A running container's namespace, attachments and published ports; gone at reboot."""

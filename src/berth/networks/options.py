@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address
+from enum import Enum
+from ipaddress import ip_address
 from typing import Final
 
 from berth.networks.errors import BadOption
@@ -14,20 +15,38 @@ ICC: Final = "com.docker.network.bridge.enable_icc"
 HOST_BINDING: Final = "com.docker.network.bridge.host_binding_ipv4"
 DEFAULT_BRIDGE: Final = "com.docker.network.bridge.default_bridge"
 INHIBIT_IPV4: Final = "com.docker.network.bridge.inhibit_ipv4"
-GATEWAY_MODE: Final = "com.docker.network.bridge.gateway_mode_ipv4"
+GATEWAY_MODES: Final = {
+    4: "com.docker.network.bridge.gateway_mode_ipv4",
+    6: "com.docker.network.bridge.gateway_mode_ipv6",
+}
+TRUSTED: Final = "com.docker.network.bridge.trusted_host_interfaces"
 MTU: Final = "com.docker.network.driver.mtu"
 LINK_PREFIX: Final = "com.docker.network.container_iface_prefix"
-HOST_IPV4: Final = "com.docker.network.host_ipv4"
+HOST_SOURCES: Final = {4: "com.docker.network.host_ipv4", 6: "com.docker.network.host_ipv6"}
+#: The flags ``--ipv4`` and ``--ipv6`` as options, so that a daemon's defaults can set them.
+ENABLE: Final = {4: "com.docker.network.enable_ipv4", 6: "com.docker.network.enable_ipv6"}
 ENDPOINT_LINK: Final = "com.docker.network.endpoint.ifname"
 
-#: What Docker accepts of `gateway_mode_ipv4`.
-GATEWAY_MODES: Final = ("nat", "nat-unprotected", "routed", "isolated")
+#: Names of auxiliary addresses that are containers' way out instead of the bridge.
+DEFAULT_GATEWAYS: Final = {4: "DefaultGatewayIPv4", 6: "DefaultGatewayIPv6"}
 
 #: Go's strconv.ParseBool.
 _BOOLEANS: Final = {
     "1": True, "t": True, "T": True, "true": True, "TRUE": True, "True": True,
     "0": False, "f": False, "F": False, "false": False, "FALSE": False, "False": False,
 }  # fmt: skip
+
+
+class GatewayMode(Enum):
+    """How a network's containers and the world outside meet, one for each family."""
+
+    NAT = "nat"
+    #: Unpublished ports may be reached as well.
+    UNPROTECTED = "nat-unprotected"
+    #: Containers' own addresses are used outside; published ports may be reached there.
+    ROUTED = "routed"
+    #: Not even the host has an address there.
+    ISOLATED = "isolated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,14 +56,26 @@ class BridgeOptions:
     name: str = ""
     masquerade: bool = True
     icc: bool = True
-    #: Default address of published ports.
+    #: Default address of published ports, of either family.
     host_binding: str = "0.0.0.0"  # noqa: S104  Docker's default, and what clients rely on
     inhibit_ipv4: bool = False
-    gateway_mode: str = "nat"
+    mode4: GatewayMode = GatewayMode.NAT
+    mode6: GatewayMode = GatewayMode.NAT
+    #: Links of the host from which published ports may be reached at containers' own addresses.
+    trusted: tuple[str, ...] = ()
     #: 0 = the kernel's.
     mtu: int = 0
     link_prefix: str = "eth"
-    host_ipv4: str = ""
+    #: Fixed addresses for what leaves, empty for the outgoing link's.
+    source4: str = ""
+    source6: str = ""
+    #: Forms of the flags; None = not given.
+    enable_ipv4: bool | None = None
+    enable_ipv6: bool | None = None
+
+    def mode(self, version: int) -> GatewayMode:
+        """Return the gateway mode of an IP version."""
+        return self.mode4 if version == 4 else self.mode6
 
 
 def parse_bridge(options: Mapping[str, str]) -> BridgeOptions:
@@ -60,10 +91,15 @@ def parse_bridge(options: Mapping[str, str]) -> BridgeOptions:
         icc=_boolean(options, ICC, default=True),
         host_binding=_address(options, HOST_BINDING) or "0.0.0.0",  # noqa: S104
         inhibit_ipv4=_boolean(options, INHIBIT_IPV4, default=False),
-        gateway_mode=_gateway_mode(options),
+        mode4=_gateway_mode(options, 4),
+        mode6=_gateway_mode(options, 6),
+        trusted=tuple(one for one in options.get(TRUSTED, "").split(":") if one),
         mtu=_mtu(options),
         link_prefix=_link_prefix(options),
-        host_ipv4=_address(options, HOST_IPV4),
+        source4=_address(options, HOST_SOURCES[4], 4),
+        source6=_address(options, HOST_SOURCES[6], 6),
+        enable_ipv4=_boolean(options, ENABLE[4], default=True) if ENABLE[4] in options else None,
+        enable_ipv6=_boolean(options, ENABLE[6], default=False) if ENABLE[6] in options else None,
     )
 
 
@@ -91,21 +127,28 @@ def _mtu(options: Mapping[str, str]) -> int:
     return mtu
 
 
-def _address(options: Mapping[str, str], key: str) -> str:
+def _address(options: Mapping[str, str], key: str, version: int = 0) -> str:
     text = options.get(key, "")
     if not text:
         return ""
     try:
-        return str(IPv4Address(text))
-    except AddressValueError:
-        raise BadOption(f"failed to parse {key} value: {text} (invalid IPv4 address)") from None
+        found = ip_address(text)
+    except ValueError:
+        raise BadOption(f"failed to parse {key} value: {text} (nil ip)") from None
+    if version and found.version != version:
+        raise BadOption(f"failed to parse {key} value: {text} (not an IPv{version} address)")
+    return str(found)
 
 
-def _gateway_mode(options: Mapping[str, str]) -> str:
-    mode = options.get(GATEWAY_MODE, "") or "nat"
-    if mode not in GATEWAY_MODES:
-        raise BadOption(f"failed to parse {GATEWAY_MODE} value: {mode} (unknown gateway mode {mode})")
-    return mode
+def _gateway_mode(options: Mapping[str, str], version: int) -> GatewayMode:
+    key = GATEWAY_MODES[version]
+    text = options.get(key)
+    if text is None:
+        return GatewayMode.NAT
+    try:
+        return GatewayMode(text)
+    except ValueError:
+        raise BadOption(f"failed to parse {key} value: {text} (unknown gateway mode {text})") from None
 
 
 def _link_prefix(options: Mapping[str, str]) -> str:

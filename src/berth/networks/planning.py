@@ -1,13 +1,13 @@
 """Wanted → steps: for a network, for a container's attachment. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from ipaddress import ip_network
 
 from berth.base.paths import Layout
-from berth.networks.firewall.ruleset import BridgePolicy
+from berth.networks.firewall.ruleset import BridgePolicy, FamilyPolicy
 from berth.networks.ipam.addresses import mac_of
 from berth.networks.model import LiveEndpoint, NetworkRecord, Pool, alias_mark
-from berth.networks.options import BridgeOptions, parse_bridge
+from berth.networks.options import DEFAULT_GATEWAYS, BridgeOptions, GatewayMode, parse_bridge
 from berth.plan.model import Plan, Planned
 from berth.plan.steps.link import AddressBridge, MakeBridge, MakeContainerLink
 
@@ -17,28 +17,50 @@ def pool_of(record: NetworkRecord, version: int) -> Pool | None:
     return next((pool for pool in record.pools if (":" in pool.subnet) == (version == 6)), None)
 
 
+def way_out(pool: Pool) -> str:
+    """Return the address that containers' default route leads to: the bridge's, or another that was named."""
+    key = DEFAULT_GATEWAYS[6 if ":" in pool.subnet else 4]
+    return dict(pool.auxiliary).get(key, pool.gateway)
+
+
 def policy_of(record: NetworkRecord) -> BridgePolicy:
     """Return what a bridge network may do."""
     options = parse_bridge(record.options)
     return BridgePolicy(
         link=record.bridge,
         icc=options.icc,
-        masquerade=options.masquerade and options.gateway_mode != "routed",
         internal=record.internal,
-        source=options.host_ipv4,
-        open=options.gateway_mode in ("nat-unprotected", "routed"),
+        trusted=options.trusted,
+        ipv4=_family(options, 4),
+        ipv6=_family(options, 6),
     )
+
+
+def _family(options: BridgeOptions, version: int) -> FamilyPolicy:
+    mode = options.mode(version)
+    return FamilyPolicy(
+        masquerade=options.masquerade,
+        source=options.source4 if version == 4 else options.source6,
+        open=mode is GatewayMode.UNPROTECTED,
+        routed=mode is GatewayMode.ROUTED,
+    )
+
+
+def needs_no_gateway(options: BridgeOptions, version: int, *, internal: bool) -> bool:
+    """Tell whether no address is to be set aside for the bridge, because nobody will use it."""
+    inhibited = version == 4 and options.inhibit_ipv4 and internal
+    return options.mode(version) is GatewayMode.ISOLATED or inhibited
 
 
 def bridge_addresses(record: NetworkRecord, options: BridgeOptions) -> tuple[str, ...]:
     """Return the gateway addresses the bridge itself has, as CIDR texts."""
-    if options.gateway_mode == "isolated":
-        return ()
-    return tuple(
-        f"{pool.gateway}/{ip_network(pool.subnet).prefixlen}"
-        for pool in record.pools
-        if pool.gateway and not (options.inhibit_ipv4 and ":" not in pool.subnet)
-    )
+    found = []
+    for pool in record.pools:
+        version = 6 if ":" in pool.subnet else 4
+        is_inhibited = version == 4 and options.inhibit_ipv4
+        if pool.gateway and not is_inhibited and options.mode(version) is not GatewayMode.ISOLATED:
+            found.append(f"{pool.gateway}/{ip_network(pool.subnet).prefixlen}")
+    return tuple(found)
 
 
 def plan_bridge(layout: Layout, record: NetworkRecord, *, exists: bool) -> Plan:
@@ -53,19 +75,20 @@ def plan_bridge(layout: Layout, record: NetworkRecord, *, exists: bool) -> Plan:
         if pool and pool.gateway
         else "02:42:" + ":".join(record.id[at : at + 2] for at in (0, 2, 4, 6))
     )
-    step = MakeBridge(
-        record.bridge, mac, options.mtu, alias_mark(layout) + record.id, addresses, ipv6=record.enable_ipv6
-    )
+    ipv6 = record.enable_ipv6 and options.mode6 is not GatewayMode.ISOLATED
+    step = MakeBridge(record.bridge, mac, options.mtu, alias_mark(layout) + record.id, addresses, ipv6=ipv6)
     return (Planned(step, f"bridge of network {record.name}"),)
 
 
-def plan_link(record: NetworkRecord, namespace: str, end: LiveEndpoint, *, default_route: bool, hairpin: bool) -> Plan:
-    """Plan a container's link into a bridge network."""
+def plan_link(
+    record: NetworkRecord, namespace: str, end: LiveEndpoint, *, way_out: Collection[int], hairpin: bool
+) -> Plan:
+    """Plan a container's link into a bridge network; it has the default routes of the IP versions in `way_out`."""
     options = parse_bridge(record.options)
     addresses = tuple(
         f"{address}/{prefix}" for address, prefix in ((end.ipv4, end.prefix4), (end.ipv6, end.prefix6)) if address
     )
-    gateways = tuple(gateway for gateway in (end.gateway4, end.gateway6) if gateway) if default_route else ()
+    gateways = tuple(gateway for version in sorted(way_out) if (gateway := end.gateway(version)))
     step = MakeContainerLink(
         end.host_link,
         record.bridge,
@@ -81,10 +104,16 @@ def plan_link(record: NetworkRecord, namespace: str, end: LiveEndpoint, *, defau
     return (Planned(step, f"link into network {record.name}"),)
 
 
-def gateway_endpoint(ends: Iterable[LiveEndpoint]) -> LiveEndpoint | None:
-    """Return the attachment the default route leads through: highest priority, then first by name."""
-    able = [end for end in ends if end.gateway4 or end.gateway6]
+def gateway_endpoint(ends: Iterable[LiveEndpoint], version: int) -> LiveEndpoint | None:
+    """Return the attachment an IP version's default route leads through: highest priority, then first by name."""
+    able = [end for end in ends if end.gateway(version)]
     return min(able, key=lambda end: (-end.gw_priority, end.network_name), default=None)
+
+
+def ways_out(ends: Iterable[LiveEndpoint], end: LiveEndpoint) -> tuple[int, ...]:
+    """Return the IP versions whose default routes lead through an attachment."""
+    ends = list(ends)
+    return tuple(version for version in (4, 6) if gateway_endpoint(ends, version) is end)
 
 
 def next_link_name(prefix: str, taken: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from berth.networks.ipam.addresses import fixed
 from berth.networks.ipam.book import AddressBook, Usage, number_of
 from berth.networks.ipam.subnets import SubnetIndex
 from berth.networks.model import LiveEndpoint, LiveSandbox, NetworkRecord, Tenant
-from berth.networks.planning import pool_of
+from berth.networks.planning import pool_of, way_out
 
 
 class Register:
@@ -128,7 +128,7 @@ class Register:
     def take(self, record: NetworkRecord, version: int, container_id: str, wanted: str) -> tuple[str, int, str]:
         """Give a container an address: the one `wanted`, the one it had last, or the lowest free.
 
-        Return it, prefix length and gateway. Raises `AddressTaken`, `NoAddressLeft`.
+        Return it, prefix length and where the default route leads. Raises `AddressTaken`, `NoAddressLeft`.
         """
         pool = pool_of(record, version)
         if pool is None:
@@ -147,7 +147,7 @@ class Register:
                 raise NoAddressLeft(record.name, version)
             number, address = int(found), str(found)
         book.hold(container_id, number)
-        return address, int(pool.subnet.rpartition("/")[2]), pool.gateway
+        return address, int(pool.subnet.rpartition("/")[2]), way_out(pool)
 
     def take_back(self, network_id: str, container_id: str, addresses: Iterable[str]) -> None:
         """Free a container's addresses on a network."""

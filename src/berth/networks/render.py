@@ -102,7 +102,7 @@ def port_map(tenant: Tenant, live: LiveSandbox | None) -> dict[str, list[dict[st
     for one in live.published:
         key = f"{one.container_port}/{one.protocol}"
         rows = out.get(key) or []
-        out[key] = [*rows, {"HostIp": one.host_ip, "HostPort": str(one.host_port)}]
+        out[key] = [*rows, {"HostIp": one.host_ip, "HostPort": str(one.host_port or "")}]
     return out
 
 
@@ -111,9 +111,10 @@ def port_list(tenant: Tenant, live: LiveSandbox | None) -> list[dict[str, Any]]:
     out: list[dict[str, Any]] = []
     for text, rows in port_map(tenant, live).items():
         port, protocol = parse_port(text)
-        if not rows:
+        bound = [row for row in rows or () if row["HostPort"]]
+        if not bound:
             out.append({"PrivatePort": port, "Type": protocol})
-        for row in rows or ():
+        for row in bound:
             host = {"IP": row["HostIp"], "PrivatePort": port, "PublicPort": int(row["HostPort"]), "Type": protocol}
             out.append(host)
     return out

@@ -44,6 +44,7 @@ from berth.networks.explain.see import Seer
 from berth.networks.explain.service import Explainer
 from berth.networks.firewall import ruleset
 from berth.networks.firewall.passage import Passage
+from berth.networks.firewall.ruleset import BridgePolicy
 from berth.networks.ipam.pools import DEFAULT_BRIDGE_SOURCES, DEFAULT_SOURCES, Network, PoolSource, choose_subnet
 from berth.networks.model import (
     DEFAULT,
@@ -56,7 +57,7 @@ from berth.networks.model import (
     Tenant,
     alias_mark,
 )
-from berth.networks.options import BRIDGE_NAME
+from berth.networks.options import BRIDGE_NAME, parse_bridge
 from berth.networks.ports.proxy_client import ProxyClient
 from berth.networks.ports.publishing import Publishing, forwards
 from berth.networks.register import Register
@@ -171,16 +172,18 @@ class Networks:
         return record, routed
 
     def _allocated(self, want: NetworkCreate, asked: list[Pool], routed: list[Routed]) -> NetworkRecord:
-        families = {4, 6} if want.enable_ipv6 else {4}
+        options = parse_bridge(want.options or {})
+        internal = bool(want.internal)
         pools = allocate(
             asked,
-            families,
+            creation.families(want, options),
             sources=self._sources(),
             taken=self._register.subnets,
             routed=routed,
             random=secrets.token_bytes,
         )
-        return creation.record_of(want, new_id(), [creation.with_gateway(pool) for pool in pools], self._clock.now_ns())
+        pools = [creation.with_gateway(pool, options, internal=internal) for pool in pools]
+        return creation.record_of(want, new_id(), pools, self._clock.now_ns())
 
     async def _routed(self, *, fresh: bool = False) -> list[Routed]:
         """Return what the host routes but for our own bridges."""
@@ -201,7 +204,7 @@ class Networks:
         seen = await in_thread(_look, driver, record)
         record = driver.settled(record, seen)
         plan = driver.plan_network(self._layout, record, seen)
-        table, policy = self._layout.nft_table, driver.policy(record)
+        table, policy = self._layout.nft_table, self._policy(record)
         if policy is not None:
             if record.enable_ipv6:
                 await in_thread(_forward, ipv6=True)
@@ -216,6 +219,10 @@ class Networks:
         self._register.add(record)
         if self._passage.is_needed:
             await in_thread(self._keep_passage)
+
+    def _policy(self, record: NetworkRecord) -> BridgePolicy | None:
+        policy = driver_of(record).policy(record)
+        return policy and policy._replace(direct=self._config.allow_direct_routing)
 
     def get(self, ref: str) -> NetworkRecord:
         """Look up by full id, name or unique id prefix. Raises `NetworkNotFound`, `NetworkAmbiguous`."""
@@ -281,7 +288,7 @@ class Networks:
     def _unmake(self, record: NetworkRecord) -> tuple[str, ...]:
         """Take a network's rules away and its links; return the bridges whose slow deletion is to come."""
         driver = driver_of(record)
-        policy = driver.policy(record)
+        policy = self._policy(record)
         if policy is not None:
             nft.host().run(ruleset.remove_bridge(self._layout.nft_table, policy))
             if self._passage.is_needed:
@@ -435,7 +442,7 @@ class Networks:
     def _rebuild(self, alive: set[str]) -> None:
         self._layout.namespaces.mkdir(parents=True, exist_ok=True)
         records = self._register.all()
-        policies = {record.id: policy for record in records if (policy := driver_of(record).policy(record))}
+        policies = {record.id: policy for record in records if (policy := self._policy(record))}
         _forward(ipv6=any(record.enable_ipv6 for record in records if record.id in policies))
         for record in records:
             driver = driver_of(record)

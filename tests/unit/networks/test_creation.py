@@ -1,8 +1,9 @@
 import pytest
 
 from berth.base.errors import EngineError, Kind
-from berth.networks.creation import check_request, parse_pools, record_of, with_gateway
+from berth.networks.creation import check_request, families, parse_pools, record_of, with_gateway
 from berth.networks.model import Pool
+from berth.networks.options import BridgeOptions, parse_bridge
 from berth.wire.networks import IPAM, IPAMConfig, NetworkCreate
 
 Q = "com.docker.network."
@@ -45,9 +46,29 @@ Q = "com.docker.network."
             "unknown gateway mode odd",
         ),
         (
-            NetworkCreate(name="x", options={Q + "bridge.gateway_mode_ipv4": "isolated"}),
+            NetworkCreate(name="x", options={Q + "bridge.gateway_mode_ipv6": "isolated"}),
+            Kind.SYSTEM,
+            "gateway mode 'isolated' can only be used for an internal network",
+        ),
+        (
+            NetworkCreate(name="x", options={Q + "bridge.gateway_mode_ipv6": ""}),
             Kind.INVALID,
-            "internal network",
+            "failed to parse com.docker.network.bridge.gateway_mode_ipv6 value:  (unknown gateway mode )",
+        ),
+        (
+            NetworkCreate(name="x", options={Q + "enable_ipv4": "false"}),
+            Kind.INVALID,
+            "IPv4 or IPv6 must be enabled",
+        ),
+        (
+            NetworkCreate(name="x", options={Q + "enable_ipv6": "perhaps"}),
+            Kind.INVALID,
+            "failed to parse com.docker.network.enable_ipv6 value: perhaps",
+        ),
+        (
+            NetworkCreate(name="x", options={Q + "host_ipv6": "192.0.2.1"}),
+            Kind.INVALID,
+            "failed to parse com.docker.network.host_ipv6 value: 192.0.2.1",
         ),
         (NetworkCreate(name="x", options={Q + "bridge.host_binding_ipv4": "nope"}), Kind.INVALID, "failed to parse"),
     ],
@@ -57,6 +78,67 @@ def test_what_is_refused_and_how(want: NetworkCreate, kind: Kind, words: str) ->
         check_request(want)
     assert caught.value.kind is kind
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "options", "versions"),
+    [
+        ({}, {}, {4}),
+        ({"enable_ipv6": True}, {}, {4, 6}),
+        ({"enable_ipv4": False, "enable_ipv6": True}, {}, {6}),
+        ({}, {Q + "enable_ipv6": "true"}, {4, 6}),
+        ({}, {Q + "enable_ipv4": "0", Q + "enable_ipv6": "1"}, {6}),
+        ({"enable_ipv6": False}, {Q + "enable_ipv6": "true"}, {4}),
+        ({"enable_ipv4": True}, {Q + "enable_ipv4": "false"}, {4}),
+    ],
+)
+def test_families_follow_from_flags_before_options(
+    flags: dict[str, bool], options: dict[str, str], versions: set[int]
+) -> None:
+    want = NetworkCreate(name="x", options=options, **flags)  # type: ignore[arg-type]
+    assert families(want, parse_bridge(options)) == versions
+    record = record_of(want, "a" * 64, (), 0)
+    assert (record.enable_ipv4, record.enable_ipv6) == (4 in versions, 6 in versions)
+
+
+@pytest.mark.parametrize(
+    ("subnet", "words"),
+    [
+        ("127.0.0.0/8", "loopback subnet '127.0.0.0/8' is not allowed"),
+        ("127.5.0.0/16", "loopback"),
+        ("224.1.0.0/16", "multicast"),
+        ("128.0.0.0/1", "multicast"),
+        ("240.0.0.0/24", "reserved"),
+        ("0.5.0.0/16", "reserved"),
+        ("0.0.0.0/0", "ipv4 pool is empty"),
+        ("::/0", "ipv6 pool is empty"),
+        ("ff02::/64", "multicast subnet 'ff02::/64' is not allowed"),
+        ("::ffff:10.0.0.0/120", "reserved"),
+        ("fe80::/80", "'fe80::/80' clashes with the Link-Local prefix 'fe80::/64'"),
+        ("fe80::/10", "clashes"),
+        ("10.0.0.0/32", "too small"),
+    ],
+)
+def test_subnets_that_make_no_sense(subnet: str, words: str) -> None:
+    with pytest.raises(EngineError) as caught:
+        parse_pools([IPAMConfig(subnet=subnet)])
+    assert caught.value.kind is Kind.INVALID
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("subnet", ["fe80::/64", "169.254.7.0/24", "0.0.0.0/24", "::/80", "100.64.0.0/10"])
+def test_subnets_that_look_odd_and_are_allowed(subnet: str) -> None:
+    assert parse_pools([IPAMConfig(subnet=subnet)])[0].subnet == subnet
+
+
+def test_a_gateway_is_nobody_elses_address() -> None:
+    with pytest.raises(EngineError, match="Address already in use") as caught:
+        parse_pools([IPAMConfig(subnet="10.0.0.0/24", gateway="10.0.0.1", auxiliary={"router": "10.0.0.1"})])
+    assert caught.value.kind is Kind.FORBIDDEN
+    pool = Pool("10.0.0.0/24", auxiliary=(("DefaultGatewayIPv4", "10.0.0.9"),))
+    with pytest.raises(EngineError, match="no gateway can be set") as caught:
+        with_gateway(pool, BridgeOptions(), internal=True)
+    assert caught.value.kind is Kind.INVALID
 
 
 def test_unknown_options_are_kept_and_ignored() -> None:
@@ -97,7 +179,9 @@ def test_one_subnet_of_a_family() -> None:
 
 def test_a_record_names_its_bridge_as_docker_does() -> None:
     want = NetworkCreate(name="x", labels={"a": "b"}, internal=True)
-    record = record_of(want, "abcdef0123456789" * 4, [with_gateway(Pool("10.0.0.0/24"))], 7)
+    record = record_of(
+        want, "abcdef0123456789" * 4, [with_gateway(Pool("10.0.0.0/24"), BridgeOptions(), internal=True)], 7
+    )
     assert record.bridge == "br-abcdef012345"
     assert record.pools[0].gateway == "10.0.0.1"
     assert (record.internal, record.labels, record.created_ns) == (True, {"a": "b"}, 7)

@@ -4,7 +4,7 @@ Drivers are pure: wanted + seen → record and steps. Addresses, names, ports, f
 Must not: know any driver.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -91,7 +91,10 @@ class NetworkDriver(Protocol):
         ...
 
     def plan_endpoint(
-        self, record: NetworkRecord, namespace: str, end: LiveEndpoint, *, default_route: bool, hairpin: bool
+        self, record: NetworkRecord, namespace: str, end: LiveEndpoint, *, way_out: Collection[int], hairpin: bool
     ) -> Plan:
-        """Plan a container's link. `hairpin`: the container may meet its own published ports."""
+        """Plan a container's link. `way_out`: the IP versions whose default routes lead through it.
+
+        `hairpin`: the container may meet its own published ports.
+        """
         ...

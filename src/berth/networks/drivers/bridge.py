@@ -1,16 +1,16 @@
 """Networks that are a bridge of the host, with pairs of links into containers. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import msgspec
 
 from berth.base.paths import Layout
 from berth.networks.drivers.base import Seen, Traits
-from berth.networks.errors import BadOption
+from berth.networks.errors import IsolatedNotInternal
 from berth.networks.firewall.ruleset import BridgePolicy
 from berth.networks.model import LiveEndpoint, NetworkRecord, bridge_name
-from berth.networks.options import parse_bridge
+from berth.networks.options import GatewayMode, parse_bridge
 from berth.networks.planning import bridge_addresses, plan_bridge, plan_link, policy_of
 from berth.plan.model import Plan, Planned
 from berth.plan.steps.link import RetireBridge
@@ -25,8 +25,8 @@ class Bridge:
     def check(self, want: NetworkCreate) -> None:
         """Refuse bad values of options, and modes that need an internal network."""
         options = parse_bridge(want.options or {})
-        if options.gateway_mode == "isolated" and not want.internal:
-            raise BadOption("gateway mode 'isolated' can only be used for an internal network")
+        if GatewayMode.ISOLATED in (options.mode4, options.mode6) and not want.internal:
+            raise IsolatedNotInternal
 
     def check_beside(self, record: NetworkRecord, others: Iterable[NetworkRecord]) -> None:
         """Accept: a bridge's name is compared where names are given away."""
@@ -70,7 +70,7 @@ class Bridge:
         return parse_bridge(record.options).link_prefix
 
     def plan_endpoint(
-        self, record: NetworkRecord, namespace: str, end: LiveEndpoint, *, default_route: bool, hairpin: bool
+        self, record: NetworkRecord, namespace: str, end: LiveEndpoint, *, way_out: Collection[int], hairpin: bool
     ) -> Plan:
         """Plan a pair of links."""
-        return plan_link(record, namespace, end, default_route=default_route, hairpin=hairpin)
+        return plan_link(record, namespace, end, way_out=way_out, hairpin=hairpin)

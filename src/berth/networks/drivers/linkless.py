@@ -1,6 +1,6 @@
 """What networks without links have in common, those of drivers ``host`` and ``null``: nothing to plan. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from berth.base.paths import Layout
 from berth.networks.drivers.base import Seen
@@ -57,7 +57,7 @@ class Linkless:
         namespace: str,  # noqa: ARG002
         end: LiveEndpoint,  # noqa: ARG002
         *,
-        default_route: bool,  # noqa: ARG002
+        way_out: Collection[int],  # noqa: ARG002
         hairpin: bool,  # noqa: ARG002
     ) -> Plan:
         """Plan nothing."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from berth.networks.explain.model import End, Joined, Named, Publication
 from berth.networks.model import DEFAULT, LiveEndpoint, LiveSandbox, NetworkRecord, Tenant
 from berth.networks.options import parse_bridge
-from berth.networks.planning import gateway_endpoint
+from berth.networks.planning import ways_out
 from berth.networks.ports.choose import wishes
 from berth.networks.register import Register
 from berth.networks.render import dns_names
@@ -50,8 +50,7 @@ class Known:
             networks = tuple(Joined(name, settings.network_id or "") for name, settings in self._wanted(entry.tenant))
             return End("container", subject.name, subject.state, mode=entry.tenant.mode, networks=networks)
         mode = "host" if not live.netns_path else entry.tenant.mode
-        way_out = gateway_endpoint(live.endpoints)
-        networks = tuple(self._joined(end, is_way_out=end is way_out) for end in live.endpoints)
+        networks = tuple(self._joined(end, is_way_out=bool(ways_out(live.endpoints, end))) for end in live.endpoints)
         return End("container", subject.name, subject.state, mode, live.netns_path, networks)
 
     def _owner(self, live: LiveSandbox | None) -> LiveSandbox | None:

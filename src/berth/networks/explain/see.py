@@ -10,8 +10,8 @@ from berth.kernel.netview import Counters, LinkView, RouteView, View
 from berth.networks.explain.known import Subject
 from berth.networks.ipam.addresses import bounds, fixed
 from berth.networks.model import LiveEndpoint, LiveSandbox, NetworkRecord, Pool
-from berth.networks.options import BridgeOptions, parse_bridge
-from berth.networks.planning import gateway_endpoint
+from berth.networks.options import BridgeOptions, GatewayMode, parse_bridge
+from berth.networks.planning import ways_out
 from berth.networks.register import Register
 from berth.store.base import Records
 
@@ -75,9 +75,9 @@ class Seer:
     ) -> dict[str, Any]:
         live = self._live.get(subject.id)
         port = next((one for one in host.links if one.name == end.host_link), None)
-        way_out = gateway_endpoint(live.endpoints) if live else None
-        is_way_out = way_out is not None and way_out.network_id == end.network_id
-        published = live.published if live and is_way_out else ()
+        ways = ways_out(live.endpoints, live.on(end.network_id) or end) if live else ()
+        is_way_out = bool(ways)
+        published = [one for one in live.published if (6 if ":" in one.host_ip else 4) in ways] if live else []
         return {
             "Id": subject.id,
             "Name": subject.name,
@@ -136,17 +136,28 @@ def policy(record: NetworkRecord, options: BridgeOptions) -> list[str]:
         return ["containers use the host's own network: nothing of ours stands between"]
     if record.driver == "null":
         return ["containers have a loopback link only"]
-    mode = options.gateway_mode
     said = ["its containers reach each other" if options.icc else "its containers do not reach each other (icc off)"]
+    versions = [version for version, has in ((4, record.enable_ipv4), (6, record.enable_ipv6)) if has]
+    modes = {version: options.mode(version) for version in versions}
     if record.internal:
-        gateway = "" if mode == "isolated" else " but for the host by its address on the bridge"
-        return [*said, f"internal: nothing enters or leaves{gateway}"]
-    if mode in ("nat-unprotected", "routed"):
-        said.append(f"every port is reached from outside (gateway mode {mode})")
-    else:
-        said.append("from outside and from other networks only published ports are reached")
-    if mode == "routed" or not options.masquerade:
-        said.append("what leaves keeps its address: others need a route back")
-    else:
-        said.append(f"what leaves has the address {options.host_ipv4 or 'of the outgoing link'}")
+        closed = all(mode is GatewayMode.ISOLATED for mode in modes.values())
+        return [
+            *said,
+            f"internal: nothing enters or leaves{'' if closed else ' but for the host by its address on the bridge'}",
+        ]
+    if len(set(modes.values())) == 1 and not (options.source4 or options.source6):
+        return said + _family_policy(modes[versions[0]], options, "")
+    for version, mode in modes.items():
+        source = options.source4 if version == 4 else options.source6
+        said += [f"IPv{version}: {one}" for one in _family_policy(mode, options, source)]
     return said
+
+
+def _family_policy(mode: GatewayMode, options: BridgeOptions, source: str) -> list[str]:
+    reached = {
+        GatewayMode.UNPROTECTED: "every port is reached from outside (gateway mode nat-unprotected)",
+        GatewayMode.ROUTED: "published ports are reached at containers' own addresses (gateway mode routed)",
+    }.get(mode, "from outside and from other networks only published ports are reached")
+    if mode is GatewayMode.ROUTED or not options.masquerade:
+        return [reached, "what leaves keeps its address: others need a route back"]
+    return [reached, f"what leaves has the address {source or 'of the outgoing link'}"]

@@ -9,20 +9,33 @@ from ipaddress import ip_address
 from typing import Final, NamedTuple
 
 
+class FamilyPolicy(NamedTuple):
+    """What one bridge network may do with one IP version."""
+
+    #: What leaves gets the host's address.
+    masquerade: bool = True
+    #: Fixed address instead of the outgoing link's.
+    source: str = ""
+    #: Unpublished ports may be reached from outside too (gateway mode nat-unprotected).
+    open: bool = False
+    #: Containers' own addresses are used outside, where published ports are reached (gateway mode routed).
+    routed: bool = False
+
+
 class BridgePolicy(NamedTuple):
     """What one bridge network may do."""
 
     link: str
     #: Its containers may talk to each other.
     icc: bool = True
-    #: What leaves gets the host's address.
-    masquerade: bool = True
     #: Nothing enters or leaves.
     internal: bool = False
-    #: Fixed address instead of the outgoing link's.
-    source: str = ""
-    #: Unpublished ports may be reached from outside too (gateway mode nat-unprotected or routed).
-    open: bool = False
+    #: Published ports may be reached at containers' own addresses from these links,
+    trusted: tuple[str, ...] = ()
+    #: or from everywhere.
+    direct: bool = False
+    ipv4: FamilyPolicy = FamilyPolicy()
+    ipv6: FamilyPolicy = FamilyPolicy()
 
 
 class Forward(NamedTuple):
@@ -30,6 +43,7 @@ class Forward(NamedTuple):
 
     protocol: str
     host_ip: str
+    #: 0 = none: it is reached at the container's own address.
     host_port: int
     address: str
     port: int
@@ -41,12 +55,25 @@ table inet {table} {{
 	set bridges {{ type ifname; }}
 	set within {{ type ifname . ifname; }}
 	set internal {{ type ifname; }}
-	set masquerading {{ type ifname; }}
-	set unprotected {{ type ifname; }}
-	map sources {{ type ifname : ipv4_addr; }}
+	set masquerading4 {{ type ifname; }}
+	set masquerading6 {{ type ifname; }}
+	set open4 {{ type ifname; }}
+	set open6 {{ type ifname; }}
+	set routed4 {{ type ifname; }}
+	set routed6 {{ type ifname; }}
+	set direct4 {{ type ifname; }}
+	set direct6 {{ type ifname; }}
+	set trusted {{ type ifname . ifname; }}
+	set published4 {{ type ipv4_addr . inet_proto . inet_service; }}
+	set published6 {{ type ipv6_addr . inet_proto . inet_service; }}
+	map sources4 {{ type ifname : ipv4_addr; }}
+	map sources6 {{ type ifname : ipv6_addr; }}
 	map ports_any {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
 	map ports_at {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}
+	map ports6_any {{ type inet_proto . inet_service : ipv6_addr . inet_service; }}
+	map ports6_at {{ type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service; }}
 	set itself {{ type ipv4_addr . ipv4_addr; }}
+	set itself6 {{ type ipv6_addr . ipv6_addr; }}
 
 	chain early {{
 		type filter hook prerouting priority raw; policy accept;
@@ -55,6 +82,10 @@ table inet {table} {{
 	chain publish {{
 		dnat ip to ip daddr . meta l4proto . th dport map @ports_at
 		dnat ip to meta l4proto . th dport map @ports_any
+		ip6 daddr ::1 return comment "IPv6 has no way from loopback to a bridge: the proxy listens there"
+		ip6 saddr fe80::/10 return comment "nor from one link to an address of another"
+		dnat ip6 to ip6 daddr . meta l4proto . th dport map @ports6_at
+		dnat ip6 to meta l4proto . th dport map @ports6_any
 	}}
 	chain remote {{
 		type nat hook prerouting priority dstnat; policy accept;
@@ -68,8 +99,11 @@ table inet {table} {{
 		type nat hook postrouting priority srcnat; policy accept;
 		oifname @bridges ip saddr 127.0.0.0/8 masquerade
 		ip saddr . ip daddr @itself ct status dnat masquerade comment "a container that meets its own published port"
-		meta nfproto ipv4 snat to iifname map @sources
-		iifname @masquerading masquerade
+		ip6 saddr . ip6 daddr @itself6 ct status dnat masquerade
+		snat ip to iifname map @sources4
+		snat ip6 to iifname map @sources6
+		meta nfproto ipv4 iifname @masquerading4 masquerade
+		meta nfproto ipv6 iifname @masquerading6 masquerade
 	}}
 	chain forward {{
 		type filter hook forward priority filter; policy accept;
@@ -78,8 +112,15 @@ table inet {table} {{
 		oifname @internal drop
 		ct state established,related accept
 		oifname @bridges ct status dnat accept
-		oifname @unprotected accept
-		oifname @bridges drop
+		oifname @direct4 ip daddr . meta l4proto . th dport @published4 accept
+		oifname @direct6 ip6 daddr . meta l4proto . th dport @published6 accept
+		iifname . oifname @trusted ip daddr . meta l4proto . th dport @published4 accept
+		iifname . oifname @trusted ip6 daddr . meta l4proto . th dport @published6 accept
+		oifname @routed4 ip protocol icmp accept
+		oifname @routed6 meta l4proto ipv6-icmp accept
+		meta nfproto ipv4 oifname @open4 iifname != @bridges accept
+		meta nfproto ipv6 oifname @open6 iifname != @bridges accept
+		oifname @bridges drop comment "containers' own addresses are nobody's from outside"
 	}}
 }}
 """
@@ -99,14 +140,21 @@ def gone(table: str) -> str:
 def _elements(policy: BridgePolicy) -> list[tuple[str, str, str]]:
     link = f'"{policy.link}"'
     found = [("bridges", link, "")]
-    if policy.internal:
-        found.append(("internal", link, ""))
     if policy.icc:
         found.append(("within", f"{link} . {link}", ""))
-    if policy.masquerade and not policy.internal:
-        found.append(("sources", link, policy.source) if policy.source else ("masquerading", link, ""))
-    if policy.open and not policy.internal:
-        found.append(("unprotected", link, ""))
+    if policy.internal:
+        return [*found, ("internal", link, "")]
+    found += [("trusted", f'"{other}" . {link}', "") for other in policy.trusted]
+    for version, own in ((4, policy.ipv4), (6, policy.ipv6)):
+        if own.masquerade and not own.routed:
+            where = "sources" if own.source else "masquerading"
+            found.append((f"{where}{version}", link, own.source))
+        if own.open:
+            found.append((f"open{version}", link, ""))
+        if own.routed:
+            found.append((f"routed{version}", link, ""))
+        if own.routed or policy.direct:
+            found.append((f"direct{version}", link, ""))
     return found
 
 
@@ -125,43 +173,44 @@ def remove_bridge(table: str, policy: BridgePolicy) -> str:
     )
 
 
-def _by_map(forwards: Iterable[Forward]) -> dict[str, list[tuple[str, str]]]:
-    maps: dict[str, list[tuple[str, str]]] = {}
+def _published(forwards: Iterable[Forward]) -> list[tuple[str, str, str]]:
+    """Return the elements of published ports: set or map, key, value (empty in sets), no doubles, in a fixed order."""
+    found: dict[tuple[str, str, str], None] = {}
     for one in sorted(forwards):
-        everywhere = ip_address(one.host_ip).is_unspecified
-        key = f"{one.protocol} . {one.host_port}"
-        target = f"{one.address} . {one.port}"
-        where, key = ("ports_any", key) if everywhere else ("ports_at", f"{one.host_ip} . {key}")
-        maps.setdefault(where, []).append((key, target))
-    return maps
+        is_six = ":" in one.address
+        family = "6" if is_six else ""
+        found[f"published{family or 4}", f"{one.address} . {one.protocol} . {one.port}", ""] = None
+        if not one.host_port:
+            continue
+        found[f"itself{family}", f"{one.address} . {one.address}", ""] = None
+        key, target = f"{one.protocol} . {one.host_port}", f"{one.address} . {one.port}"
+        if ip_address(one.host_ip).is_unspecified:
+            found[f"ports{family}_any", key, target] = None
+        else:
+            found[f"ports{family}_at", f"{one.host_ip} . {key}", target] = None
+    return list(found)
 
 
-def _loops(forwards: Iterable[Forward]) -> str:
-    return ", ".join(f"{address} . {address}" for address in sorted({one.address for one in forwards}))
+def _grouped(verb: str, table: str, elements: Iterable[tuple[str, str]]) -> str:
+    groups: dict[str, list[str]] = {}
+    for where, element in elements:
+        groups.setdefault(where, []).append(element)
+    return "".join(
+        f"{verb} element inet {table} {where} {{ {', '.join(found)} }}\n" for where, found in sorted(groups.items())
+    )
 
 
 def publish(table: str, forwards: Iterable[Forward]) -> str:
     """Return the commands that publish ports; empty for none."""
-    forwards = list(forwards)
-    loops = f"add element inet {table} itself {{ {_loops(forwards)} }}\n" if forwards else ""
-    return loops + "".join(
-        f"add element inet {table} {where} {{ {', '.join(f'{key} : {target}' for key, target in pairs)} }}\n"
-        for where, pairs in _by_map(forwards).items()
-    )
+    elements = _published(forwards)
+    return _grouped("add", table, ((where, f"{key} : {value}" if value else key) for where, key, value in elements))
 
 
 def unpublish(table: str, forwards: Iterable[Forward]) -> str:
     """Return the commands that take published ports back; repeatable."""
     forwards = list(forwards)
-    loops = f"delete element inet {table} itself {{ {_loops(forwards)} }}\n" if forwards else ""
-    return (
-        publish(table, forwards)
-        + loops
-        + "".join(
-            f"delete element inet {table} {where} {{ {', '.join(key for key, _ in pairs)} }}\n"
-            for where, pairs in _by_map(forwards).items()
-        )
-    )
+    elements = _published(forwards)
+    return publish(table, forwards) + _grouped("delete", table, ((where, key) for where, key, _ in elements))
 
 
 #: Name of the table in a container's namespace that leads queries to the name server's sockets.

@@ -1,7 +1,9 @@
-"""Which published ports go through the proxy instead of a rule: those from IPv6 to a container without it.
+"""Which published ports the proxy listens on: those for IPv6.
 
-A port published on ``0.0.0.0`` is two `Published` then: one on ``0.0.0.0``, led by a rule, and one on ``::``, led by
-the proxy. The caller keeps both in its record; what is proxied follows from them, nothing else must be remembered.
+Rules lead them to containers that have IPv6, before anything reaches the proxy, but for what rules cannot lead: from
+the host's own ``::1`` and from link-local addresses. To a container without IPv6 the proxy is the only way.
+A port published on ``0.0.0.0`` is two `Published`: one on ``0.0.0.0``, led by a rule, and one on ``::``. The caller
+keeps both in its record; what is proxied follows from them, nothing else must be remembered.
 Must not: choose ports.
 """
 
@@ -31,13 +33,14 @@ class HostPort(NamedTuple):
 
 
 def routes(published: Iterable[Published], *, ipv4: str, ipv6: str) -> dict[HostPort, Target]:
-    """Return what of a container's ports the proxy must pass on, and where; none if the container has IPv6."""
-    if ipv6 or not ipv4:
+    """Return what of a container's ports the proxy must pass on, and where."""
+    address = ipv6 or ipv4
+    if not address:
         return {}
     return {
-        HostPort(one.protocol, one.host_ip, one.host_port): Target(ipv4, one.container_port)
+        HostPort(one.protocol, one.host_ip, one.host_port): Target(address, one.container_port)
         for one in published
-        if ":" in one.host_ip and one.protocol in PROTOCOLS
+        if ":" in one.host_ip and one.host_port and one.protocol in PROTOCOLS
     }
 
 

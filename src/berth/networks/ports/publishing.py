@@ -5,6 +5,7 @@ Must not: know containers' records.
 
 import logging
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from berth.base.errors import EngineError
 from berth.base.paths import Layout
@@ -19,15 +20,26 @@ from berth.networks.ports.hold import Claim, PortHolder
 from berth.networks.ports.proxied import HostPort
 from berth.networks.ports.proxy_client import ProxyClient
 from berth.networks.ports.proxy_control import Target
+from berth.networks.ports.reach import split
 from berth.plan.model import Plan, Planned
 from berth.plan.steps.nft import NftTransaction
 
 log = logging.getLogger(__name__)
 
+#: What is sent there leaves no host, not even for a bridge.
+LOOPBACK_6: Final = "::1"
+
+
+def publishers(ends: Iterable[LiveEndpoint]) -> dict[int, LiveEndpoint]:
+    """Return, by IP version, the attachment published ports lead to: the one that has the default route."""
+    links = [end for end in ends if end.host_link]
+    found = {version: gateway_endpoint(links, version) for version in (4, 6)}
+    return {version: end for version, end in found.items() if end is not None}
+
 
 def publisher(ends: Iterable[LiveEndpoint]) -> LiveEndpoint | None:
-    """Return the attachment published ports lead to: the one that has the default route."""
-    return gateway_endpoint(end for end in ends if end.host_link)
+    """Return the attachment published ports lead to, that for IPv4 if there are two."""
+    return next(iter(publishers(ends).values()), None)
 
 
 def publishes(tenant: Tenant) -> bool:
@@ -36,15 +48,17 @@ def publishes(tenant: Tenant) -> bool:
 
 
 def forwards(ends: Iterable[LiveEndpoint], published: Iterable[Published]) -> list[Forward]:
-    """Return where rules lead published ports; IPv6 ones are the proxy's."""
-    end = publisher(ends)
-    if end is None:
-        return []
-    return [
-        Forward(one.protocol, one.host_ip, one.host_port, end.ipv4, one.container_port)
-        for one in published
-        if ":" not in one.host_ip
-    ]
+    """Return where rules lead published ports; what reaches IPv4 from IPv6, or from ``::1``, is the proxy's."""
+    by_version = publishers(ends)
+    found = []
+    for one in published:
+        version = 6 if ":" in one.host_ip else 4
+        end = by_version.get(version)
+        if end is not None:
+            port = 0 if one.host_ip == LOOPBACK_6 else one.host_port
+            address = end.ipv4 if version == 4 else end.ipv6
+            found.append(Forward(one.protocol, one.host_ip, port, address, one.container_port))
+    return found
 
 
 class Publishing:
@@ -55,16 +69,26 @@ class Publishing:
         self._proxy = proxy
         self._holder = PortHolder()
 
-    def claim(self, tenant: Tenant, end: LiveEndpoint, options: BridgeOptions) -> tuple[Published, ...]:
-        """Hold a host port for everything a container wants published, all or none."""
+    def claim(
+        self, tenant: Tenant, ends: Iterable[LiveEndpoint], options: Mapping[int, BridgeOptions]
+    ) -> tuple[Published, ...]:
+        """Hold a host port for everything a container wants published that needs one, all or none.
+
+        `options` are those of the networks ports lead to, by IP version.
+        """
+        end = publisher(ends)
+        if end is None:
+            return ()
         wanted = wishes(
             tenant.port_bindings,
             tenant.exposed_ports,
             publish_all=tenant.publish_all_ports,
-            default_ip=options.host_binding,
+            default_ip=next(iter(options.values())).host_binding,
         )
+        modes = {version: one.mode(version) for version, one in options.items()}
+        wanted, plain = split(wanted, modes, proxy=self._proxy is not None)
         claim = Claim(tenant.container_id, tenant.name, end.endpoint_id)
-        return self._holder.claim(wanted, claim, ipv6=self._proxy is not None) if wanted else ()
+        return (*(self._holder.claim(wanted, claim, ipv6=True) if wanted else ()), *plain)
 
     def release(self, published: Iterable[Published]) -> None:
         """Give host ports back."""
@@ -98,9 +122,9 @@ class Publishing:
     # -- the proxy's part
 
     def _routes(self, ends: Iterable[LiveEndpoint], published: Iterable[Published]) -> dict[HostPort, Target]:
-        end = publisher(ends)
-        # IPv6 goes by the proxy to containers that have IPv6, too, as long as there are rules for IPv4 only
-        return proxied.routes(published, ipv4=end.ipv4, ipv6="") if end is not None else {}
+        by_version = publishers(ends)
+        four, six = by_version.get(4), by_version.get(6)
+        return proxied.routes(published, ipv4=four.ipv4 if four else "", ipv6=six.ipv6 if six else "")
 
     async def open_proxy(self, ends: Iterable[LiveEndpoint], published: Iterable[Published]) -> None:
         """Have the proxy pass on what a starting container publishes on IPv6."""
@@ -143,6 +167,8 @@ class Publishing:
             end = publisher(live.endpoints)
             claim = Claim(ident, tenant.name, end.endpoint_id if end else "")
             for one in live.published:
+                if not one.host_port:
+                    continue
                 try:
                     self._holder.again(one, claim)
                 except EngineError as exc:  # somebody was quicker while no daemon ran; the rule goes on leading here

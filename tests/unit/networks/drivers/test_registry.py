@@ -26,7 +26,7 @@ def test_an_unknown_driver_is_a_missing_plugin() -> None:
 @pytest.mark.parametrize("name", DRIVERS)
 def test_only_drivers_with_links_plan_links(name: str) -> None:
     driver, end = DRIVERS[name], LiveEndpoint("n", "n", "e", link="eth0", host_link="berth-x", mac="02:42:0a:00:00:02")
-    plan = driver.plan_endpoint(record(name), "/ns", end, default_route=False, hairpin=False)
+    plan = driver.plan_endpoint(record(name), "/ns", end, way_out=(), hairpin=False)
     assert bool(plan) == driver.traits.links
     assert bool(driver.link_prefix(record(name))) == driver.traits.links
 

@@ -3,7 +3,7 @@
 from berth.kernel.netview import Counters
 from berth.networks.explain.see import as_seen_inside, free_addresses, policy
 from berth.networks.model import LiveEndpoint, NetworkRecord, Pool
-from berth.networks.options import GATEWAY_MODE, ICC, MASQUERADE, parse_bridge
+from berth.networks.options import GATEWAY_MODES, ICC, MASQUERADE, parse_bridge
 
 
 def said(*, internal: bool = False, driver: str = "bridge", **options: str) -> str:
@@ -14,12 +14,22 @@ def said(*, internal: bool = False, driver: str = "bridge", **options: str) -> s
 def test_policies() -> None:
     assert "only published ports are reached" in said()
     assert "internal: nothing enters or leaves but for the host" in said(internal=True)
-    assert said(internal=True, **{GATEWAY_MODE: "isolated"}).endswith("nothing enters or leaves")
+    assert said(internal=True, **{GATEWAY_MODES[4]: "isolated"}).endswith("nothing enters or leaves")
     assert "do not reach each other" in said(**{ICC: "false"})
-    assert "every port is reached from outside" in said(**{GATEWAY_MODE: "routed"})
+    assert "every port is reached from outside" in said(**{GATEWAY_MODES[4]: "nat-unprotected"})
+    assert "published ports are reached at containers' own addresses" in said(**{GATEWAY_MODES[4]: "routed"})
     assert "keeps its address" in said(**{MASQUERADE: "false"})
     assert "host's own network" in said(driver="host")
     assert "loopback" in said(driver="null")
+
+
+def test_policies_of_two_families_are_said_apart_where_they_differ() -> None:
+    record = NetworkRecord("i", "n", "bridge", enable_ipv6=True, options={GATEWAY_MODES[6]: "routed"})
+    words = policy(record, parse_bridge(record.options))
+    assert "IPv4: from outside and from other networks only published ports are reached" in words
+    assert "IPv6: what leaves keeps its address: others need a route back" in words
+    fixed = {"com.docker.network.host_ipv4": "192.0.2.7"}
+    assert "IPv4: what leaves has the address 192.0.2.7" in said(**fixed)
 
 
 def test_free_addresses() -> None:

@@ -1,5 +1,6 @@
 from berth.networks.firewall.ruleset import (
     BridgePolicy,
+    FamilyPolicy,
     Forward,
     add_bridge,
     gone,
@@ -17,18 +18,33 @@ def test_a_bridge_is_a_handful_of_elements() -> None:
     assert add_bridge("berth", BridgePolicy("br-1")) == (
         'add element inet berth bridges { "br-1" }\n'
         'add element inet berth within { "br-1" . "br-1" }\n'
-        'add element inet berth masquerading { "br-1" }\n'
+        'add element inet berth masquerading4 { "br-1" }\n'
+        'add element inet berth masquerading6 { "br-1" }\n'
     )
 
 
 def test_what_a_bridge_may_do_is_where_it_is_listed() -> None:
-    inner = add_bridge("t", BridgePolicy("b", icc=False, internal=True))
+    inner = add_bridge("t", BridgePolicy("b", icc=False, internal=True, trusted=("eth9",), direct=True))
     assert inner == 'add element inet t bridges { "b" }\nadd element inet t internal { "b" }\n'
-    fixed = add_bridge("t", BridgePolicy("b", source="192.0.2.1", open=True))
-    assert 'sources { "b" : 192.0.2.1 }' in fixed
-    assert 'unprotected { "b" }' in fixed
-    assert "masquerading" not in fixed
-    assert "masquerading" not in add_bridge("t", BridgePolicy("b", masquerade=False))
+    four, six = FamilyPolicy(source="192.0.2.1", open=True), FamilyPolicy(routed=True)
+    mixed = add_bridge("t", BridgePolicy("b", icc=False, ipv4=four, ipv6=six))
+    assert mixed.splitlines()[1:] == [
+        'add element inet t sources4 { "b" : 192.0.2.1 }',
+        'add element inet t open4 { "b" }',
+        'add element inet t routed6 { "b" }',
+        'add element inet t direct6 { "b" }',
+    ]
+    plain = add_bridge("t", BridgePolicy("b", ipv4=FamilyPolicy(masquerade=False)))
+    assert "masquerading4" not in plain
+    assert "masquerading6" in plain
+
+
+def test_direct_access_is_for_trusted_links_or_for_all() -> None:
+    assert 'trusted { "eth9" . "b" }' in add_bridge("t", BridgePolicy("b", trusted=("eth9", "wg0")))
+    everybody = add_bridge("t", BridgePolicy("b", direct=True))
+    assert 'direct4 { "b" }' in everybody
+    assert 'direct6 { "b" }' in everybody
+    assert "routed" not in everybody
 
 
 def test_taking_out_can_be_repeated() -> None:
@@ -43,6 +59,18 @@ def test_ports_everywhere_and_at_one_address_are_kept_apart() -> None:
         "add element inet berth itself { 172.18.0.2 . 172.18.0.2 }\n"
         "add element inet berth ports_any { tcp . 8080 : 172.18.0.2 . 80 }\n"
         "add element inet berth ports_at { 127.0.0.1 . udp . 53 : 172.18.0.2 . 53 }\n"
+        "add element inet berth published4 { 172.18.0.2 . tcp . 80, 172.18.0.2 . udp . 53 }\n"
+    )
+
+
+def test_ipv6_has_sets_of_its_own_and_routed_ports_no_host_port() -> None:
+    six = [Forward("tcp", "::", 8080, "fd00::2", 80), Forward("tcp", "2001:db8::1", 81, "fd00::2", 81)]
+    assert publish("berth", [*six, Forward("udp", "0.0.0.0", 0, "172.18.0.2", 53)]) == (
+        "add element inet berth itself6 { fd00::2 . fd00::2 }\n"
+        "add element inet berth ports6_any { tcp . 8080 : fd00::2 . 80 }\n"
+        "add element inet berth ports6_at { 2001:db8::1 . tcp . 81 : fd00::2 . 81 }\n"
+        "add element inet berth published4 { 172.18.0.2 . udp . 53 }\n"
+        "add element inet berth published6 { fd00::2 . tcp . 81, fd00::2 . tcp . 80 }\n"
     )
 
 

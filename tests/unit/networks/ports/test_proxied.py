@@ -10,13 +10,17 @@ PUBLISHED = (
 )
 
 
-def test_only_ipv6_to_a_container_without_it_is_proxied() -> None:
+def test_the_proxy_listens_for_ipv6_and_passes_on_to_what_the_container_has() -> None:
     assert routes(PUBLISHED, ipv4="172.17.0.2", ipv6="") == {
         HostPort("tcp", "::", 8080): Target("172.17.0.2", 80),
         HostPort("udp", "::1", 5353): Target("172.17.0.2", 53),
     }
-    assert routes(PUBLISHED, ipv4="172.17.0.2", ipv6="fd00::2") == {}
+    assert routes(PUBLISHED, ipv4="172.17.0.2", ipv6="fd00::2") == {
+        HostPort("tcp", "::", 8080): Target("fd00::2", 80),
+        HostPort("udp", "::1", 5353): Target("fd00::2", 53),
+    }
     assert routes(PUBLISHED, ipv4="", ipv6="") == {}
+    assert routes([Published("tcp", 80, "::", 0)], ipv4="", ipv6="fd00::2") == {}, "routed: there is no host port"
 
 
 def test_a_key_names_protocol_address_and_port() -> None:
