@@ -24,6 +24,7 @@ from berth.networks.dns.model import NamedEndpoint, ServeConfig, Sockets, Upstre
 from berth.networks.drivers.registry import driver_of
 from berth.networks.errors import (
     CannotJoin,
+    ConfigNotJoinable,
     EndpointExists,
     HostNetworkFixed,
     LinkToStopped,
@@ -227,6 +228,8 @@ class Attachments:
     def _reserve(
         self, tenant: Tenant, record: NetworkRecord, settings: EndpointSettings, ends: Iterable[LiveEndpoint]
     ) -> LiveEndpoint:
+        if record.config_only:
+            raise ConfigNotJoinable(record.name)
         endpoint_id = new_id()
         end = LiveEndpoint(record.id, record.name, endpoint_id, gw_priority=settings.gw_priority or 0)
         driver = driver_of(record)

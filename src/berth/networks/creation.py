@@ -6,12 +6,12 @@ from typing import Final
 
 import msgspec
 
+from berth.networks import configs
 from berth.networks.drivers.registry import driver_named
 from berth.networks.errors import (
     BadNetworkConfig,
     BadNetworkName,
     BadOption,
-    ConfigNetworksNotYet,
     GatewayTaken,
     ManySubnets,
     NotASwarmManager,
@@ -43,8 +43,7 @@ def check_request(want: NetworkCreate) -> None:
         raise BadOption(f"invalid name: {name!r}: a network's name has no slash and no control characters")
     if name in PREDEFINED or name == "default":
         raise PredefinedName(name)
-    if want.config_only or (want.config_from and want.config_from.network):
-        raise ConfigNetworksNotYet
+    configs.check(want)
     driver = want.driver or "bridge"
     if driver == "overlay" or want.scope == "swarm" or want.ingress:
         raise NotASwarmManager
@@ -54,9 +53,15 @@ def check_request(want: NetworkCreate) -> None:
     ipam = want.ipam
     if ipam and ipam.driver not in ("", "default"):
         raise PluginNotFound(ipam.driver)
+    check_values(want)
+
+
+def check_values(want: NetworkCreate) -> None:
+    """Refuse settings that do not go together, one's own or a configuration network's."""
     if not families(want, parse_bridge(want.options or {})):
         raise BadOption("IPv4 or IPv6 must be enabled")
-    kind.check(want)
+    if not want.config_only:  # then a network that takes these over has its own driver
+        driver_named(want.driver or "bridge").check(want)
 
 
 def families(want: NetworkCreate, options: BridgeOptions) -> frozenset[int]:
@@ -182,6 +187,7 @@ def record_of(want: NetworkCreate, ident: str, pools: Sequence[Pool], created_ns
         enable_ipv6=6 in versions,
         internal=bool(want.internal),
         attachable=bool(want.attachable),
+        config_from=configs.source_of(want),
         ipam_options=dict(ipam.options or {}) if ipam else {},
         pools=tuple(pools),
         options=options,

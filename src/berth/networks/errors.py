@@ -77,11 +77,58 @@ class DriverNotYet(NotImplementedYet):
         super().__init__(f'the "{name}" network driver is not available yet; bridge, host and none are')
 
 
-class ConfigNetworksNotYet(NotImplementedYet):
-    """Networks that only hold settings for others."""
+class ConfigWithOperatorFields(Forbidden):
+    """A network that holds settings for others was asked for with what is each network's own."""
 
     def __init__(self) -> None:
-        super().__init__("configuration-only networks are not available yet; give the settings to the network itself")
+        super().__init__(
+            "configuration network can only contain network specific fields. Network operator fields like "
+            "[ ingress | internal | attachable | scope ] are not supported."
+        )
+
+
+class ConfigDependsOnConfig(Forbidden):
+    """Settings are taken from a network that has them itself."""
+
+    def __init__(self) -> None:
+        super().__init__("a configuration network cannot depend on another configuration network")
+
+
+class OwnSettingsBesideConfig(Forbidden):
+    """Settings of one's own do not go with those of a configuration network."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "user specified configurations are not supported if the network depends on a configuration network"
+        )
+
+
+class ConfigNetworkMissing(NotFound):
+    """The network to take settings from is not there."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f'configuration network "{name}" does not exist')
+
+
+class NotAConfigNetwork(Forbidden):
+    """The network to take settings from is one that containers use."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f'"{name}" is not a configuration network; make one with --config-only')
+
+
+class ConfigInUse(Forbidden):
+    """Networks have their settings from the one that is to be removed."""
+
+    def __init__(self, name: str, users: Sequence[str]) -> None:
+        super().__init__(f'configuration network "{name}" is in use (by {", ".join(users)})')
+
+
+class ConfigNotJoinable(Forbidden):
+    """No container can be on a network that only holds settings."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"cannot create endpoint on configuration-only network ({name}); make one with --config-from")
 
 
 class NotASwarmManager(Forbidden):

@@ -5,13 +5,21 @@ from typing import Any
 
 from berth.base.clock import rfc3339
 from berth.base.ids import short
+from berth.networks.ipam.book import Usage
 from berth.networks.model import LiveEndpoint, LiveSandbox, NetworkRecord, Tenant
 from berth.networks.ports.choose import parse_port
 from berth.wire.networks import EndpointSettings
 
 
-def network(record: NetworkRecord, containers: Mapping[str, tuple[str, LiveEndpoint]]) -> dict[str, Any]:
-    """Render a network; `containers` are id → name and attachment."""
+def network(
+    record: NetworkRecord, containers: Mapping[str, tuple[str, LiveEndpoint]], usage: Mapping[str, Usage]
+) -> dict[str, Any]:
+    """Render a network; `containers` are id → name and attachment, `usage` says how full each subnet is.
+
+    ``Status`` came with API 1.52; older clients ignore it.
+    """
+    subnets = {subnet: {"IPsInUse": one.in_use, "DynamicIPsAvailable": one.available} for subnet, one in usage.items()}
+    status = {"Status": {"IPAM": {"Subnets": subnets}}} if subnets else {}
     return {
         "Name": record.name,
         "Id": record.id,
@@ -33,6 +41,7 @@ def network(record: NetworkRecord, containers: Mapping[str, tuple[str, LiveEndpo
         "Containers": {ident: _member(name, end) for ident, (name, end) in sorted(containers.items())},
         "Options": record.options,
         "Labels": record.labels,
+        **status,
     }
 
 

@@ -23,7 +23,7 @@ from berth.events.bus import Bus
 from berth.events.model import Event
 from berth.kernel import link, netns, nft, sysctl
 from berth.kernel.routes import Routed, RouteView
-from berth.networks import creation, render
+from berth.networks import configs, creation, render
 from berth.networks.allocation import allocate, collisions
 from berth.networks.attachments import Attachments
 from berth.networks.dns.client import DnsClient
@@ -33,6 +33,7 @@ from berth.networks.drivers.registry import driver_named, driver_of
 from berth.networks.errors import (
     BadOption,
     BridgeNameTaken,
+    ConfigInUse,
     HasActiveEndpoints,
     NetworkNameTaken,
     NetworkNotFound,
@@ -134,11 +135,16 @@ class Networks:
     async def create(self, want: NetworkCreate) -> tuple[str, str]:
         """Make a network; return its id and a warning (empty for none)."""
         creation.check_request(want)
+        if configs.source_of(want):
+            want = configs.applied(want, self._register.named(configs.source_of(want)))
+            creation.check_values(want)
         kind = driver_named(want.driver or "bridge")
         pools = creation.parse_pools((want.ipam.config if want.ipam else None) or (), many=kind.traits.many_subnets)
         name = want.name or ""
         if self._register.named(name) is not None or name in self._creating:
             raise NetworkNameTaken(name)
+        if want.config_only:
+            return await self._create_config(want, pools), ""
         self._creating.add(name)
         self._attachments.reaper.stir()
         try:
@@ -154,6 +160,18 @@ class Networks:
         # only a bridge hides what is routed elsewhere; other kinds of networks mean to share a subnet with a link
         given = [one for one in record.pools if one.given and record.bridge]
         return record.id, "; ".join(collisions(given, routed, record.bridge))
+
+    async def _create_config(self, want: NetworkCreate, pools: list[Pool]) -> str:
+        """Keep settings for other networks; nothing happens in the kernel."""
+        record = configs.held(creation.record_of(want, new_id(), pools, self._clock.now_ns()))
+        self._register.add(record)
+        try:
+            await self._networks.put(record.id, record)
+        except BaseException:
+            self._register.discard(record)
+            raise
+        self._tell("create", record)
+        return record.id
 
     async def _planned_record(self, want: NetworkCreate, asked: list[Pool]) -> tuple[NetworkRecord, list[Routed]]:
         """Return the record of a network to be made, its subnets and bridge already claimed, and the host's routes."""
@@ -236,7 +254,11 @@ class Networks:
             if word not in ("custom", "builtin"):
                 raise InvalidFilter("type", word)
         dangling = filters.boolean("dangling", default=False) if "dangling" in filters else None
-        return [render.network(one, {}) for one in self._register.all() if self._passes(one, filters, kind, dangling)]
+        return [
+            render.network(one, {}, self._register.usage(one))
+            for one in self._register.all()
+            if self._passes(one, filters, kind, dangling)
+        ]
 
     def _passes(self, one: NetworkRecord, filters: Filters, kind: tuple[str, ...], dangling: bool | None) -> bool:  # noqa: FBT001
         wanted_kind = "builtin" if one.is_predefined else "custom"
@@ -255,7 +277,7 @@ class Networks:
         record = self.get(ref)
         if scope and scope != record.scope:
             raise NetworkNotFound(ref)
-        return render.network(record, self._members(record))
+        return render.network(record, self._members(record), self._register.usage(record))
 
     def _members(self, record: NetworkRecord) -> dict[str, tuple[str, LiveEndpoint]]:
         attached = self._register.attached(record.id)
@@ -276,6 +298,10 @@ class Networks:
         if members:
             holders = sorted((name, end.endpoint_id) for name, end in members.values())
             raise HasActiveEndpoints(record.name, record.id, holders)
+        if record.config_only:
+            users = sorted(one.name for one in self._register.claimed() if one.config_from == record.name)
+            if users:
+                raise ConfigInUse(record.name, users)
         self._register.discard(record)  # from now on nobody joins
         try:
             await self._networks.drop(record.id)

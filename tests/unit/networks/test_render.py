@@ -1,4 +1,5 @@
 from berth.networks import render
+from berth.networks.ipam.book import Usage
 from berth.networks.model import LiveEndpoint, LiveSandbox, NetworkRecord, Pool, Published, Tenant
 from berth.wire.networks import EndpointIPAMConfig, EndpointSettings, PortBinding
 
@@ -19,7 +20,8 @@ LIVE = LiveSandbox(
 def test_a_network_has_no_nulls_where_docker_has_none() -> None:
     pool = Pool("10.0.0.0/24", "10.0.0.1", "10.0.0.128/25", (("a", "10.0.0.9"),))
     record = NetworkRecord(id="1" * 64, name="red", driver="bridge", pools=(pool,))
-    shown = render.network(record, {ID: ("web", END)})
+    shown = render.network(record, {ID: ("web", END)}, {"10.0.0.0/24": Usage(4, 252)})
+    assert shown["Status"] == {"IPAM": {"Subnets": {"10.0.0.0/24": {"IPsInUse": 4, "DynamicIPsAvailable": 252}}}}
     assert shown["Options"] == shown["Labels"] == {}
     assert shown["Created"] == "0001-01-01T00:00:00Z"
     assert shown["IPAM"]["Config"] == [
@@ -39,7 +41,7 @@ def test_a_network_has_no_nulls_where_docker_has_none() -> None:
             "IPv6Address": "",
         }
     }
-    assert render.network(NetworkRecord(id="2" * 64, name="none", driver="null"), {})["IPAM"]["Config"] == []
+    assert render.network(NetworkRecord(id="2" * 64, name="none", driver="null"), {}, {})["IPAM"]["Config"] == []
 
 
 def test_ports_are_what_is_published_and_null_what_is_only_exposed() -> None:

@@ -1,0 +1,108 @@
+"""What networks are, on Berth and on the original: configuration networks, subnets in all forms, what inspect says."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.support.engines import Engine
+
+pytestmark = [pytest.mark.root, pytest.mark.compat]
+
+
+def inspected(engine: Engine, name: str) -> dict[str, Any]:
+    answer = engine.api("GET", f"/networks/{name}")
+    assert answer.status == 200, answer
+    return dict(answer.body)
+
+
+def test_a_configuration_network_is_made_used_and_kept_while_used(engine: Engine) -> None:
+    docker = engine.docker
+    docker("network", "create", "--config-only", "--subnet", "10.189.0.0/24", "--gateway", "10.189.0.7", "--ip-range",
+           "10.189.0.128/25", "--aux-address", "printer=10.189.0.200", "-o", "com.docker.network.driver.mtu=1400",
+           "--label", "team=net", "cfgonly")  # fmt: skip
+    try:
+        held = inspected(engine, "cfgonly")
+        assert (held["Driver"], held["Scope"], held["ConfigOnly"], held["Internal"]) == ("null", "local", True, False)
+        pool = {
+            "Subnet": "10.189.0.0/24", "IPRange": "10.189.0.128/25", "Gateway": "10.189.0.7",
+            "AuxiliaryAddresses": {"printer": "10.189.0.200"},
+        }  # fmt: skip
+        assert held["IPAM"] == {"Driver": "default", "Options": {}, "Config": [pool]}
+        docker("network", "create", "--config-from", "cfgonly", "--internal", "cfguser")
+        made = inspected(engine, "cfguser")
+        assert (made["Driver"], made["Internal"], made["ConfigOnly"]) == ("bridge", True, False)
+        assert made["ConfigFrom"] == {"Network": "cfgonly"}
+        assert made["Options"] == {"com.docker.network.driver.mtu": "1400"}
+        assert made["Labels"] == {"team": "net"}
+        assert made["IPAM"]["Config"] == [pool]
+        second = docker("network", "create", "--config-from", "cfgonly", "cfgagain", check=False)
+        assert "Pool overlaps with other one on this address space" in second.err
+        for words, arguments in {
+            "configuration network can only contain network specific fields": ("--config-only", "--internal"),
+            'configuration network "cfgnone" does not exist': ("--config-from", "cfgnone"),
+            "user specified configurations are not supported": ("--config-from", "cfgonly", "--label", "a=b"),
+        }.items():
+            refused = docker("network", "create", *arguments, "cfgx", check=False)
+            assert words in refused.err, refused
+        in_use = engine.api("DELETE", "/networks/cfgonly")
+        assert (in_use.status, 'configuration network "cfgonly" is in use' in in_use.message) == (403, True)
+        docker("network", "prune", "-f")
+        assert inspected(engine, "cfgonly")["ConfigOnly"] is True
+        gone = engine.api("GET", "/networks/cfguser")
+        assert gone.status == 404, "unused ones that took settings are pruned, what holds settings is not"
+    finally:
+        docker("network", "rm", "cfguser", check=False)
+        docker("network", "rm", "cfgonly")
+    assert engine.api("GET", "/networks/cfgonly").status == 404
+
+
+def test_no_container_is_on_a_configuration_network(engine: Engine) -> None:
+    engine.docker("network", "create", "--config-only", "--subnet", "10.189.0.0/24", "cfgonly")
+    try:
+        run = engine.docker("run", "--rm", "--network", "cfgonly", "busybox", "true", check=False)
+        assert run.code != 0
+        assert "configuration" in run.err
+    finally:
+        engine.docker("ps", "-aq", "--filter", "network=cfgonly")
+        engine.docker("network", "rm", "cfgonly")
+
+
+def test_how_full_a_subnet_is(berth_engine: Engine) -> None:
+    """API 1.52: the original here does not have it."""
+    docker = berth_engine.docker
+    docker("network", "create", "--ipv6", "--subnet", "10.188.0.0/24", "--ip-range", "10.188.0.64/26", "--subnet",
+           "fd00:188::/64", "--aux-address", "x=10.188.0.70", "filling")  # fmt: skip
+    try:
+        docker("run", "-d", "--name", "filler", "--network", "filling", "busybox", "sleep", "60")
+        docker("create", "--name", "waits", "--network", "filling", "--ip", "10.188.0.9", "busybox")
+        seen = json.loads(docker("network", "inspect", "filling").out)[0]["Status"]["IPAM"]["Subnets"]
+        # network, broadcast, gateway, named, running, waiting; of the range without gateway, named, running
+        assert seen["10.188.0.0/24"] == {"IPsInUse": 6, "DynamicIPsAvailable": 61}
+        assert seen["fd00:188::/64"] == {"IPsInUse": 3, "DynamicIPsAvailable": 2**64 - 3}
+        listed = berth_engine.api("GET", '/networks?filters={"name":["filling"]}').body
+        assert listed[0]["Status"]["IPAM"]["Subnets"] == seen
+    finally:
+        docker("rm", "-f", "filler", "waits", check=False)
+        docker("network", "rm", "filling")
+
+
+def test_a_size_out_of_the_pools_and_families_by_flag(berth_engine: Engine) -> None:
+    """Docker 28 and 29: the original here does not have it."""
+    docker = berth_engine.docker
+    docker("network", "create", "--subnet", "0.0.0.0/28", "--ipv6", "--subnet", "::/80", "sized")
+    docker("network", "create", "--ipv4=false", "--ipv6", "sixonly")
+    try:
+        sized, six = inspected(berth_engine, "sized"), inspected(berth_engine, "sixonly")
+        subnets = [one["Subnet"] for one in sized["IPAM"]["Config"]]
+        assert subnets[0].endswith("/28")
+        assert subnets[0].startswith(("172.", "192.168."))
+        assert subnets[1].startswith("fd")
+        assert subnets[1].endswith("/80")
+        assert (six["EnableIPv4"], six["EnableIPv6"], len(six["IPAM"]["Config"])) == (False, True, 1)
+        out = docker("run", "--rm", "--network", "sixonly", "busybox", "ip", "-6", "-o", "addr", "show", "eth0").out
+        assert six["IPAM"]["Config"][0]["Subnet"].partition("::")[0] in out
+        none = docker("network", "create", "--ipv4=false", "nothing", check=False)
+        assert "IPv4 or IPv6 must be enabled" in none.err
+    finally:
+        docker("network", "rm", "sized", "sixonly")
