@@ -344,7 +344,7 @@ def test_unknown_names_go_out_through_the_containers_namespace(world: World, out
         assert await asyncio.to_thread(asker.both, "single") == set()
 
     world.run(story)
-    assert len(within.asked) == len(on_host.asked) == 2
+    assert len(within.asked) == len(on_host.asked) == 1, "the answer by TCP came out of the cache"
 
 
 def test_queries_leave_from_fresh_ports_with_edns_untouched(world: World, outside: Callable[..., Outside]) -> None:
@@ -390,23 +390,6 @@ def test_the_next_upstream_is_asked_after_a_failure(
         assert await asyncio.to_thread(asker.ask, "example.com", tcp=tcp) == "NXDOMAIN"
         await client.configure(ServeConfig(asker.id, (*at(broken, refusing, broken), *at(good))))
         assert await asyncio.to_thread(asker.ask, "example.com", tcp=tcp) == "SERVFAIL", "a fourth is never asked"
-
-    world.run(story)
-
-
-def test_a_silent_upstream_delays_only_the_first_query(world: World, outside: Callable[..., Outside]) -> None:
-    asker = world.container()
-    silent = outside(lambda _: None, asker.path)
-    good = outside(answering("192.0.2.1"), asker.path)
-
-    async def story(client: DnsClient) -> None:
-        await serve(client, asker, Upstream("127.0.0.1", port=silent.port), Upstream("127.0.0.1", port=good.port))
-        begun = time.monotonic()
-        assert len((await asyncio.to_thread(asker.reply, "example.com", timeout=10)).answer) == 1
-        assert 3.5 < time.monotonic() - begun < 6
-        begun = time.monotonic()
-        assert len((await asyncio.to_thread(asker.reply, "example.com", timeout=10)).answer) == 1
-        assert time.monotonic() - begun < 1
 
     world.run(story)
 

@@ -9,10 +9,11 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final, NamedTuple
 
-from berth.networks.dns import message
+from berth.networks.dns import message, why
 from berth.networks.dns.message import Query, Record
 from berth.networks.dns.model import ADDRESS, ServeConfig, Upstream
 from berth.networks.dns.table import View, reverse_address
+from berth.networks.dns.why import Why
 
 #: Life of an answer in the asker's cache, seconds: Docker's (moby, libnetwork/resolver.go, respTTL). Programs that
 #: obey it see a replaced container late, but stub resolvers do not cache, and scripts compare answers with Docker's.
@@ -25,6 +26,7 @@ class Answer(NamedTuple):
     """Answer with these records; an empty success if there are none."""
 
     records: tuple[Record, ...]
+    reason: Why
 
 
 class Forward(NamedTuple):
@@ -37,6 +39,7 @@ class Refuse(NamedTuple):
     """Answer with this response code."""
 
     code: int
+    reason: Why
 
 
 Decision = Answer | Forward | Refuse
@@ -45,13 +48,13 @@ Decision = Answer | Forward | Refuse
 def decide(query: Query, view: View, config: ServeConfig) -> Decision:
     """Decide about one query of the container that `view` and `config` belong to."""
     if query.qclass in (message.IN, message.ANY):
-        records = _own(query, view)
-        if records is not None:
-            return Answer(records)
+        own = _own(query, view)
+        if own is not None:
+            return own
         if config.ndots_set and query.qtype in (message.A, message.AAAA) and "." not in query.name:
-            return Answer(())  # the asker tries its search domains next
+            return Answer((), Why(why.KEPT_IN))  # the asker tries its search domains next
     upstreams = usable(config)
-    return Forward(upstreams) if upstreams else Refuse(message.SERVFAIL)
+    return Forward(upstreams) if upstreams else Refuse(message.SERVFAIL, Why(why.FAILED))
 
 
 @lru_cache(maxsize=1024)
@@ -76,14 +79,14 @@ def _is_plain(text: str) -> bool:
     return "%" not in text
 
 
-def _own(query: Query, view: View) -> tuple[Record, ...] | None:
-    """Records for a name we know; None if it is not ours."""
+def _own(query: Query, view: View) -> Answer | None:
+    """Answer for a name we know; None if it is not ours."""
     if query.qtype == message.PTR:
         address = reverse_address(query.name)
         name = None if address is None else view.name_at(address)
         data = None if name is None else _packed(name)
-        if data is not None:
-            return (Record(message.PTR, TTL_S, data),)
+        if name is not None and data is not None:
+            return Answer((Record(message.PTR, TTL_S, data),), Why(why.ADDRESS, entry=name))
     found = view.find(query.name)
     if found is None:
         return None
@@ -92,7 +95,7 @@ def _own(query: Query, view: View) -> tuple[Record, ...] | None:
         records += _records(message.A, found.v4)
     if query.qtype in (message.AAAA, message.ANY):
         records += _records(message.AAAA, found.v6)
-    return tuple(records)
+    return Answer(tuple(records), Why(found.kind, found.network, found.entry, found.holders))
 
 
 def _packed(name: str) -> bytes | None:

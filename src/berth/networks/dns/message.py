@@ -60,6 +60,7 @@ class Edns(NamedTuple):
     payload: int
     version: int
     flags: int
+    options: bytes = b""
 
 
 class Query(NamedTuple):
@@ -125,10 +126,7 @@ def parse_query(data: bytes) -> Query:
 
 def pack_reply(query: Query, code: int, records: Sequence[Record], limit: int) -> bytes:
     """Write the answer to `query`; records that do not fit into `limit` bytes are left out and TC is set."""
-    tail = b""
-    if query.edns is not None:
-        # Root name, type, our size, the code's upper 8 bits, version 0, DO as asked (RFC 6891 section 6.1.2).
-        tail = b"\0" + _FIXED.pack(OPT, OWN_LIMIT, (code >> 4) << 24 | query.edns.flags & _DO, 0)
+    tail = opt_of(query, code)
     room = limit - _HEADER.size - len(query.question) - len(tail)
     body, count = _fill(records, room)
     flags = QR | RA | query.flags & (RD | CD) | code & 0xF
@@ -136,6 +134,14 @@ def pack_reply(query: Query, code: int, records: Sequence[Record], limit: int) -
         flags |= TC
     head = _HEADER.pack(query.ident, flags, 1, count, 0, 1 if tail else 0)
     return b"".join((head, query.question, body, tail))
+
+
+def opt_of(query: Query, code: int) -> bytes:
+    """Write the OPT record of an answer; empty where the query has none (RFC 6891 section 6.1.1)."""
+    if query.edns is None:
+        return b""
+    # Root name, type, our size, the code's upper 8 bits, version 0, DO as asked (RFC 6891 section 6.1.2).
+    return b"\0" + _FIXED.pack(OPT, OWN_LIMIT, (code >> 4) << 24 | query.edns.flags & _DO, 0)
 
 
 def pack_query(ident: int, name: str, qtype: int, *, payload: int = 0) -> bytes:
@@ -177,6 +183,22 @@ def answers_to(query: Query, reply: bytes, ident: int) -> bool:
 def code_of(reply: bytes) -> int:
     """Response code of a reply's header."""
     return reply[3] & 0xF
+
+
+def is_cut(reply: bytes) -> bool:
+    """Tell whether a reply says that it is not whole."""
+    return bool(reply[2] & TC >> 8)
+
+
+def is_negative(reply: bytes) -> bool:
+    """Tell whether a reply says that there is no such name, or nothing of that type."""
+    return code_of(reply) == NXDOMAIN or (code_of(reply) == NOERROR and reply[6:8] == b"\0\0")
+
+
+def cut(query: Query, reply: bytes) -> bytes:
+    """Return a reply's code with no record at all and marked as cut: its asker comes again by TCP."""
+    head = pack_reply(query, code_of(reply), (), PLAIN_LIMIT)
+    return head[:2] + bytes((head[2] | TC >> 8,)) + head[3:]
 
 
 def _bare(ident: int, flags: int, code: int) -> bytes:
@@ -236,5 +258,5 @@ def _find_opt(data: bytes, at: int, count: int) -> Edns | None:
         if rtype == OPT:
             if found is not None or not root:
                 raise ValueError("a second or misplaced OPT record")
-            found = Edns(payload, extended >> 16 & 0xFF, extended & 0xFFFF)
+            found = Edns(payload, extended >> 16 & 0xFF, extended & 0xFFFF, data[at - size : at])
     return found

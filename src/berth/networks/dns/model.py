@@ -3,6 +3,7 @@
 The same records are kept by the daemon and sent over the control socket. Pure.
 """
 
+from ipaddress import ip_address
 from typing import Final, NamedTuple
 
 import msgspec
@@ -18,6 +19,11 @@ class Upstream(msgspec.Struct, frozen=True):
     #: Ask from the host's namespace: for servers that listen on the host's loopback only.
     from_host: bool = False
     port: int = 53
+
+
+def is_own_loopback(upstream: Upstream) -> bool:
+    """Tell whether the server is one inside the container that asks."""
+    return not upstream.from_host and ip_address(upstream.address).is_loopback
 
 
 class ServeConfig(msgspec.Struct, frozen=True):

@@ -8,16 +8,21 @@ import itertools
 import logging
 import random
 import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from berth.networks.dns import message
-from berth.networks.dns.decide import Answer, Refuse, decide, rotations
+from berth.networks.dns import message, why
+from berth.networks.dns.connection import Connection
+from berth.networks.dns.decide import Answer, Forward, Refuse, decide, rotations
+from berth.networks.dns.forwarder import Forwarder, Tell
+from berth.networks.dns.ledger import Ledger, Tally
 from berth.networks.dns.message import Junk, Query, Unfit
 from berth.networks.dns.model import ServeConfig, Sockets
+from berth.networks.dns.realms import Realm, Realms
 from berth.networks.dns.table import View
-from berth.networks.dns.upstream import MAX_IN_FLIGHT, Deliver, Exchange, Outlet
-from berth.networks.processes.loop import READ, WRITE, Loop, Timer
+from berth.networks.dns.why import Why
+from berth.networks.processes.loop import READ, Loop
 
 log = logging.getLogger(__name__)
 
@@ -33,33 +38,38 @@ _BATCH: Final = range(64)
 _CACHE_LIMIT: Final = 256
 #: Orders kept ready of an answer with several addresses.
 _ROTATIONS: Final = 16
-#: A TCP connection without a query is closed after this, seconds (RFC 7766 section 6.2.3 asks for "a few").
-_IDLE_S: Final = 10.0
-#: TCP connections of one container at once, and bytes it may leave unread before we stop reading its queries.
+#: TCP connections of one container at once.
 _CONNECTIONS: Final = 128
-_UNREAD_LIMIT: Final = 262_144
 #: How long no connection is taken after the process ran out of descriptors, seconds.
 _OUT_OF_DESCRIPTORS_S: Final = 0.2
 
-#: Everything of an answer after its ident, or, with several addresses, its orders in turn.
+#: Everything of an answer after its ident; or its orders in turn; or as old as it is, until it is too old.
 Ready = bytes | Iterator[bytes]
+#: Takes an answer to its asker.
+Deliver = Callable[[bytes], None]
 
 
 class Served:
     """Answers on one container's sockets, which it owns."""
 
-    def __init__(self, loop: Loop, config: ServeConfig, sockets: Sockets, look: Callable[["Served"], View]) -> None:
+    def __init__(
+        self, loop: Loop, config: ServeConfig, sockets: Sockets, realms: Realms, look: Callable[["Served"], View]
+    ) -> None:
         self.container_id = config.container_id
         self.config = config
         self._loop = loop
         self._look = look
         self._view: View | None = None
-        self._cache: dict[bytes, Ready] = {}
+        self._cache: dict[bytes, tuple[Ready, Tally, Why]] = {}
+        self._realms = realms
+        self._realm: Realm | None = None
+        #: What was asked and answered here.
+        self.ledger = Ledger()
         self._connections: set[Connection] = set()
         #: Networks whose tables the present view was made from.
         self.looked_at: tuple[str, ...] = ()
         self._udp, self._tcp = _adopted(sockets)
-        self._outlet = Outlet(sockets.netns)
+        self._forwarder = Forwarder(loop, sockets.netns)
         self._udp.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _QUEUE)
         for sock in (self._udp, self._tcp):
             sock.settimeout(0)
@@ -78,7 +88,9 @@ class Served:
             sock.close()
         for connection in tuple(self._connections):
             connection.close()
-        self._outlet.close()
+        self._forwarder.close()
+        self._realms.leave(self._realm)
+        self._realm = None
 
     def _answer_datagrams(self) -> Callable[[int], None]:
         """Make the handler that most packets meet; everything it needs is in its closure."""
@@ -86,18 +98,27 @@ class Served:
         send = self._udp.sendto
         cached = self._cache.get
         slowly = self._answer_datagram
+        note = self.ledger.recent.append
+        clock = time.monotonic
 
         def on_datagrams(_events: int) -> None:
+            now = clock()
             try:
                 for _ in _BATCH:
                     data, peer = receive(_DATAGRAM)
-                    ready = cached(data[2:])
-                    if ready is None:
+                    entry = cached(data[2:])
+                    if entry is None:
                         slowly(data, peer)
-                    elif type(ready) is bytes:
-                        send(data[:2] + ready, peer)
-                    else:
-                        send(data[:2] + next(ready), peer)  # type: ignore[arg-type]  # mypy: `type() is` proves nothing
+                        continue
+                    ready, tally, reason = entry
+                    tail = ready if type(ready) is bytes else next(ready, None)  # type: ignore[arg-type]  # mypy: `type() is` proves nothing
+                    if tail is None:  # too old
+                        slowly(data, peer)
+                        continue
+                    reply = data[:2] + tail
+                    send(reply, peer)
+                    tally.n += 1
+                    note((now, 0.0, reply, reason))
             except BlockingIOError:
                 return
             except OSError as exc:  # the asker's namespace refuses the answer; its resolver will ask again
@@ -116,41 +137,59 @@ class Served:
 
     def answer(self, data: bytes, deliver: Deliver, *, tcp: bool) -> bool:
         """Answer one query by one `deliver`, now or later; False if it is junk and will have no answer."""
+        begun = time.monotonic()
+
+        def tell(reply: bytes, reason: Why) -> None:
+            deliver(reply)
+            self.ledger.note(begun, time.monotonic() - begun, reply, reason)
+
         try:
             query = message.parse_query(data)
         except Junk:
             return False
         except Unfit as unfit:
-            deliver(unfit.reply)
+            tell(unfit.reply, Why(why.UNFIT))
             return True
-        if self._view is None:
-            self._view = self._look(self)
-        outcome = decide(query, self._view, self.config)
+        view = self._view or self._look_again()
+        outcome = decide(query, view, self.config)
         if isinstance(outcome, Answer):
-            self._answer_known(query, data, outcome, deliver, tcp=tcp)
+            self._answer_known(query, data, outcome, tell, tcp=tcp)
         elif isinstance(outcome, Refuse):
-            deliver(message.pack_reply(query, outcome.code, (), message.PLAIN_LIMIT))
-        elif len(self._outlet.under_way) >= MAX_IN_FLIGHT:
-            deliver(message.pack_reply(query, message.REFUSED, (), message.PLAIN_LIMIT))
+            tell(message.pack_reply(query, outcome.code, (), message.PLAIN_LIMIT), outcome.reason)
         else:
-            Exchange(self._loop, self._outlet, query, data, outcome.upstreams, deliver).start(tcp=tcp)
+            self._answer_unknown(query, data, outcome, tell, tcp=tcp)
         return True
 
-    def _answer_known(self, query: Query, data: bytes, outcome: Answer, deliver: Deliver, *, tcp: bool) -> None:
+    def _look_again(self) -> View:
+        self._view = self._look(self)
+        self._realm = self._realms.enter(self.config, self.looked_at, self._realm)
+        return self._view
+
+    def _answer_unknown(self, query: Query, data: bytes, outcome: Forward, tell: Tell, *, tcp: bool) -> None:
+        assert self._realm is not None
+        ready = self._forwarder.answer(query, data, outcome.upstreams, self._realm, tell, tcp=tcp)
+        if ready is not None:
+            self._keep(data, ready.tails, ready.reason)
+
+    def _answer_known(self, query: Query, data: bytes, outcome: Answer, tell: Tell, *, tcp: bool) -> None:
         records = outcome.records
         first = random.randrange(len(records)) if len(records) > 1 else 0  # noqa: S311  spreads load, guards nothing
         records = records[first:] + records[:first]
         if tcp:
-            deliver(message.pack_reply(query, message.NOERROR, records, message.TCP_LIMIT))
+            tell(message.pack_reply(query, message.NOERROR, records, message.TCP_LIMIT), outcome.reason)
             return
         turns = [
             message.pack_reply(query, message.NOERROR, turn, query.limit) for turn in rotations(records, _ROTATIONS)
         ]
-        deliver(turns[0])
+        tell(turns[0], outcome.reason)
+        tails = [turn[2:] for turn in turns]
+        ready = tails[0] if len(tails) == 1 else itertools.cycle(tails[1:] + tails[:1])
+        self._keep(data, ready, outcome.reason)
+
+    def _keep(self, data: bytes, ready: Ready, reason: Why) -> None:
         if len(self._cache) >= _CACHE_LIMIT:
             self._cache.clear()
-        tails = [turn[2:] for turn in turns]
-        self._cache[data[2:]] = tails[0] if len(tails) == 1 else itertools.cycle(tails[1:] + tails[:1])
+        self._cache[data[2:]] = (ready, self.ledger.tally(reason), reason)
 
     def _on_connection(self, _events: int) -> None:
         try:
@@ -165,7 +204,7 @@ class Served:
             sock.close()
             return
         sock.settimeout(0)
-        self._connections.add(Connection(self._loop, sock, self, self._connections.discard))
+        self._connections.add(Connection(self._loop, sock, self.answer, self._connections.discard))
 
     def _accept_again(self) -> None:
         if self._tcp.fileno() >= 0:
@@ -180,99 +219,3 @@ def _adopted(sockets: Sockets) -> tuple[socket.socket, socket.socket]:
     except OSError:
         udp.detach()
         raise
-
-
-class Connection:
-    """One TCP connection of a container: queries in, answers out as they get ready (RFC 7766 section 6.2.1.1)."""
-
-    def __init__(self, loop: Loop, sock: socket.socket, served: Served, ended: Callable[["Connection"], None]) -> None:
-        self._loop = loop
-        self._sock = sock
-        self._served = served
-        self._ended = ended
-        self._in = bytearray()
-        self._out = bytearray()
-        self._pending = 0
-        self._finished = False
-        self._closed = False
-        self._events = READ
-        self._idle: Timer = loop.after(_IDLE_S, self._on_idle)
-        loop.add(sock.fileno(), READ, self._on_ready)
-
-    def close(self) -> None:
-        """Close it; answers still on their way are dropped."""
-        if not self._closed:
-            self._closed = True
-            self._idle.cancel()
-            self._loop.drop(self._sock.fileno())
-            self._sock.close()
-            self._ended(self)
-
-    def _on_idle(self) -> None:
-        if self._pending:
-            self._idle = self._loop.after(_IDLE_S, self._on_idle)
-        else:
-            self.close()
-
-    def _on_ready(self, events: int) -> None:
-        if events & WRITE:
-            self._flush()
-        elif events & READ:
-            self._read()
-        else:
-            self.close()
-
-    def _read(self) -> None:
-        try:
-            piece = self._sock.recv(message.TCP_LIMIT)
-        except BlockingIOError:
-            return
-        except OSError:
-            self.close()
-            return
-        if not piece:
-            self._finished = True
-            self._settle()
-            return
-        self._idle.cancel()
-        self._idle = self._loop.after(_IDLE_S, self._on_idle)
-        self._in += piece
-        while len(self._in) >= 2 and len(self._in) >= 2 + (size := int.from_bytes(self._in[:2], "big")):
-            data = bytes(self._in[2 : 2 + size])
-            del self._in[: 2 + size]
-            self._pending += 1
-            if not self._served.answer(data, self._deliver, tcp=True):
-                self.close()
-            if self._closed:
-                return
-        self._flush()
-
-    def _deliver(self, reply: bytes) -> None:
-        self._pending -= 1
-        if not self._closed:
-            self._out += len(reply).to_bytes(2, "big") + reply
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._out and not self._closed:
-            try:
-                del self._out[: self._sock.send(self._out)]
-            except BlockingIOError:
-                pass
-            except OSError:
-                self.close()
-        self._settle()
-
-    def _settle(self) -> None:
-        """Wait for what makes sense now; close when all is said."""
-        if self._closed:
-            return
-        if self._finished and not self._out and not self._pending:
-            self.close()
-            return
-        events = WRITE if self._out else 0
-        if not self._finished and len(self._out) < _UNREAD_LIMIT:
-            events |= READ
-        if events != self._events:
-            self._events = events
-            self._loop.change(self._sock.fileno(), events)

@@ -12,6 +12,7 @@ from typing import assert_never
 
 from berth.networks.dns import control
 from berth.networks.dns.model import Sockets
+from berth.networks.dns.realms import Realms
 from berth.networks.dns.served import Served
 from berth.networks.dns.table import View
 from berth.networks.dns.views import Views
@@ -29,6 +30,7 @@ class Server:
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._views = Views()
+        self._realms = Realms()
         self._served: dict[str, Served] = {}
         #: By network: who has derived something from its table since it last changed.
         self._lookers: dict[str, set[Served]] = {}
@@ -50,7 +52,7 @@ class Server:
         views = by.staged if isinstance(by.staged, Views) else self._views
         match request:
             case control.Serve(config=config):
-                served = Served(self._loop, config, Sockets(*fds), self._look)
+                served = Served(self._loop, config, Sockets(*fds), self._realms, self._look)
                 self._close_served(config.container_id)
                 self._served[config.container_id] = served
                 views.configs[config.container_id] = config

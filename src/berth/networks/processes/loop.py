@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 READ: Final = select.EPOLLIN
 WRITE: Final = select.EPOLLOUT
 _EVENTS_A_POLL: Final = 256
+#: So many timers may wait before cancelled ones among them are looked for.
+_SWEEP_FROM: Final = 1024
 
 Handler = Callable[[int], None]
 
@@ -42,6 +44,7 @@ class Loop:
         self._handlers: dict[int, Handler] = {}
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
+        self._sweep_at = _SWEEP_FROM
         self._running = False
 
     def add(self, fd: int, events: int, handler: Handler) -> None:
@@ -65,8 +68,16 @@ class Loop:
     def after(self, delay_s: float, call: Callable[[], None]) -> Timer:
         """Call once, `delay_s` seconds from now."""
         timer = Timer(call)
+        if len(self._timers) >= self._sweep_at:
+            self._sweep()
         heapq.heappush(self._timers, (time.monotonic() + delay_s, next(self._order), timer))
         return timer
+
+    def _sweep(self) -> None:
+        """Throw cancelled timers out: a busy process cancels nearly all it sets, long before they are due."""
+        self._timers = [one for one in self._timers if one[2].call is not None]
+        heapq.heapify(self._timers)
+        self._sweep_at = max(_SWEEP_FROM, 2 * len(self._timers))
 
     def stop(self) -> None:
         """Let `run` return after the present round."""

@@ -1,10 +1,11 @@
 import pytest
 
-from berth.networks.dns import message
+from berth.networks.dns import message, why
 from berth.networks.dns.decide import Answer, Forward, Refuse, decide, rotations, usable
 from berth.networks.dns.message import Query, Record, pack_query, parse_query
 from berth.networks.dns.model import NamedEndpoint, ServeConfig, Upstream
 from berth.networks.dns.table import NetworkNames, View
+from berth.networks.dns.why import Why
 
 WEB = NamedEndpoint("c1", "n", "net", ("web",), ("10.0.0.2",))
 BOTH = NamedEndpoint("c2", "n", "net", ("both", "x" * 70), ("10.0.0.3",), ("fd00::3",))
@@ -18,25 +19,30 @@ def ask(name: str, qtype: int) -> Query:
     return parse_query(pack_query(1, name, qtype))
 
 
+def records(outcome: object) -> tuple[Record, ...]:
+    assert isinstance(outcome, Answer)
+    return outcome.records
+
+
 def types(outcome: object) -> list[int]:
     assert isinstance(outcome, Answer)
     return [record.rtype for record in outcome.records]
 
 
 def test_a_known_name_is_answered() -> None:
-    assert decide(ask("WEB", message.A), VIEW, CONFIG) == Answer((Record(message.A, 600, bytes([10, 0, 0, 2])),))
+    assert records(decide(ask("WEB", message.A), VIEW, CONFIG)) == (Record(message.A, 600, bytes([10, 0, 0, 2])),)
     assert types(decide(ask("both", message.AAAA), VIEW, CONFIG)) == [message.AAAA]
     assert types(decide(ask("both", message.ANY), VIEW, CONFIG)) == [message.A, message.AAAA]
 
 
 @pytest.mark.parametrize("qtype", [message.AAAA, message.MX, message.SRV, 16, 65])
 def test_what_a_known_name_has_not_is_an_empty_success(qtype: int) -> None:
-    assert decide(ask("web", qtype), VIEW, CONFIG) == Answer(())
+    assert records(decide(ask("web", qtype), VIEW, CONFIG)) == ()
 
 
 def test_reverse() -> None:
     outcome = decide(ask("2.0.0.10.in-addr.arpa", message.PTR), VIEW, CONFIG)
-    assert outcome == Answer((Record(message.PTR, 600, b"\3web\3net\0"),))
+    assert records(outcome) == (Record(message.PTR, 600, b"\3web\3net\0"),)
     assert decide(ask("9.0.0.10.in-addr.arpa", message.PTR), VIEW, CONFIG) == Forward((OUT,))
 
 
@@ -54,12 +60,12 @@ def test_another_class_is_sent_on_though_the_name_is_known() -> None:
 
 
 def test_without_an_upstream_it_fails() -> None:
-    assert decide(ask("example.com", message.A), VIEW, ServeConfig("me")) == Refuse(message.SERVFAIL)
+    assert decide(ask("example.com", message.A), VIEW, ServeConfig("me")) == Refuse(message.SERVFAIL, Why(why.FAILED))
 
 
 def test_explicit_ndots_keeps_single_labels_inside() -> None:
     strict = ServeConfig("me", (OUT,), ndots_set=True)
-    assert decide(ask("other", message.A), VIEW, strict) == Answer(())
+    assert decide(ask("other", message.A), VIEW, strict) == Answer((), Why(why.KEPT_IN))
     assert decide(ask("other", message.MX), VIEW, strict) == Forward((OUT,))
     assert decide(ask("other.example", message.A), VIEW, strict) == Forward((OUT,))
 
@@ -80,3 +86,12 @@ def test_rotations_begin_with_each_in_turn() -> None:
     assert len(turns) == 16
     assert all(sorted(turn) == sorted(many) for turn in turns)
     assert rotations((), 16) == ((),)
+
+
+def test_an_answer_says_why() -> None:
+    outcome = decide(ask("web", message.A), VIEW, CONFIG)
+    assert isinstance(outcome, Answer)
+    assert outcome.reason == Why(why.NAME, "net", "web", ("web",))
+    reverse = decide(ask("2.0.0.10.in-addr.arpa", message.PTR), VIEW, CONFIG)
+    assert isinstance(reverse, Answer)
+    assert reverse.reason == Why(why.ADDRESS, entry="web.net")

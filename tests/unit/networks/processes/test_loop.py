@@ -76,3 +76,14 @@ def test_a_failing_handler_or_timer_costs_only_itself(
         logger.removeHandler(caplog.handler)
     assert len(turns) == 3
     assert {"timer's own", "handler's own"} == {str(r.exc_info[1]) for r in caplog.records if r.exc_info}
+
+
+def test_cancelled_timers_do_not_pile_up(loop: Loop) -> None:
+    rung: list[str] = []
+    loop.after(0.002, lambda: rung.append("kept"))
+    for _ in range(5000):
+        loop.after(60, lambda: None).cancel()
+    assert len(loop._timers) <= 1024
+    loop.after(0.003, loop.stop)
+    loop.run()
+    assert rung == ["kept"]
