@@ -48,8 +48,17 @@ class Runner:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
             stop.set()
-            await finish(_quietly(work))
+            await finish(self._end_quietly(work))
             raise
+
+    async def _end_quietly(self, work: "asyncio.Future[tuple[Step, ...]]") -> None:
+        """Wait for a cancelled plan; one that was past its last look at `stop` went through, and is taken back."""
+        await asyncio.wait((work,))
+        exc = work.exception()
+        if exc is None:
+            await asyncio.to_thread(self.apply_all, work.result())
+        elif not isinstance(exc, _Stopped):
+            log.warning("a cancelled plan failed: %s", exc)
 
     def run_blocking(self, plan: Plan, stop: threading.Event | None = None) -> tuple[Step, ...]:
         """Do the same on the calling thread."""
@@ -101,9 +110,3 @@ class Runner:
             left.path.unlink(missing_ok=True)
             count += 1
         return count
-
-
-async def _quietly(work: "asyncio.Future[tuple[Step, ...]]") -> None:
-    await asyncio.wait((work,))
-    if (exc := work.exception()) is not None and not isinstance(exc, _Stopped):
-        log.warning("a cancelled plan failed: %s", exc)

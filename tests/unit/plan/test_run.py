@@ -106,8 +106,22 @@ async def test_a_cancelled_plan_is_undone_before_the_cancellation_goes_on(tmp_pa
     assert journals(tmp_path) == []
 
 
-async def _drop(one: Runner) -> None:
-    await one.run(PLAN)
+async def test_a_plan_cancelled_during_its_last_step_is_taken_back(tmp_path: Path) -> None:
+    kernel = FakeKernel()
+    kernel.gate = threading.Event()
+    task = asyncio.get_running_loop().create_task(_drop(runner(tmp_path, kernel), PLAN[:1]))
+    await asyncio.to_thread(kernel.reached.wait, 5)
+    task.cancel()
+    kernel.gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert kernel.count == 1
+    assert kernel.keys == set()
+    assert journals(tmp_path) == []
+
+
+async def _drop(one: Runner, plan: Plan = PLAN) -> None:
+    await one.run(plan)
 
 
 async def test_what_cannot_be_undone_is_reported_with_the_cause(tmp_path: Path) -> None:
