@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from berth.base.clock import SystemClock
-from berth.base.config import Config
+from berth.base.config import AddressPool, Config
 from berth.base.errors import EngineError, Kind, SystemFault
 from berth.base.paths import Layout
 from berth.events.bus import Bus
@@ -867,3 +867,45 @@ async def test_datagrams_find_the_containers_successor(tmp_path: Path) -> None:
     two = await world.container("two", "bridge", port_bindings=wanted)
     assert two.address("bridge") != first
     assert await asyncio.to_thread(arrives, two)
+
+
+@isolated
+async def test_the_default_bridge_follows_its_settings_when_nobody_is_on_it(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    one = await world.container("one", "bridge")
+    first = world.service.get("bridge")
+    world.config = Config(bip="10.66.0.9/24", ipv6=True, icc=False, mtu=1400)
+    await world.fresh().adopt({one.id})
+    assert world.service.get("bridge") == first, "not under a container that runs"
+    assert ask(one.address("bridge")).startswith("one ")
+    await one.close()
+    await world.service.settle()
+    await world.fresh().adopt(set())
+    record = world.service.get("bridge")
+    assert record.id == first.id
+    assert record.pools[0].gateway == "10.66.0.9"
+    two, three = await world.container("two", "bridge"), await world.container("three", "bridge")
+    assert two.address("bridge") == "10.66.0.1"
+    assert ask(two.address("bridge")).startswith("two ")
+    assert two.misses(three.address("bridge"))
+    with link.inside(two.namespace) as there:
+        assert there.link("eth0").mtu == 1400
+        assert any(each.address.startswith("fd") for each in there.addresses(socket.AF_INET6))
+    assert len([name for name in snapshot()[0] if name == record.bridge]) == 1
+
+
+@isolated
+async def test_options_and_pools_for_networks_that_name_none(tmp_path: Path) -> None:
+    options = {"bridge": {"com.docker.network.driver.mtu": "1300", "com.docker.network.enable_ipv6": "true"}}
+    pools = (AddressPool("10.50.0.0/16", 26), AddressPool("fd50::/48", 64))
+    world = World(tmp_path, default_network_opts=options, default_address_pools=pools)
+    await world.service.adopt(set())
+    await world.network("red")
+    await world.network("own", enable_ipv6=False, options={"com.docker.network.driver.mtu": "1400"})
+    red, own = world.service.inspect("red"), world.service.inspect("own")
+    assert [one["Subnet"] for one in red["IPAM"]["Config"]] == ["10.50.0.0/26", "fd50::/64"]
+    assert [one["Subnet"] for one in own["IPAM"]["Config"]] == ["10.50.0.64/26"]
+    assert (red["Options"]["com.docker.network.driver.mtu"], own["EnableIPv6"]) == ("1300", False)
+    assert own["Options"]["com.docker.network.driver.mtu"] == "1400"
+    assert {one.name: one.mtu for one in link.links()}[world.service.get("own").bridge] == 1400

@@ -6,7 +6,7 @@ known one.
 
 import difflib
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,6 +49,26 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_u
     default_runtime: str = ""
     #: Address with prefix length of the default bridge; empty: from the pools.
     bip: str = ""
+    #: The same for IPv6.
+    bip6: str = ""
+    #: Range that containers on the default bridge get their addresses from; empty: the whole subnet.
+    fixed_cidr: str = ""
+    #: The same for IPv6.
+    fixed_cidr_v6: str = ""
+    #: Where the default route of containers on the default bridge leads; empty: to the bridge.
+    default_gateway: str = ""
+    #: The same for IPv6.
+    default_gateway_v6: str = ""
+    #: Whether the default bridge has IPv6.
+    ipv6: bool = False
+    #: Whether containers on the default bridge may talk to each other.
+    icc: bool = True
+    #: Address on which ports of containers on the default bridge are published when none is named.
+    ip: str = "0.0.0.0"  # noqa: S104  Docker's default
+    #: Whether what leaves the default bridge has the host's address.
+    ip_masq: bool = True
+    #: Options of networks that do not name them, by driver.
+    default_network_opts: dict[str, dict[str, str]] = {}
     #: Largest packet of container links, in bytes; 0: as the kernel has it (1500).
     mtu: int = 0
     #: Ranges for networks that name no subnet; empty: the built-in ones.
@@ -130,16 +150,9 @@ def _check(config: Config) -> None:
     for name, root in (("data-root", config.data_root), ("exec-root", config.exec_root)):
         if not Path(root).is_absolute():
             raise BadSetting(f"{name} must be an absolute path, not {root!r}")
-    if config.bip:
-        try:
-            ipaddress.ip_interface(config.bip)
-        except ValueError as exc:
-            raise BadSetting(f"bip: {exc}") from None
+    _check_addresses(config)
     for text in config.host_gateway_ips:
-        try:
-            ipaddress.ip_address(text)
-        except ValueError as exc:
-            raise BadSetting(f"host-gateway-ips: {exc}") from None
+        _parsed("host-gateway-ips", text, ipaddress.ip_address, 0)
     for pool in config.default_address_pools:
         try:
             network = ipaddress.ip_network(pool.base)
@@ -147,3 +160,34 @@ def _check(config: Config) -> None:
             raise BadSetting(f"default-address-pools: {exc}") from None
         if not network.prefixlen <= pool.size <= network.max_prefixlen - 2:
             raise BadSetting(f"default-address-pools: size {pool.size} does not fit {pool.base}")
+
+
+def _check_addresses(config: Config) -> None:
+    """Refuse settings of the default bridge that are no addresses, or do not go together."""
+    for version, bip, fixed, gateway in (
+        (4, config.bip, config.fixed_cidr, config.default_gateway),
+        (6, config.bip6, config.fixed_cidr_v6, config.default_gateway_v6),
+    ):
+        suffix = "" if version == 4 else "-v6"
+        names = ("bip" if version == 4 else "bip6", f"fixed-cidr{suffix}", f"default-gateway{suffix}")
+        own = _parsed(names[0], bip, ipaddress.ip_interface, version)
+        inner = _parsed(names[1], fixed, ipaddress.ip_network, version)
+        way_out = _parsed(names[2], gateway, ipaddress.ip_address, version)
+        subnet = own.network if own else inner
+        if own and inner and not (inner.overlaps(own.network) and inner.prefixlen >= own.network.prefixlen):
+            raise BadSetting(f"{names[1]}: {inner} is not within {own.network}, the subnet of {names[0]}")
+        if subnet and way_out and way_out not in subnet:
+            raise BadSetting(f"{names[2]}: {way_out} is not within {subnet}")
+    _parsed("ip", config.ip, ipaddress.ip_address, 0)
+
+
+def _parsed(name: str, text: str, parse: Callable[[str], Any], version: int) -> Any:  # noqa: ANN401  three kinds
+    if not text:
+        return None
+    try:
+        found = parse(text)
+    except ValueError as exc:
+        raise BadSetting(f"{name}: {exc}") from None
+    if version and found.version != version:
+        raise BadSetting(f"{name}: {text} is not IPv{version}")
+    return found

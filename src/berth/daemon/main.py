@@ -26,7 +26,12 @@ from berth.daemon.lifecycle import serve
 log = logging.getLogger(__name__)
 
 #: Flags that are settings of the same name: text ones, and ones that may be repeated.
-_TEXT: Final = ("data-root", "exec-root", "group", "log-level", "pidfile", "default-runtime", "bip")
+_TEXT: Final = (
+    "data-root", "exec-root", "group", "log-level", "pidfile", "default-runtime", "bip", "bip6", "fixed-cidr",
+    "fixed-cidr-v6", "default-gateway", "default-gateway-v6", "ip",
+)  # fmt: skip
+#: Flags that are on or off; ``--icc=false``, as Docker writes it.
+_SWITCHES: Final = ("ipv6", "icc", "ip-masq", "allow-direct-routing")
 _REPEATED: Final = (
     "dns", "dns-opt", "dns-search", "host-gateway-ip", "insecure-registry", "registry-mirror", "label",
 )  # fmt: skip
@@ -60,6 +65,16 @@ def _parser() -> argparse.ArgumentParser:
         "pidfile": "where to write the process id",
         "default-runtime": "crun, runc or a path (default: the first that works here)",
         "bip": "address of the default bridge, with prefix length",
+        "bip6": "its IPv6 address",
+        "fixed-cidr": "range that containers on the default bridge get addresses from",
+        "fixed-cidr-v6": "the same for IPv6",
+        "default-gateway": "where the default route of containers on the default bridge leads",
+        "default-gateway-v6": "the same for IPv6",
+        "ip": "address on which ports are published when none is named (default 0.0.0.0)",
+        "ipv6": "let the default bridge have IPv6",
+        "icc": "let containers on the default bridge talk to each other (default true)",
+        "ip-masq": "let what leaves the default bridge have the host's address (default true)",
+        "allow-direct-routing": "let published ports be reached at containers' own addresses from outside",
         "dns": "name server for containers",
         "dns-opt": "resolver option for containers",
         "dns-search": "search domain for containers",
@@ -72,7 +87,36 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{name}", help=helps[name])
     for name in _REPEATED:
         parser.add_argument(f"--{name}", action="append", help=helps[name])
+    for name in _SWITCHES:
+        parser.add_argument(f"--{name}", type=_switch, nargs="?", const=True, metavar="BOOL", help=helps[name])
+    pools = "range for networks without a subnet: base=10.0.0.0/8,size=24 (repeatable)"
+    parser.add_argument("--default-address-pool", action="append", type=_pool, help=pools)
+    options = "option of networks that do not name it: driver=option=value (repeatable)"
+    parser.add_argument("--default-network-opt", action="append", type=_network_option, help=options)
     return parser
+
+
+def _switch(text: str) -> bool:
+    """Read a word as Docker's client does (Go's strconv.ParseBool)."""
+    word = text.lower()
+    if word not in ("1", "t", "true", "0", "f", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return word in ("1", "t", "true")
+
+
+def _pool(text: str) -> dict[str, Any]:
+    found = dict(one.partition("=")[::2] for one in text.split(","))
+    if set(found) != {"base", "size"} or not found["size"].isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not base=SUBNET,size=BITS")
+    return {"base": found["base"], "size": int(found["size"])}
+
+
+def _network_option(text: str) -> tuple[str, str, str]:
+    driver, _, rest = text.partition("=")
+    option, equals, value = rest.partition("=")
+    if not (driver and option and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not driver=option=value")
+    return driver, option, value
 
 
 def settings(argv: Sequence[str]) -> Config:
@@ -87,6 +131,14 @@ def settings(argv: Sequence[str]) -> Config:
         value = args[name.replace("-", "_")]
         if value is not None:
             flags[_PLURAL[name]] = value
+    for name in _SWITCHES:
+        value = args[name.replace("-", "_")]
+        if value is not None:
+            flags[name] = value
+    if args["default_address_pool"]:
+        flags["default-address-pools"] = args["default_address_pool"]
+    for driver, option, value in args["default_network_opt"] or ():
+        flags.setdefault("default-network-opts", {}).setdefault(driver, {})[option] = value
     if args["mtu"] is not None:
         flags["mtu"] = args["mtu"]
     if args["host"]:

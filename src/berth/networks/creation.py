@@ -1,6 +1,6 @@
 """What was asked for → a network's record, checked whole before anything happens. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Final
 
@@ -22,7 +22,7 @@ from berth.networks.errors import (
 from berth.networks.ipam.addresses import default_gateway
 from berth.networks.ipam.pools import Network
 from berth.networks.model import PREDEFINED, NetworkRecord, Pool
-from berth.networks.options import DEFAULT_BRIDGE, DEFAULT_GATEWAYS, BridgeOptions, parse_bridge
+from berth.networks.options import DEFAULT_GATEWAYS, BridgeOptions, parse_bridge
 from berth.networks.planning import needs_no_gateway
 from berth.wire.networks import IPAMConfig, NetworkCreate
 
@@ -54,6 +54,12 @@ def check_request(want: NetworkCreate) -> None:
     if ipam and ipam.driver not in ("", "default"):
         raise PluginNotFound(ipam.driver)
     check_values(want)
+
+
+def with_defaults(want: NetworkCreate, defaults: Mapping[str, Mapping[str, str]]) -> NetworkCreate:
+    """Return what is wanted with the engine's default options for its driver, where it names none of its own."""
+    mine = defaults.get(want.driver or "bridge", {})
+    return msgspec.structs.replace(want, options={**mine, **(want.options or {})}) if mine else want
 
 
 def check_values(want: NetworkCreate) -> None:
@@ -196,22 +202,6 @@ def record_of(want: NetworkCreate, ident: str, pools: Sequence[Pool], created_ns
     )
 
 
-def predefined(
-    name: str, ident: str, created_ns: int, *, bridge: str = "", subnet: Network | None = None, mtu: int = 0
-) -> NetworkRecord:
-    """Return the record of one of the networks that are always there."""
-    if subnet is None:
-        driver = "null" if name == "none" else name
-        return NetworkRecord(id=ident, name=name, driver=driver, created_ns=created_ns)
-    options = {
-        DEFAULT_BRIDGE: "true",
-        "com.docker.network.bridge.enable_icc": "true",
-        "com.docker.network.bridge.enable_ip_masquerade": "true",
-        "com.docker.network.bridge.host_binding_ipv4": "0.0.0.0",  # noqa: S104  Docker's default
-        "com.docker.network.bridge.name": bridge,
-        "com.docker.network.driver.mtu": str(mtu or 1500),
-    }
-    pool = with_gateway(Pool(str(subnet)), parse_bridge(options), internal=False)
-    return NetworkRecord(
-        id=ident, name=name, driver="bridge", created_ns=created_ns, pools=(pool,), options=options, bridge=bridge
-    )
+def linkless(name: str, ident: str, created_ns: int) -> NetworkRecord:
+    """Return the record of one of the networks without a link that are always there."""
+    return NetworkRecord(id=ident, name=name, driver="null" if name == "none" else name, created_ns=created_ns)

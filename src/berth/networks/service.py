@@ -10,7 +10,7 @@ import logging
 import re
 import secrets
 from collections.abc import Sequence
-from ipaddress import IPv4Network, ip_network
+from ipaddress import ip_network
 from typing import Any, Final
 
 from berth.base.aio import finish, in_thread
@@ -23,7 +23,7 @@ from berth.events.bus import Bus
 from berth.events.model import Event
 from berth.kernel import link, netns, nft, sysctl
 from berth.kernel.routes import Routed, RouteView
-from berth.networks import configs, creation, render
+from berth.networks import configs, creation, default_bridge, render
 from berth.networks.allocation import allocate, collisions
 from berth.networks.attachments import Attachments
 from berth.networks.dns.client import DnsClient
@@ -46,7 +46,7 @@ from berth.networks.explain.service import Explainer
 from berth.networks.firewall import ruleset
 from berth.networks.firewall.passage import Passage
 from berth.networks.firewall.ruleset import BridgePolicy
-from berth.networks.ipam.pools import DEFAULT_BRIDGE_SOURCES, DEFAULT_SOURCES, Network, PoolSource, choose_subnet
+from berth.networks.ipam.pools import DEFAULT_BRIDGE_SOURCES, DEFAULT_SOURCES, PoolSource, choose_subnet
 from berth.networks.model import (
     DEFAULT,
     PREDEFINED,
@@ -134,9 +134,12 @@ class Networks:
 
     async def create(self, want: NetworkCreate) -> tuple[str, str]:
         """Make a network; return its id and a warning (empty for none)."""
+        source = configs.source_of(want)
+        if not source:
+            want = creation.with_defaults(want, self._config.default_network_opts)
         creation.check_request(want)
-        if configs.source_of(want):
-            want = configs.applied(want, self._register.named(configs.source_of(want)))
+        if source:
+            want = configs.applied(want, self._register.named(source))
             creation.check_values(want)
         kind = driver_named(want.driver or "bridge")
         pools = creation.parse_pools((want.ipam.config if want.ipam else None) or (), many=kind.traits.many_subnets)
@@ -437,33 +440,42 @@ class Networks:
 
         Containers not in `alive` are closed. What carries our mark and has no record is removed.
         """
-        await self._predefine()
+        await self._predefine(alive)
         await in_thread(self._rebuild, alive)
         await self._attachments.adopt(alive)
         self._attachments.spare.refill()
 
-    async def _predefine(self) -> None:
+    async def _predefine(self, alive: set[str]) -> None:
         for name in PREDEFINED:
-            if self._register.named(name) is not None:
-                continue
-            now = self._clock.now_ns()
             if name == DEFAULT:
-                subnet = await self._default_subnet()
-                record = creation.predefined(
-                    name, new_id(), now, bridge=self._layout.default_bridge, subnet=subnet, mtu=self._config.mtu
-                )
-            else:
-                record = creation.predefined(name, new_id(), now)
-            await self._networks.put(record.id, record)
-            self._register.add(record)
+                await self._follow_settings(alive)
+            elif self._register.named(name) is None:
+                record = creation.linkless(name, new_id(), self._clock.now_ns())
+                await self._networks.put(record.id, record)
+                self._register.add(record)
 
-    async def _default_subnet(self) -> Network:
-        if self._config.bip:
-            found = ip_network(self._config.bip, strict=False)
-            if isinstance(found, IPv4Network):
-                return found
+    async def _follow_settings(self, alive: set[str]) -> None:
+        """Make the default bridge what the settings say, unless containers are on it."""
+        old = self._register.named(DEFAULT)
+        routed = await self._routed()
         taken = {version: self._register.subnets.spans(version) for version in (4, 6)}
-        return choose_subnet(DEFAULT_BRIDGE_SOURCES, taken, await self._routed())
+        record = default_bridge.settled(
+            self._config,
+            old or NetworkRecord(new_id(), DEFAULT, "bridge", self._clock.now_ns()),
+            bridge=self._layout.default_bridge,
+            subnet=lambda: str(choose_subnet(DEFAULT_BRIDGE_SOURCES, taken, routed)),
+            random=secrets.token_bytes,
+        )
+        if record == old:
+            return
+        if old is not None:
+            if any(ident in alive for ident in self._register.attached(old.id)):
+                log.warning("settings of the network %s have changed and hold once no container is on it", DEFAULT)
+                return
+            self._register.discard(old)
+            await in_thread(link.delete, old.bridge)  # it is made anew with what it is to have
+        await self._networks.put(record.id, record)
+        self._register.add(record)
 
     def _rebuild(self, alive: set[str]) -> None:
         self._layout.namespaces.mkdir(parents=True, exist_ok=True)

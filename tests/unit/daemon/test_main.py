@@ -27,6 +27,25 @@ def test_flags_become_settings(tmp_path: Path) -> None:
     assert config.insecure_registries == ("r:5000",)
 
 
+def test_settings_of_networks(tmp_path: Path) -> None:
+    config = settings(
+        ["--config-file", none(tmp_path), "--icc=false", "--ip-masq", "false", "--ipv6", "--fixed-cidr-v6", "fd01::/64",
+         "--default-address-pool", "base=10.0.0.0/8,size=24", "--default-network-opt", "bridge=a.b=c=d", "--ip", "::1"]
+    )  # fmt: skip
+    assert (config.icc, config.ip_masq, config.ipv6, config.allow_direct_routing) == (False, False, True, False)
+    assert (config.fixed_cidr_v6, config.ip) == ("fd01::/64", "::1")
+    assert [(pool.base, pool.size) for pool in config.default_address_pools] == [("10.0.0.0/8", 24)]
+    assert config.default_network_opts == {"bridge": {"a.b": "c=d"}}
+
+
+@pytest.mark.parametrize(
+    "flag", ["--icc=perhaps", "--default-address-pool=10.0.0.0/8", "--default-network-opt=bridge", "--ipv6=2"]
+)
+def test_flags_that_say_nothing_are_refused(tmp_path: Path, flag: str) -> None:
+    with pytest.raises(SystemExit):
+        settings(["--config-file", none(tmp_path), flag])
+
+
 def test_a_bad_setting_is_one_line_and_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--config-file", none(tmp_path), "--log-level", "loud"]) == 1
     assert capsys.readouterr().err.startswith("berthd: invalid log level 'loud'")
