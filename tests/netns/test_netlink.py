@@ -85,7 +85,7 @@ def test_refusals_name_what_was_asked() -> None:
         route.send(netlink.new_bridge("brx", "02:42:00:00:00:01", 0))
     said = route.try_send(netlink.set_up("brx"), netlink.delete_link("nowhere"), netlink.delete_link("brx"))
     assert [one is None for one in said] == [True, False, True]
-    assert not link.link_exists("brx")
+    assert not link.look_up(["brx"])
 
 
 @isolated
