@@ -35,7 +35,8 @@ def inside(namespace: str) -> RouteSocket:
     return netns.inside(namespace, RouteSocket)
 
 
-def _addresses(index: int, cidrs: tuple[str, ...]) -> list[Message]:
+def address_messages(index: int, cidrs: Iterable[str]) -> list[Message]:
+    """Return the requests that put addresses (CIDR texts) on a link."""
     out = []
     for cidr in cidrs:
         interface = ip_interface(cidr)
@@ -65,7 +66,7 @@ def _make_bridge(step: Step) -> Step | None:
         route.send(
             *quiet,
             netlink.set_alias(want.name, want.alias),
-            *_addresses(index, want.addresses),
+            *address_messages(index, want.addresses),
             netlink.set_up(want.name),
         )
     except BaseException:
@@ -80,11 +81,11 @@ def _address_bridge(step: Step) -> Step | None:
     if route.link(want.name).kind != "bridge":
         raise InvalidArgument(f"existing interface {want.name} is not a bridge")
     sysctl.write(f"net/ipv4/conf/{want.name}/route_localnet", "1")
-    route.send(*_addresses(route.index(want.name), want.addresses), netlink.set_up(want.name))
+    route.send(*address_messages(route.index(want.name), want.addresses), netlink.set_up(want.name))
     return None
 
 
-def _until_passes(*ends: tuple[RouteSocket, str]) -> None:
+def until_passes(*ends: tuple[RouteSocket, str]) -> None:
     """Wait until the kernel's own worker has noticed that both ends of a pair are up.
 
     Before, what is sent is dropped, and a lost first packet of a connection costs its sender a second.
@@ -118,8 +119,8 @@ def _make_container_link(step: Step) -> Step | None:
         with inside(want.namespace) as there:
             index = there.index(want.inside)
             routes = [netlink.default_route(gateway, index, replace=True) for gateway in want.gateways]
-            there.send(*_addresses(index, want.addresses), netlink.set_up(want.inside), *routes)
-            _until_passes((route, want.name), (there, want.inside))
+            there.send(*address_messages(index, want.addresses), netlink.set_up(want.inside), *routes)
+            until_passes((route, want.name), (there, want.inside))
     except BaseException:
         route.try_send(netlink.delete_link(want.name))
         raise
@@ -217,6 +218,11 @@ def look_up(names: Iterable[str]) -> dict[str, netlink.Link]:
         with contextlib.suppress(LinkNotFound):
             found[name] = host().link(name)
     return found
+
+
+def addresses_of(one: netlink.Link) -> tuple[str, ...]:
+    """Return a link's addresses as CIDR texts."""
+    return tuple(f"{each.address}/{each.prefix}" for each in host().addresses_of(one.number))
 
 
 def names() -> list[str]:

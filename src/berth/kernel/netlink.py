@@ -12,7 +12,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, NamedTuple, Self
 
 from berth.base.errors import SystemFault
@@ -50,6 +50,7 @@ RTM_GETRULE: Final = 34
 RTA_DST: Final = 1
 RTA_OIF: Final = 4
 RTA_GATEWAY: Final = 5
+RTA_PREFSRC: Final = 7
 RTA_TABLE: Final = 15
 FRA_TABLE: Final = 15
 RT_TABLE_UNSPEC: Final = 0
@@ -62,6 +63,7 @@ RT_SCOPE_LINK: Final = 253
 IFLA_ADDRESS: Final = 1
 IFLA_IFNAME: Final = 3
 IFLA_MTU: Final = 4
+IFLA_LINK: Final = 5
 IFLA_MASTER: Final = 10
 IFLA_PROTINFO: Final = 12
 IFLA_OPERSTATE: Final = 16
@@ -247,6 +249,21 @@ def new_veth(name: str, *, peer: str, peer_mac: str, namespace_fd: int, mtu: int
     return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _link_head() + outside + info, f"make link {name}")
 
 
+def new_sublink(
+    name: str, kind: str, *, parent: int, data: bytes = b"", mac: str = "", namespace_fd: int = -1
+) -> Message:
+    """Make a link of a `kind` (its attributes in `data`) on a parent, at once in another namespace if given; down."""
+    parts = text(IFLA_IFNAME, name)
+    if parent:
+        parts += u32(IFLA_LINK, parent)
+    if mac:
+        parts += attribute(IFLA_ADDRESS, pack_mac(mac))
+    if namespace_fd >= 0:
+        parts += u32(IFLA_NET_NS_FD, namespace_fd)
+    info = nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, kind), nested(IFLA_INFO_DATA, data) if data else b"")
+    return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _link_head() + parts + info, f"make {kind} link {name}")
+
+
 def set_up(name: str, *, up: bool = True) -> Message:
     """Bring a link up, or down."""
     verb = "up" if up else "down"
@@ -318,14 +335,29 @@ def delete_address(index: int, address: str, prefix: int) -> Message:
 
 
 def default_route(gateway: str, index: int, *, delete: bool = False, replace: bool = False) -> Message:
-    """Add, replace or delete the default route through `gateway`."""
+    """Add, replace or delete the default route through `gateway`; an unspecified one means by the link itself."""
     value = ip_address(gateway)
-    head = _ROUTE.pack(_family(value), 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, 0, RTN_UNICAST, 0)
-    body = head + attribute(RTA_GATEWAY, value.packed) + u32(RTA_OIF, index)
+    scope = RT_SCOPE_LINK if value.is_unspecified and value.version == 4 else 0
+    head = _ROUTE.pack(_family(value), 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, scope, RTN_UNICAST, 0)
+    way = b"" if value.is_unspecified else attribute(RTA_GATEWAY, value.packed)
+    body = head + way + u32(RTA_OIF, index)
     if delete:
         return Message(RTM_DELROUTE, 0, body, f"delete default route through {gateway}")
     flags = NLM_F_CREATE | (NLM_F_REPLACE if replace else NLM_F_EXCL)
     return Message(RTM_NEWROUTE, flags, body, f"add default route through {gateway}")
+
+
+def link_route(destination: str, index: int, *, source: str = "") -> Message:
+    """Add a route to a prefix that is reached by a link itself, with the address to send from."""
+    network = ip_network(destination)
+    scope = RT_SCOPE_LINK if network.version == 4 else 0
+    head = _ROUTE.pack(
+        _family(network.network_address), network.prefixlen, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, scope, RTN_UNICAST, 0
+    )
+    body = head + attribute(RTA_DST, network.network_address.packed) + u32(RTA_OIF, index)
+    if source:
+        body += attribute(RTA_PREFSRC, ip_address(source).packed)
+    return Message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, body, f"add route to {destination}")
 
 
 # -- the socket -------------------------------------------------------------------------------------
@@ -450,14 +482,13 @@ class RouteSocket:
 
     def addresses(self, family: int = 0) -> list[Address]:
         """Return every address of the namespace, of one family if given."""
-        found = []
-        for body in self.dump(RTM_GETADDR, _ADDRESS.pack(family, 0, 0, 0, 0), "list addresses"):
-            of, prefix, _, _, index = _ADDRESS.unpack_from(body)
-            attrs = attributes(body, _ADDRESS.size)
-            packed = attrs.get(IFA_LOCAL) or attrs.get(IFA_ADDRESS)
-            if packed and of in (socket.AF_INET, socket.AF_INET6):
-                found.append(Address(index, str(ip_address(packed)), prefix))
-        return found
+        bodies = self.dump(RTM_GETADDR, _ADDRESS.pack(family, 0, 0, 0, 0), "list addresses")
+        return [one for body in bodies if (one := _address(body)) is not None]
+
+    def addresses_of(self, index: int) -> list[Address]:
+        """Return the addresses of one link."""
+        bodies = self.dump(RTM_GETADDR, _ADDRESS.pack(0, 0, 0, 0, index), "list addresses of a link")
+        return [one for body in bodies if (one := _address(body)) is not None and one.link == index]
 
     def routes(self, family: int, table: int = RT_TABLE_UNSPEC) -> list[RouteEntry]:
         """Return the routes of a family, of one table if given. A table that is not there has none."""
@@ -528,6 +559,15 @@ def _link(body: bytes | memoryview) -> Link:
         kind=_cut(info.get(IFLA_INFO_KIND, b"")),
         alias=_cut(attrs.get(IFLA_IFALIAS, b"")),
         passes=attrs.get(IFLA_OPERSTATE, b"\0")[0] == IF_OPER_UP and forwards,
+    )
+
+
+def _address(body: bytes) -> Address | None:
+    of, prefix, _, _, index = _ADDRESS.unpack_from(body)
+    attrs = attributes(body, _ADDRESS.size)
+    packed = attrs.get(IFA_LOCAL) or attrs.get(IFA_ADDRESS)
+    return (
+        Address(index, str(ip_address(packed)), prefix) if packed and of in (socket.AF_INET, socket.AF_INET6) else None
     )
 
 
