@@ -17,10 +17,11 @@ from berth.base.ids import new_id
 from berth.base.paths import Layout
 from berth.events.bus import Bus
 from berth.events.model import Event
-from berth.kernel import conntrack, link, nft
+from berth.kernel import conntrack, link, nft, sublink
 from berth.networks import hosts_files, sandboxes, wants
 from berth.networks.dns.client import DnsClient
 from berth.networks.dns.model import NamedEndpoint, ServeConfig, Sockets, Upstream
+from berth.networks.drivers.base import Way
 from berth.networks.drivers.registry import driver_of
 from berth.networks.errors import (
     CannotJoin,
@@ -28,12 +29,15 @@ from berth.networks.errors import (
     EndpointExists,
     HostNetworkFixed,
     LinkToStopped,
+    MacFixed,
     NetworkNotFound,
     NotConnected,
     NotRunning,
 )
 from berth.networks.ipam.addresses import mac_of
 from berth.networks.model import (
+    BY_LINK4,
+    BY_LINK6,
     DEFAULT,
     LiveEndpoint,
     LiveSandbox,
@@ -236,6 +240,8 @@ class Attachments:
         if not driver.traits.links:
             self._register.attach(tenant.container_id, end)
             return end
+        if settings.mac_address and not driver.own_mac(record):
+            raise MacFixed(record.driver)
         asked = settings.ipam_config
         ipv4, prefix4, gateway4 = self._register.take(
             record, 4, tenant.container_id, (asked.ipv4_address or "") if asked else ""
@@ -252,18 +258,19 @@ class Attachments:
         name = (settings.driver_opts or {}).get(ENDPOINT_LINK) or next_link_name(
             driver.link_prefix(record), [one.link for one in ends]
         )
-        reaches_out = not record.internal
+        mac = (settings.mac_address or mac_of(ipv4 or ipv6)).lower().replace("-", ":") if driver.own_mac(record) else ""
+        way = driver.way(record.options, internal=record.internal)
         end = msgspec.structs.replace(
             end,
             host_link=veth_name(self._layout, endpoint_id) if driver.traits.near_end else "",
             link=name,
-            mac=(settings.mac_address or mac_of(ipv4 or ipv6)).lower().replace("-", ":"),
+            mac=mac,
             ipv4=ipv4,
             prefix4=prefix4,
-            gateway4=gateway4 if reaches_out else "",
+            gateway4=_way_out(way, gateway4, BY_LINK4) if ipv4 else "",
             ipv6=ipv6,
             prefix6=prefix6,
-            gateway6=gateway6 if reaches_out else "",
+            gateway6=_way_out(way, gateway6, BY_LINK6) if ipv6 else "",
         )
         self._register.attach(tenant.container_id, end)
         return end
@@ -448,6 +455,9 @@ class Attachments:
             ends = publishers(live.endpoints).items() if datagrams else ()
             addresses = [end.ipv4 if version == 4 else end.ipv6 for version, end in ends]
             await in_thread(_cut_off, links, self.reaper.group, commands, addresses)
+        inside = [end.link for end in live.endpoints if end.link and not end.host_link]
+        if inside:  # now, not with the namespace: a parent may be for one link only, and a MAC for one in the network
+            await in_thread(_delete_inside, live.netns_path, inside)
         await self._publishing.close_proxy(live.endpoints, live.published)
         self._give_back(container_id, live.endpoints, live.published)
         await self._live.drop(container_id)
@@ -572,9 +582,11 @@ class Attachments:
         self._tell("disconnect", tenant.container_id, end)
 
     def _leave(self, plan: Plan, namespace: str, end: LiveEndpoint) -> None:
-        if end.link and namespace:
+        if end.host_link:
             link.take_out(namespace, end.link)
-        link.retire([end.host_link], self.reaper.group)
+            link.retire([end.host_link], self.reaper.group)
+        elif end.link:
+            sublink.delete_inside(namespace, end.link)
         self._runner.run_blocking(plan)
 
     def _tell(self, action: str, container_id: str, end: LiveEndpoint) -> None:
@@ -606,6 +618,10 @@ class Attachments:
                 await self._serve(self.tenant(live.container_id), live, sockets)
 
 
+def _way_out(way: Way, gateway: str, by_link: str) -> str:
+    return {Way.NONE: "", Way.GATEWAY: gateway, Way.LINK: by_link}[way]
+
+
 def _cut_off(links: tuple[str, ...], group: int, commands: str, datagrams_to: list[str]) -> None:
     link.retire(links, group)
     if commands:
@@ -618,6 +634,11 @@ def _own_lines(tenant: Tenant, end: LiveEndpoint) -> str:
     """Return what an attachment adds to its container's hosts file."""
     own = [address for address in (end.ipv4, end.ipv6) if address]
     return hosts_files.render_own(own, tenant.hostname, tenant.domainname)
+
+
+def _delete_inside(namespace: str, names: Iterable[str]) -> None:
+    for name in names:
+        sublink.delete_inside(namespace, name)
 
 
 def _read_or(path: Path, default: str) -> str:

@@ -6,7 +6,7 @@ are *forbidden*, exhausted pools are *invalid*, a missing attachment is a plain 
 
 from collections.abc import Sequence
 
-from berth.base.errors import Conflict, Forbidden, InvalidArgument, NotFound, NotImplementedYet, SystemFault
+from berth.base.errors import Conflict, Forbidden, InvalidArgument, NotFound, SystemFault
 
 
 class NetworkNotFound(NotFound):
@@ -68,13 +68,6 @@ class PluginNotFound(NotFound):
 
     def __init__(self, name: str) -> None:
         super().__init__(f'plugin "{name}" not found')
-
-
-class DriverNotYet(NotImplementedYet):
-    """A driver that Docker has and this engine does not have yet."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f'the "{name}" network driver is not available yet; bridge, host and none are')
 
 
 class ConfigWithOperatorFields(Forbidden):
@@ -347,6 +340,36 @@ class CannotJoin(SystemFault):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"joining network namespace of container: {reason}")
+
+
+class ParentRefused(SystemFault):
+    """A link of the host cannot carry a network's links."""
+
+
+class ParentTaken(SystemFault):
+    """Another network has a link of the host to itself."""
+
+
+class ModeUnknown(SystemFault):
+    """A driver has no such mode or flag."""
+
+    def __init__(self, driver: str, what: str, value: str, default: str, known: Sequence[str]) -> None:
+        standard = f"'{default}' mode" if what == "mode" else f"'{default}'"
+        super().__init__(
+            f"requested {driver} {what} '{value}' is not valid, {standard} is the {driver} driver default "
+            f"(there are {', '.join(known)})"
+        )
+
+
+class MacFixed(SystemFault):
+    """Links of that kind have their parent's MAC."""
+
+    def __init__(self, driver: str) -> None:
+        super().__init__(f"{driver} interfaces do not support custom mac address assignment")
+
+
+class HostAccessRefused(InvalidArgument):
+    """The host cannot have a link of its own into the network."""
 
 
 class PruneRunning(Conflict):

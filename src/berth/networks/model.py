@@ -15,6 +15,9 @@ PREDEFINED: Final = ("bridge", "host", "none")
 #: Name of the network a container gets when it names none.
 DEFAULT: Final = "bridge"
 
+#: Gateways that mean: by the link itself, whoever is behind it.
+BY_LINK4: Final = "0.0.0.0"  # noqa: S104  not an address to listen on
+BY_LINK6: Final = "::"
 #: IFNAMSIZ - 1 (linux/if.h).
 MAX_LINK_NAME: Final = 15
 
@@ -56,6 +59,8 @@ class NetworkRecord(msgspec.Struct, frozen=True):
     bridge: str = ""
     #: The bridge was there before us: never delete it.
     adopted_bridge: bool = False
+    #: Links of the host that were made for it, beside a bridge: its parent, a shim.
+    made_links: tuple[str, ...] = ()
 
     @property
     def is_predefined(self) -> bool:

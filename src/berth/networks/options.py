@@ -87,10 +87,10 @@ def parse_bridge(options: Mapping[str, str]) -> BridgeOptions:
         )
     return BridgeOptions(
         name=name,
-        masquerade=_boolean(options, MASQUERADE, default=True),
-        icc=_boolean(options, ICC, default=True),
+        masquerade=parse_boolean(options, MASQUERADE, default=True),
+        icc=parse_boolean(options, ICC, default=True),
         host_binding=_address(options, HOST_BINDING) or "0.0.0.0",  # noqa: S104
-        inhibit_ipv4=_boolean(options, INHIBIT_IPV4, default=False),
+        inhibit_ipv4=parse_boolean(options, INHIBIT_IPV4, default=False),
         mode4=_gateway_mode(options, 4),
         mode6=_gateway_mode(options, 6),
         trusted=tuple(one for one in options.get(TRUSTED, "").split(":") if one),
@@ -98,12 +98,13 @@ def parse_bridge(options: Mapping[str, str]) -> BridgeOptions:
         link_prefix=_link_prefix(options),
         source4=_address(options, HOST_SOURCES[4], 4),
         source6=_address(options, HOST_SOURCES[6], 6),
-        enable_ipv4=_boolean(options, ENABLE[4], default=True) if ENABLE[4] in options else None,
-        enable_ipv6=_boolean(options, ENABLE[6], default=False) if ENABLE[6] in options else None,
+        enable_ipv4=parse_boolean(options, ENABLE[4], default=True) if ENABLE[4] in options else None,
+        enable_ipv6=parse_boolean(options, ENABLE[6], default=False) if ENABLE[6] in options else None,
     )
 
 
-def _boolean(options: Mapping[str, str], key: str, *, default: bool) -> bool:
+def parse_boolean(options: Mapping[str, str], key: str, *, default: bool) -> bool:
+    """Read a yes or no as Go does. Raises `BadOption`."""
     text = options.get(key)
     if text is None:
         return default

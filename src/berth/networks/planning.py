@@ -13,8 +13,13 @@ from berth.plan.steps.link import AddressBridge, MakeBridge, MakeContainerLink
 
 
 def pool_of(record: NetworkRecord, version: int) -> Pool | None:
-    """Return a network's pool of one IP version."""
-    return next((pool for pool in record.pools if (":" in pool.subnet) == (version == 6)), None)
+    """Return a network's pool of one IP version, the first where it has several."""
+    return next(iter(pools_of(record, version)), None)
+
+
+def pools_of(record: NetworkRecord, version: int) -> list[Pool]:
+    """Return a network's pools of one IP version."""
+    return [pool for pool in record.pools if (":" in pool.subnet) == (version == 6)]
 
 
 def way_out(pool: Pool) -> str:

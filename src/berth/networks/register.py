@@ -5,15 +5,15 @@ Must not: touch kernel or store.
 """
 
 from collections.abc import Iterable
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 from berth.base.ids import by_prefix, is_full_id, short
 from berth.networks.errors import AddressTaken, NetworkAmbiguous, NetworkNotFound, NoAddressLeft
-from berth.networks.ipam.addresses import fixed
+from berth.networks.ipam.addresses import contains, fixed
 from berth.networks.ipam.book import AddressBook, Usage, number_of
 from berth.networks.ipam.subnets import SubnetIndex
 from berth.networks.model import LiveEndpoint, LiveSandbox, NetworkRecord, Tenant
-from berth.networks.planning import pool_of, way_out
+from berth.networks.planning import pools_of, way_out
 
 
 class Register:
@@ -130,10 +130,11 @@ class Register:
 
         Return it, prefix length and where the default route leads. Raises `AddressTaken`, `NoAddressLeft`.
         """
-        pool = pool_of(record, version)
-        if pool is None:
+        pools = pools_of(record, version)
+        if not pools:
             return "", 0, ""
         book = self._book(record.name)
+        pool = next((one for one in pools if wanted and contains(one, ip_address(wanted))), pools[0])
         if wanted:
             number, address = number_of(wanted), wanted
             holder = book.holder(number)
@@ -142,7 +143,8 @@ class Register:
             if number in fixed(pool):
                 raise AddressTaken(wanted, record.name, "the network itself")
         else:
-            found = book.choose(pool, container_id)
+            free = ((one, book.choose(one, container_id)) for one in pools)
+            pool, found = next(((one, number) for one, number in free if number is not None), (pool, None))
             if found is None:
                 raise NoAddressLeft(record.name, version)
             number, address = int(found), str(found)

@@ -6,7 +6,7 @@ from typing import Any
 from berth.base.clock import rfc3339
 from berth.base.ids import short
 from berth.networks.ipam.book import Usage
-from berth.networks.model import LiveEndpoint, LiveSandbox, NetworkRecord, Tenant
+from berth.networks.model import BY_LINK4, BY_LINK6, LiveEndpoint, LiveSandbox, NetworkRecord, Tenant
 from berth.networks.ports.choose import parse_port
 from berth.wire.networks import EndpointSettings
 
@@ -89,10 +89,10 @@ def endpoint(
         "GwPriority": settings.gw_priority or 0,
         "NetworkID": end.network_id if end else network_id,
         "EndpointID": end.endpoint_id if end else "",
-        "Gateway": end.gateway4 if end else "",
+        "Gateway": end.gateway4 if end and end.gateway4 != BY_LINK4 else "",
         "IPAddress": end.ipv4 if end else "",
         "IPPrefixLen": end.prefix4 if end else 0,
-        "IPv6Gateway": end.gateway6 if end else "",
+        "IPv6Gateway": end.gateway6 if end and end.gateway6 != BY_LINK6 else "",
         "GlobalIPv6Address": end.ipv6 if end else "",
         "GlobalIPv6PrefixLen": end.prefix6 if end else 0,
         "DNSNames": list(names) if names else None,

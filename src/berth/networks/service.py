@@ -16,6 +16,7 @@ from typing import Any, Final
 from berth.base.aio import finish, in_thread
 from berth.base.clock import Clock, SystemClock
 from berth.base.config import Config
+from berth.base.errors import EngineError
 from berth.base.ids import new_id
 from berth.base.paths import Layout
 from berth.base.units import parse_duration_ns
@@ -28,7 +29,7 @@ from berth.networks.allocation import allocate, collisions
 from berth.networks.attachments import Attachments
 from berth.networks.dns.client import DnsClient
 from berth.networks.dns.model import Sockets
-from berth.networks.drivers.base import NetworkDriver, Seen, SeenLink
+from berth.networks.drivers.base import NetworkDriver, Seen, SeenLink, Way
 from berth.networks.drivers.registry import driver_named, driver_of
 from berth.networks.errors import (
     BadOption,
@@ -203,7 +204,9 @@ class Networks:
             routed=routed,
             random=secrets.token_bytes,
         )
-        pools = [creation.with_gateway(pool, options, internal=internal) for pool in pools]
+        driver = driver_named(want.driver or "bridge")
+        if driver.traits.near_end or driver.way(want.options or {}, internal=internal) is Way.GATEWAY:
+            pools = [creation.with_gateway(pool, options, internal=internal) for pool in pools]
         return creation.record_of(want, new_id(), pools, self._clock.now_ns())
 
     async def _routed(self, *, fresh: bool = False) -> list[Routed]:
@@ -223,7 +226,7 @@ class Networks:
             await self._attachments.reaper.flush()
         driver = driver_of(record)
         seen = await in_thread(_look, driver, record)
-        record = driver.settled(record, seen)
+        record = driver.settled(self._layout, record, seen)
         plan = driver.plan_network(self._layout, record, seen)
         table, policy = self._layout.nft_table, self._policy(record)
         if policy is not None:
@@ -322,7 +325,7 @@ class Networks:
             nft.host().run(ruleset.remove_bridge(self._layout.nft_table, policy))
             if self._passage.is_needed:
                 self._keep_passage()
-        plan = driver.plan_unmake(record)
+        plan = driver.plan_unmake(self._layout, record, self._register.claimed())
         self._runner.run_blocking(plan)
         return tuple(planned.step.name for planned in plan if isinstance(planned.step, RetireBridge))
 
@@ -484,7 +487,10 @@ class Networks:
         _forward(ipv6=any(record.enable_ipv6 for record in records if record.id in policies))
         for record in records:
             driver = driver_of(record)
-            self._runner.run_blocking(driver.plan_network(self._layout, record, _look(driver, record)))
+            try:
+                self._runner.run_blocking(driver.plan_network(self._layout, record, _look(driver, record)))
+            except EngineError as exc:  # a parent that is gone, say: the other networks come up all the same
+                log.warning("network %s cannot be used: %s", record.name, exc)
         keep = [one for one in self._live.all() if one.container_id in alive]
         leads = [one for sandbox in keep for one in forwards(sandbox.endpoints, sandbox.published)]
         nft.host().run(ruleset.whole(self._layout.nft_table, policies.values(), leads))
@@ -557,7 +563,7 @@ def _searches(pattern: str, value: str) -> bool:
 
 def _look(driver: NetworkDriver, record: NetworkRecord) -> Seen:
     found = link.look_up(driver.looks_at(record))
-    return {name: SeenLink(one.kind, one.alias) for name, one in found.items()}
+    return {name: SeenLink(one.kind, one.alias, link.addresses_of(one)) for name, one in found.items()}
 
 
 def _forward(*, ipv6: bool) -> None:

@@ -25,7 +25,6 @@ Q = "com.docker.network."
         (NetworkCreate(name="x", scope="swarm"), Kind.FORBIDDEN, "This node is not a swarm manager."),
         (NetworkCreate(name="x", driver="host"), Kind.FORBIDDEN, 'only one instance of "host" network is allowed'),
         (NetworkCreate(name="x", driver="null"), Kind.FORBIDDEN, 'only one instance of "null" network is allowed'),
-        (NetworkCreate(name="x", driver="macvlan"), Kind.NOT_IMPLEMENTED, "macvlan"),
         (NetworkCreate(name="x", enable_ipv4=False), Kind.INVALID, "IPv4 or IPv6 must be enabled"),
         (
             NetworkCreate(name="x", options={Q + "bridge.enable_icc": "foo"}),

@@ -19,6 +19,7 @@ from berth.base.errors import InvalidArgument
 from berth.base.units import parse_duration_ns
 from berth.events.bus import drained
 from berth.events.model import Event, to_wire
+from berth.networks.drivers.registry import DRIVERS
 from berth.wire.filters import Filters
 
 #: Filters of ``GET /events``.
@@ -90,7 +91,7 @@ async def info(call: Call) -> web.StreamResponse:
             "SystemStatus": None,
             "Plugins": {
                 "Volume": ["local"],
-                "Network": ["bridge", "host", "null"],
+                "Network": sorted(DRIVERS),
                 "Authorization": None,
                 "Log": ["json-file", "local", "none"],
             },

@@ -6,6 +6,7 @@ Must not: know any driver.
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple, Protocol
 
 from berth.base.paths import Layout
@@ -20,10 +21,22 @@ class SeenLink(NamedTuple):
 
     kind: str
     alias: str
+    #: CIDR texts.
+    addresses: tuple[str, ...] = ()
 
 
 #: The links that are there, of those a driver asked about.
 Seen = Mapping[str, SeenLink]
+
+
+class Way(Enum):
+    """How a default route leads out through an attachment."""
+
+    NONE = "none"
+    #: Through the gateway of its subnet.
+    GATEWAY = "gateway"
+    #: By the link itself.
+    LINK = "link"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +75,19 @@ class NetworkDriver(Protocol):
         """Return the name of the bridge a network has, empty for none."""
         ...
 
+    def way(self, options: Mapping[str, str], *, internal: bool) -> Way:
+        """Return how the default route leads out through attachments, if it does."""
+        ...
+
+    def own_mac(self, record: NetworkRecord) -> bool:
+        """Tell whether an attachment has a MAC of its own, which may be asked for."""
+        ...
+
     def looks_at(self, record: NetworkRecord) -> tuple[str, ...]:
         """Name the links of the host that the following need to know of."""
         ...
 
-    def settled(self, record: NetworkRecord, seen: Seen) -> NetworkRecord:
+    def settled(self, layout: Layout, record: NetworkRecord, seen: Seen) -> NetworkRecord:
         """Return the record of a network about to be made, with what is only known now; or refuse it."""
         ...
 
@@ -78,8 +99,8 @@ class NetworkDriver(Protocol):
         """Name the links of the host that are there for this network only, and go with it."""
         ...
 
-    def plan_unmake(self, record: NetworkRecord) -> Plan:
-        """Plan the end of a network nobody is on. A bridge retired here is deleted behind the answer."""
+    def plan_unmake(self, layout: Layout, record: NetworkRecord, others: Iterable[NetworkRecord]) -> Plan:
+        """Plan the end of a network nobody is on, beside the others; bridges retired are deleted later."""
         ...
 
     def policy(self, record: NetworkRecord) -> BridgePolicy | None:

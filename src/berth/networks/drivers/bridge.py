@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from berth.base.paths import Layout
-from berth.networks.drivers.base import Seen, Traits
+from berth.networks.drivers.base import Seen, Traits, Way
 from berth.networks.errors import IsolatedNotInternal
 from berth.networks.firewall.ruleset import BridgePolicy
 from berth.networks.model import LiveEndpoint, NetworkRecord, bridge_name
@@ -35,11 +35,19 @@ class Bridge:
         """Return the name asked for, or Docker's."""
         return parse_bridge(options).name or bridge_name(ident)
 
+    def way(self, options: Mapping[str, str], *, internal: bool) -> Way:  # noqa: ARG002
+        """Lead out through the bridge."""
+        return Way.NONE if internal else Way.GATEWAY
+
+    def own_mac(self, record: NetworkRecord) -> bool:  # noqa: ARG002
+        """Every link has its own."""
+        return True
+
     def looks_at(self, record: NetworkRecord) -> tuple[str, ...]:
         """Ask for the bridge."""
         return (record.bridge,)
 
-    def settled(self, record: NetworkRecord, seen: Seen) -> NetworkRecord:
+    def settled(self, layout: Layout, record: NetworkRecord, seen: Seen) -> NetworkRecord:  # noqa: ARG002  # noqa: ARG002
         """Note a bridge that was there before us, which is never deleted."""
         return msgspec.structs.replace(record, adopted_bridge=True) if record.bridge in seen else record
 
@@ -54,7 +62,7 @@ class Bridge:
         """Name the bridge, if we made it."""
         return () if record.adopted_bridge else (record.bridge,)
 
-    def plan_unmake(self, record: NetworkRecord) -> Plan:
+    def plan_unmake(self, layout: Layout, record: NetworkRecord, others: Iterable[NetworkRecord]) -> Plan:  # noqa: ARG002
         """Take the bridge out of use at once."""
         addresses = bridge_addresses(record, parse_bridge(record.options))
         return tuple(

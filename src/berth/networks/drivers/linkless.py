@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 
 from berth.base.paths import Layout
-from berth.networks.drivers.base import Seen
+from berth.networks.drivers.base import Seen, Way
 from berth.networks.firewall.ruleset import BridgePolicy
 from berth.networks.model import LiveEndpoint, NetworkRecord
 from berth.plan.model import Plan
@@ -23,11 +23,19 @@ class Linkless:
         """Return that there is none."""
         return ""
 
+    def way(self, options: Mapping[str, str], *, internal: bool) -> Way:  # noqa: ARG002
+        """Lead nowhere."""
+        return Way.NONE
+
+    def own_mac(self, record: NetworkRecord) -> bool:  # noqa: ARG002
+        """Have none."""
+        return False
+
     def looks_at(self, record: NetworkRecord) -> tuple[str, ...]:  # noqa: ARG002
         """Ask for nothing."""
         return ()
 
-    def settled(self, record: NetworkRecord, seen: Seen) -> NetworkRecord:  # noqa: ARG002
+    def settled(self, layout: Layout, record: NetworkRecord, seen: Seen) -> NetworkRecord:  # noqa: ARG002
         """Return the record as it is."""
         return record
 
@@ -39,7 +47,7 @@ class Linkless:
         """Own nothing."""
         return ()
 
-    def plan_unmake(self, record: NetworkRecord) -> Plan:  # noqa: ARG002
+    def plan_unmake(self, layout: Layout, record: NetworkRecord, others: Iterable[NetworkRecord]) -> Plan:  # noqa: ARG002
         """Plan nothing."""
         return ()
 

@@ -6,25 +6,23 @@ from typing import Final
 from berth.networks.drivers.base import NetworkDriver
 from berth.networks.drivers.bridge import Bridge
 from berth.networks.drivers.host import Host
+from berth.networks.drivers.ipvlan import Ipvlan
+from berth.networks.drivers.macvlan import Macvlan
 from berth.networks.drivers.none import Null
-from berth.networks.errors import DriverNotYet, PluginNotFound
+from berth.networks.errors import PluginNotFound
 from berth.networks.model import NetworkRecord
 
 DRIVERS: Final[Mapping[str, NetworkDriver]] = {
     "bridge": Bridge(),
     "host": Host(),
+    "ipvlan": Ipvlan(),
+    "macvlan": Macvlan(),
     "null": Null(),
 }
 
 
-#: Drivers that Docker has and this engine will have.
-LATER: Final = ("macvlan", "ipvlan")
-
-
 def driver_named(name: str) -> NetworkDriver:
-    """Return a driver by the name users give it. Raises `PluginNotFound`, `DriverNotYet`."""
-    if name in LATER:
-        raise DriverNotYet(name)
+    """Return a driver by the name users give it. Raises `PluginNotFound`."""
     driver = DRIVERS.get(name)
     if driver is None:
         raise PluginNotFound(name)

@@ -40,10 +40,10 @@ def test_near_ends_and_policies_go_with_bridges(name: str) -> None:
 def test_a_bridge_that_was_there_is_adopted_and_never_retired() -> None:
     driver, mine = DRIVERS["bridge"], record("bridge")
     seen = dict.fromkeys(driver.looks_at(mine), None)
-    adopted = driver.settled(mine, seen)  # type: ignore[arg-type]
+    adopted = driver.settled(LAYOUT, mine, seen)  # type: ignore[arg-type]
     assert adopted.adopted_bridge
     assert driver.owned_links(adopted) == ()
-    assert driver.plan_unmake(adopted) == ()
+    assert driver.plan_unmake(LAYOUT, adopted, ()) == ()
     assert driver.plan_network(LAYOUT, adopted, seen) == plan_bridge(LAYOUT, adopted, exists=True)  # type: ignore[arg-type]
 
 
@@ -52,4 +52,4 @@ def test_a_bridge_of_ours_is_made_once_and_retired() -> None:
     assert driver.plan_network(LAYOUT, mine, {}) == plan_bridge(LAYOUT, mine, exists=False)
     assert driver.plan_network(LAYOUT, mine, dict.fromkeys(driver.looks_at(mine))) == ()  # type: ignore[arg-type]
     assert driver.owned_links(mine) == (mine.bridge,)
-    assert [type(one.step) for one in driver.plan_unmake(mine)] == [RetireBridge]
+    assert [type(one.step) for one in driver.plan_unmake(LAYOUT, mine, ())] == [RetireBridge]
