@@ -15,6 +15,8 @@ from typing import Any, Final
 KIND = "20.10 gives errors without a kind 500"
 CHECKS = "20.10 does not check this at creation"
 LOOKUP = "20.10 asks for a plugin for 15 s first"
+NEWER = "came after 20.10, which keeps and ignores it"
+OURS = "an option of ours, which the original keeps and ignores"
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,10 @@ def _run(**more: Any) -> dict[str, Any]:
 
 def _host(**config: Any) -> dict[str, Any]:
     return _run(HostConfig=config)
+
+
+def _endpoint(**settings: Any) -> dict[str, Any]:
+    return _host(NetworkMode="errnet") | {"NetworkingConfig": {"EndpointsConfig": {"errnet": settings}}}
 
 
 def _mount(**mount: Any) -> dict[str, Any]:
@@ -127,6 +133,20 @@ NETWORKS: Final = (
     Case("POST", f"{_N}/bridge/connect",
          {"Container": "errrun", "EndpointConfig": {"IPAMConfig": {"IPv4Address": "10.88.0.9"}}}, 400,
          "user specified IP address is supported on user defined networks only"),
+    Case("POST", f"{_N}/errnet/connect", {"Container": "errjoin"}, 400, "cannot be connected to any other network"),
+    Case("POST", f"{_N}/errnet/connect", {"Container": "errnone"}, 400, "private (none) mode"),
+    Case("POST", f"{_N}/errnet/connect",
+         {"Container": "errstop", "EndpointConfig": {"IPAMConfig": {"IPv4Address": "10.88.0.9"}}}, 400,
+         "no configured subnet", why=CHECKS, ask_there=False),
+    Case("POST", f"{_N}/errnet/connect",
+         {"Container": "errport", "EndpointConfig": {"IPAMConfig": {"IPv4Address": "10.177.0.1"}}}, 403,
+         "Address already in use"),
+    Case("POST", f"{_N}/errnet/connect", {"Container": "errport", "EndpointConfig": {
+        "DriverOpts": {"com.docker.network.endpoint.sysctls": "net.ipv4.conf.eth0.forwarding=1"}}}, 400,
+         "net.X.Y.IFNAME.Z=V", why=NEWER, ask_there=False),
+    Case("POST", f"{_N}/errnet/disconnect", {"Container": "errstop"}, 500, "is not connected to the network errnet"),
+    Case("POST", f"{_N}/nosuch/disconnect", {"Container": "errrun", "Force": True}, 500, "is not connected to"),
+    Case("POST", f"{_N}/errnet/disconnect", {}, 400, "", 500, why=KIND, ask_there=False),
     Case("POST", f"{_N}/nosuch/disconnect", {"Container": "errrun"}, 404, "network nosuch not found"),
     Case("POST", f"{_N}/bridge/disconnect", {"Container": "errrun"}, 500, "is not connected to"),
     Case("POST", f"{_N}/errnet/disconnect", {"Container": "nosuch"}, 404, "No such container: nosuch"),
@@ -246,6 +266,36 @@ CONTAINERS: Final = (
          "conflicting options: port publishing and the container type network mode"),
     Case("POST", _CREATE, _host(NetworkMode=_SHARED, Dns=["1.1.1.1"]), 400,
          "conflicting options: dns and the network mode"),
+    Case("POST", _CREATE, _host(NetworkMode=_SHARED, Links=["errrun:x"]), 400,
+         "conflicting options: container type network can't be used with links"),
+    Case("POST", _CREATE, _host(NetworkMode=_SHARED, ExtraHosts=["a:10.0.0.1"]), 400,
+         "conflicting options: custom host-to-IP mapping and the network mode"),
+    Case("POST", _CREATE, _run(MacAddress="02:42:00:00:00:09", HostConfig={"NetworkMode": _SHARED}), 400,
+         "conflicting options: mac-address and the network mode"),
+    Case("POST", _CREATE, _run(MacAddress="02:42:00:00:00:09", HostConfig={"NetworkMode": "host"}), 400,
+         "conflicting options: mac-address and the network mode"),
+    Case("POST", _CREATE, _host(NetworkMode=_SHARED, PublishAllPorts=True), 400,
+         "conflicting options: port publishing and the container type network mode"),
+    Case("POST", _CREATE, _run(ExposedPorts={"80/tcp": {}}, HostConfig={"NetworkMode": _SHARED}), 400,
+         "conflicting options: port exposing and the container type network mode"),
+    Case("POST", _CREATE, _host(NetworkMode="host", Links=["errrun:x"]), 400,
+         "conflicting options: host type networking can't be used with links"),
+    Case("POST", _CREATE, _run(Hostname="h", HostConfig={"UTSMode": "host"}), 400,
+         "conflicting options: hostname and the UTS mode"),
+    Case("POST", _CREATE, _host(NetworkMode="container:"), 400, "invalid container format container:<name|id>"),
+    Case("POST", f"/v1.43{_CREATE}", _host(NetworkMode="errnet") | {
+        "NetworkingConfig": {"EndpointsConfig": {"errnet": {}, "bridge": {}}}}, 400,
+        "multiple network endpoints: bridge, errnet", why="the version is part of the path", ask_there=False),
+    Case("POST", _CREATE, _endpoint(IPAMConfig={"IPv4Address": "10.99.0.9"}), 400,
+         "no configured subnet contains IP address 10.99.0.9", 201, "", CHECKS),
+    Case("POST", _CREATE, _endpoint(IPAMConfig={"LinkLocalIPs": ["nonsense"]}), 400,
+         "invalid link-local IP address: nonsense", 201, "", CHECKS),
+    Case("POST", _CREATE, _endpoint(MacAddress="02:42"), 400, "02:42", 201, "", CHECKS),
+    Case("POST", _CREATE, _endpoint(DriverOpts={"com.docker.network.endpoint.sysctls": "net.core.somaxconn=1"}), 400,
+         "unrecognised network interface sysctl 'net.core.somaxconn=1'", 201, "", NEWER),
+    Case("POST", _CREATE, _endpoint(DriverOpts={"com.docker.network.endpoint.ifname": "a/b"}), 400,
+         "com.docker.network.endpoint.ifname", 201, "", NEWER),
+    Case("POST", _CREATE, _endpoint(DriverOpts={"rate-out": "fast"}), 400, "rate-out", 201, "", OURS),
     Case("POST", _CREATE, _host(RestartPolicy={"Name": "bogus"}), 400, "invalid restart policy"),
     Case("POST", _CREATE, _host(RestartPolicy={"Name": "no", "MaximumRetryCount": 3}), 400, "maximum retry count"),
     Case("POST", _CREATE, _host(RestartPolicy={"Name": "always"}, AutoRemove=True), 400,
@@ -325,6 +375,7 @@ STARTS: Final = (
     Start(_host(NetworkMode="container:nosuch"), 500, "No such container: nosuch", 404,
           why="the start is not at fault, what it refers to is"),
     Start(_host(NetworkMode="container:errstop"), 409, "non running container"),
+    Start(_host(NetworkMode="container:errx"), 500, "cannot join own network namespace"),
     Start(_host(NetworkMode="errnet") | {
         "NetworkingConfig": {"EndpointsConfig": {"errnet": {"IPAMConfig": {"IPv4Address": "10.177.0.1"}}}}},
         403, "Address already in use"),

@@ -28,12 +28,14 @@ class World:
         self.run = self._made("/containers/create?name=errrun", _SLEEP | {"HostConfig": host})["Id"]
         self._made("/containers/create?name=errstop", _SLEEP)
         self._made("/containers/create?name=errhost", _SLEEP | {"HostConfig": {"NetworkMode": "host"}})
+        self._made("/containers/create?name=errnone", _SLEEP | {"HostConfig": {"NetworkMode": "none"}})
+        self._made("/containers/create?name=errjoin", _SLEEP | {"HostConfig": {"NetworkMode": "container:errrun"}})
         ports = {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "18099"}]}
         self._made(
             "/containers/create?name=errport",
             _SLEEP | {"ExposedPorts": {"80/tcp": {}}, "HostConfig": {"PortBindings": ports}},
         )
-        for name in ("errrun", "errhost", "errport"):
+        for name in ("errrun", "errhost", "errport", "errnone", "errjoin"):
             assert self.ask("POST", f"/containers/{name}/start").status == 204
         self.before = self.inventory()
 
@@ -64,7 +66,7 @@ class World:
             self.ask("DELETE", f"/volumes/{name}")
 
     def close(self) -> None:
-        for name in ("errrun", "errstop", "errhost", "errport"):
+        for name in ("errjoin", "errrun", "errstop", "errhost", "errport", "errnone"):
             self.ask("DELETE", f"/containers/{name}?force=1&v=1")
         self.ask("DELETE", "/networks/errnet")
         self.ask("DELETE", "/volumes/errvol")

@@ -12,7 +12,7 @@ from berth.base.clock import Clock
 from berth.base.errors import InvalidArgument, NotFound
 from berth.base.ids import new_id
 from berth.base.names import is_restricted_name
-from berth.containers import options
+from berth.containers import modes, options
 from berth.containers.errors import BadName
 from berth.containers.launch import Launcher
 from berth.containers.model import ContainerRecord
@@ -66,7 +66,7 @@ class Creator:
         image = self._images.resolve(want.image)
         config = options.checked_config(options.merged(config_of(want), image.config))
         host = options.checked_host_config(want.host_config, self._host.cpus)
-        options.check_host_name(config, host)
+        modes.check_network_mode(config_of(want), host)
         path, args = options.command(config)
         ident = new_id()
         record = ContainerRecord(

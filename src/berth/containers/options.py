@@ -381,12 +381,6 @@ def _check_modes(host: HostConfig) -> None:
         raise Bad(f"invalid isolation '{host.isolation}': linux only supports 'default'")
 
 
-def check_host_name(config: ContainerConfig, host: HostConfig) -> None:
-    """Refuse a host name for a container that has another's."""
-    if config.hostname and _is_container_mode(host.network_mode):
-        raise Bad("conflicting options: hostname and the network mode")
-
-
 def _is_container_mode(mode: str) -> bool:
     kind, colon, ref = mode.partition(":")
     return kind == "container" and bool(colon) and bool(ref)
