@@ -714,7 +714,7 @@ async def test_a_start_that_fails_at_any_step_leaves_nothing(tmp_path: Path) -> 
             assert not world.service.inspect("red")["Containers"]
             continue
         break
-    assert fail_at == 5, "four steps: namespace, two links, rules"
+    assert fail_at == 7, "six steps: namespace, two links, answers of two, rules"
     assert one.address("red") == world.service.get("red").pools[0].gateway[:-1] + "2"
     assert ask("127.0.0.1", 8080).startswith("one ")
 

@@ -185,6 +185,11 @@ def _set_default_route(step: Step) -> Step | None:
     return SetDefaultRoute(want.namespace, *want.before, before=(want.gateway, want.link))
 
 
+def _undo_default_route(step: Step) -> Step | None:
+    want = cast("SetDefaultRoute", step)
+    return SetDefaultRoute(want.namespace, *want.before, before=(want.gateway, want.link))
+
+
 def _undo_bridge(step: Step) -> Step | None:
     return DeleteLink(cast("MakeBridge", step).name)
 
@@ -205,6 +210,7 @@ UNDO: dict[type[Step], Callable[[Step], Step | None]] = {
     MakeBridge: _undo_bridge,
     MakeContainerLink: _undo_container_link,
     DeleteLink: lambda step: step,
+    SetDefaultRoute: _undo_default_route,
 }
 
 

@@ -43,6 +43,8 @@ FRA_SRC: Final = 2
 FRA_PRIORITY: Final = 6
 FR_ACT_TO_TBL: Final = 1
 RT_SCOPE_UNIVERSE: Final = 0
+#: In a request to delete a rule: whatever its table is.
+ANY_TABLE: Final = 0
 
 #: Tables of ours are this and the link's index; far from those that VPN programs choose (wg-quick: 51820).
 FIRST_TABLE: Final = 6_265_000
@@ -76,15 +78,21 @@ def _rule(kind: int, flags: int, address: str, table: int) -> Message:
 
 
 def _routes(kind: int, flags: int, address: str, gateway: str, index: int, table: int) -> tuple[Message, Message]:
-    """Return the two routes of a table: to the neighbours, and by the gateway to everybody else."""
+    """Return the two routes of a table: to the neighbours, and by the gateway to everybody else.
+
+    An unspecified gateway means by the link itself.
+    """
     network, way = ip_interface(address).network, ip_address(gateway)
     family, _ = _of(way)
     out = u32(RTA_OIF, index) + u32(RTA_TABLE, table)
+    by_link = way.is_unspecified
+    scope = RT_SCOPE_LINK if by_link and way.version == 4 else RT_SCOPE_UNIVERSE
     near = _HEAD.pack(family, network.prefixlen, 0, 0, 0, RTPROT_BOOT, RT_SCOPE_LINK, RTN_UNICAST, 0)
-    far = _HEAD.pack(family, 0, 0, 0, 0, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0)
+    far = _HEAD.pack(family, 0, 0, 0, 0, RTPROT_BOOT, scope, RTN_UNICAST, 0)
+    far += b"" if by_link else attribute(RTA_GATEWAY, way.packed)
     return (
         Message(kind, flags, near + attribute(RTA_DST, network.network_address.packed) + out, f"route to {network}"),
-        Message(kind, flags, far + attribute(RTA_GATEWAY, way.packed) + out, f"route for answers by {gateway}"),
+        Message(kind, flags, far + out, f"route for answers by {gateway}"),
     )
 
 
@@ -104,15 +112,12 @@ def _route_replies(step: Step) -> Step | None:
 
 
 def _forget(there: RouteSocket, link: str, address: str, gateway: str) -> bool:
-    """Take rule and routes away; tell whether the rule was there."""
+    """Take rule and routes away, the routes unless they went with their link; tell whether the rule was there."""
+    gone = there.try_send(_rule(RTM_DELRULE, 0, address, ANY_TABLE))
     with contextlib.suppress(LinkNotFound):
         index = there.index(link)
-        table = FIRST_TABLE + index
-        gone = there.try_send(
-            _rule(RTM_DELRULE, 0, address, table), *_routes(RTM_DELROUTE, 0, address, gateway, index, table)
-        )
-        return gone[0] is None
-    return False
+        there.try_send(*_routes(RTM_DELROUTE, 0, address, gateway, index, FIRST_TABLE + index))
+    return gone[0] is None
 
 
 def _forget_replies(step: Step) -> Step | None:

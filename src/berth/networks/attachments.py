@@ -5,7 +5,7 @@ What is slow and nobody waits for, the deletion of links and namespaces, happens
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,7 @@ from berth.networks.dns.client import DnsClient
 from berth.networks.dns.model import NamedEndpoint, ServeConfig, Sockets, Upstream
 from berth.networks.drivers.base import Way
 from berth.networks.drivers.registry import driver_of
+from berth.networks.endpoint_options import parse_endpoint
 from berth.networks.errors import (
     CannotJoin,
     ConfigNotJoinable,
@@ -35,6 +36,7 @@ from berth.networks.errors import (
     NotRunning,
 )
 from berth.networks.ipam.addresses import mac_of
+from berth.networks.limits import link_local, plan_settings, plan_shape
 from berth.networks.model import (
     BY_LINK4,
     BY_LINK6,
@@ -44,20 +46,21 @@ from berth.networks.model import (
     NetworkRecord,
     Published,
     Sandbox,
+    Shape,
     Tenant,
     retired_group,
     veth_name,
 )
-from berth.networks.options import ENDPOINT_LINK, parse_bridge
-from berth.networks.planning import gateway_endpoint, next_link_name, pool_of, ways_out
+from berth.networks.options import parse_bridge
+from berth.networks.planning import next_link_name, pool_of, ways_out
 from berth.networks.ports.publishing import Publishing, publisher, publishers, publishes
 from berth.networks.reaper import Reaper
 from berth.networks.register import Register
 from berth.networks.render import dns_names
+from berth.networks.routing import plan_replies, plan_routes
 from berth.networks.spare import SpareNamespace
 from berth.plan.model import Plan, Planned
 from berth.plan.run import Runner
-from berth.plan.steps.route import SetDefaultRoute
 from berth.store.base import Records
 from berth.wire.networks import EndpointSettings
 
@@ -234,7 +237,7 @@ class Attachments:
     ) -> LiveEndpoint:
         if record.config_only:
             raise ConfigNotJoinable(record.name)
-        endpoint_id = new_id()
+        endpoint_id, options = new_id(), parse_endpoint(settings.driver_opts)
         end = LiveEndpoint(record.id, record.name, endpoint_id, gw_priority=settings.gw_priority or 0)
         driver = driver_of(record)
         if not driver.traits.links:
@@ -255,9 +258,8 @@ class Attachments:
             except BaseException:
                 self._register.take_back(record.id, tenant.container_id, (ipv4,))
                 raise
-        name = (settings.driver_opts or {}).get(ENDPOINT_LINK) or next_link_name(
-            driver.link_prefix(record), [one.link for one in ends]
-        )
+        named = [parse_endpoint(one.driver_opts).link for one in tenant.endpoints.values()]
+        name = options.link or next_link_name(driver.link_prefix(record), [*named, *(one.link for one in ends)])
         mac = (settings.mac_address or mac_of(ipv4 or ipv6)).lower().replace("-", ":") if driver.own_mac(record) else ""
         way = driver.way(record.options, internal=record.internal)
         end = msgspec.structs.replace(
@@ -271,6 +273,9 @@ class Attachments:
             ipv6=ipv6,
             prefix6=prefix6,
             gateway6=_way_out(way, gateway6, BY_LINK6) if ipv6 else "",
+            no_default_route=options.no_default_route,
+            link_local=link_local(asked.link_local_ips if asked else None),
+            shape=options.shape,
         )
         self._register.attach(tenant.container_id, end)
         return end
@@ -296,14 +301,18 @@ class Attachments:
             return ()
         ends = list(ends)
         plan: list[Planned] = []
-        hairpin = publishes(tenant)
         for end in ends:
-            record = self._register.by_id(end.network_id)
-            if record is not None:
-                plan += driver_of(record).plan_endpoint(
-                    record, namespace, end, way_out=ways_out(ends, end), hairpin=hairpin
-                )
-        return (*plan, *self._publishing.plan(ends, published))
+            plan += self._plan_end(tenant, namespace, end, ways_out(ends, end))
+        return (*plan, *plan_replies(namespace, (), ends), *self._publishing.plan(ends, published))
+
+    def _plan_end(self, tenant: Tenant, namespace: str, end: LiveEndpoint, way_out: tuple[int, ...]) -> Plan:
+        """Plan one attachment: its link, with the default routes that lead through it, and what settings add."""
+        record = self._register.by_id(end.network_id)
+        if record is None:
+            return ()
+        driver, settings = driver_of(record), tenant.endpoints.get(end.network_name) or EndpointSettings()
+        made = driver.plan_endpoint(record, namespace, end, way_out=way_out, hairpin=publishes(tenant))
+        return (*made, *plan_settings(namespace, end, parse_endpoint(settings.driver_opts)))
 
     def _has_names(self, end: LiveEndpoint) -> bool:
         return bool(end.link) and (end.network_name != DEFAULT or self._config.default_bridge_names)
@@ -482,6 +491,7 @@ class Attachments:
                 raise EndpointExists(tenant.name, record.name)
             wanted = msgspec.structs.replace(settings, network_id=record.id, endpoint_id="")
             changed = msgspec.structs.replace(tenant, endpoints={**tenant.endpoints, record.name: wanted})
+            wants.check_link_names(changed)
             self._register.expect(changed)
             try:
                 if live is not None:
@@ -500,18 +510,20 @@ class Attachments:
         ident = tenant.container_id
         end = self._reserve(tenant, record, settings, live.endpoints)
         sockets: Sockets | None = None
+        published = live.published
         try:
             ends = (*live.endpoints, end)
             resolver = self._dns is not None and not live.has_dns and self._has_names(end)
-            plan = driver_of(record).plan_endpoint(
-                record, live.netns_path, end, way_out=ways_out(ends, end), hairpin=publishes(tenant)
-            )
-            published = live.published
+            # routes are steps of their own: undone, they lead where they led before
+            plan = self._plan_end(tenant, live.netns_path, end, ())
+            plan += plan_routes(live.netns_path, live.endpoints, ends)
             if not published and not publisher(live.endpoints):
                 published = self._claim_ports(tenant, ends)
             plan += self._publishing.plan_move((live.endpoints, live.published), (ends, published))
             sockets = await in_thread(sandboxes.prepare, self._runner, plan, live.netns_path, {}, resolver=resolver)
         except BaseException:
+            if published is not live.published:
+                self._publishing.release(published)
             self._register.detach(ident, end)
             raise
         now = msgspec.structs.replace(live, endpoints=ends, published=published, has_dns=live.has_dns or resolver)
@@ -534,6 +546,29 @@ class Attachments:
             after = hosts_files.render_resolv_conf(hosts_files.for_user_network(conf))
             if _read_or(directory / "resolv.conf", "") == before:  # else a user edited it: never overwritten
                 sandboxes.write_in_place(directory / "resolv.conf", after)
+
+    async def shape(self, record: NetworkRecord, container_id: str, limits: Mapping[str, str]) -> None:
+        """Change limits of an attachment, at once if it runs; an empty text takes a limit away, others stay."""
+        async with self._locks.hold(container_id):
+            tenant, live = self.tenant(container_id), self._live.get(container_id)
+            settings = tenant.endpoints.get(record.name)
+            if settings is None:
+                raise NotConnected(container_id, record.name, running=False)
+            options = {key: value for key, value in {**(settings.driver_opts or {}), **limits}.items() if value}
+            shape = parse_endpoint(options).shape
+            end = live.on(record.id) if live else None
+            if live is not None and end is not None and end.link:
+                await finish(self._shape_live(live, end, shape))
+            changed = msgspec.structs.replace(settings, driver_opts=options)
+            endpoints = {**tenant.endpoints, record.name: changed}
+            await self._tenants.put(container_id, msgspec.structs.replace(tenant, endpoints=endpoints))
+
+    async def _shape_live(self, live: LiveSandbox, end: LiveEndpoint, shape: Shape) -> None:
+        await self._runner.run(plan_shape(live.netns_path, end, end.shape, shape))
+        shaped = msgspec.structs.replace(end, shape=shape)
+        self._register.attach(live.container_id, shaped)
+        ends = tuple(shaped if one is end else one for one in live.endpoints)
+        await self._live.put(live.container_id, msgspec.structs.replace(live, endpoints=ends))
 
     async def disconnect(
         self, ref: str, record: NetworkRecord | None, container_id: str, *, force: bool, running: bool
@@ -559,12 +594,7 @@ class Attachments:
     async def _disconnect_live(self, tenant: Tenant, live: LiveSandbox, end: LiveEndpoint) -> None:
         left = tuple(one for one in live.endpoints if one is not end)
         plan = self._publishing.plan_move((live.endpoints, live.published), (left, live.published))
-        for version in (4, 6):
-            before, after = gateway_endpoint(live.endpoints, version), gateway_endpoint(left, version)
-            if after is not None and after is not before:
-                was = (before.gateway(version), before.link) if before else ("", "")
-                step = SetDefaultRoute(live.netns_path, after.gateway(version), after.link, was)
-                plan += (Planned(step, f"default route of IPv{version} moves"),)
+        plan += plan_routes(live.netns_path, live.endpoints, left)
         await in_thread(self._leave, plan, live.netns_path, end)
         self.reaper.put(links=1)
         published = live.published if publisher(left) else ()
@@ -582,12 +612,12 @@ class Attachments:
         self._tell("disconnect", tenant.container_id, end)
 
     def _leave(self, plan: Plan, namespace: str, end: LiveEndpoint) -> None:
+        self._runner.run_blocking(plan)
         if end.host_link:
             link.take_out(namespace, end.link)
             link.retire([end.host_link], self.reaper.group)
         elif end.link:
             sublink.delete_inside(namespace, end.link)
-        self._runner.run_blocking(plan)
 
     def _tell(self, action: str, container_id: str, end: LiveEndpoint) -> None:
         record = self._register.by_id(end.network_id)

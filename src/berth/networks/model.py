@@ -110,6 +110,21 @@ class Published(msgspec.Struct, frozen=True, order=True):
     host_port: int
 
 
+class Shape(msgspec.Struct, frozen=True):
+    """Limits of an attachment, all zero for none; in is what the container receives, out what it sends."""
+
+    #: Bytes a second.
+    rate_in: int = 0
+    rate_out: int = 0
+    #: How long every packet it sends waits, microseconds.
+    delay_us: int = 0
+    #: Of a million packets it sends, how many are lost.
+    loss_ppm: int = 0
+
+
+NO_LIMITS: Final = Shape()
+
+
 class LiveEndpoint(msgspec.Struct, frozen=True):
     """A container's attachment to one network, as it is in the kernel; gone at reboot."""
 
@@ -127,6 +142,11 @@ class LiveEndpoint(msgspec.Struct, frozen=True):
     prefix6: int = 0
     gateway6: str = ""
     gw_priority: int = 0
+    #: The default route never leads through it.
+    no_default_route: bool = False
+    #: Further addresses, CIDR texts.
+    link_local: tuple[str, ...] = ()
+    shape: Shape = NO_LIMITS
 
     def gateway(self, version: int) -> str:
         """Return where the default route of an IP version leads, empty for nowhere."""

@@ -31,7 +31,7 @@ ENDPOINT_LINK: Final = "com.docker.network.endpoint.ifname"
 DEFAULT_GATEWAYS: Final = {4: "DefaultGatewayIPv4", 6: "DefaultGatewayIPv6"}
 
 #: Go's strconv.ParseBool.
-_BOOLEANS: Final = {
+BOOLEANS: Final = {
     "1": True, "t": True, "T": True, "true": True, "TRUE": True, "True": True,
     "0": False, "f": False, "F": False, "false": False, "FALSE": False, "False": False,
 }  # fmt: skip
@@ -108,9 +108,9 @@ def parse_boolean(options: Mapping[str, str], key: str, *, default: bool) -> boo
     text = options.get(key)
     if text is None:
         return default
-    if text not in _BOOLEANS:
+    if text not in BOOLEANS:
         raise BadOption(f'failed to parse {key} value: {text} (strconv.ParseBool: parsing "{text}": invalid syntax)')
-    return _BOOLEANS[text]
+    return BOOLEANS[text]
 
 
 def _mtu(options: Mapping[str, str]) -> int:

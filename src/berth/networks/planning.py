@@ -111,7 +111,7 @@ def plan_link(
 
 def gateway_endpoint(ends: Iterable[LiveEndpoint], version: int) -> LiveEndpoint | None:
     """Return the attachment an IP version's default route leads through: highest priority, then first by name."""
-    able = [end for end in ends if end.gateway(version)]
+    able = [end for end in ends if end.gateway(version) and not end.no_default_route]
     return min(able, key=lambda end: (-end.gw_priority, end.network_name), default=None)
 
 

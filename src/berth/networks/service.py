@@ -9,7 +9,7 @@ import contextlib
 import logging
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from typing import Any, Final
 
@@ -31,6 +31,7 @@ from berth.networks.dns.client import DnsClient
 from berth.networks.dns.model import Sockets
 from berth.networks.drivers.base import NetworkDriver, Seen, SeenLink, Way
 from berth.networks.drivers.registry import driver_named, driver_of
+from berth.networks.endpoint_options import LIMITS
 from berth.networks.errors import (
     BadOption,
     BridgeNameTaken,
@@ -406,6 +407,13 @@ class Networks:
                 raise
             record = None
         await self._attachments.disconnect(network_ref, record, container_id, force=force, running=running)
+
+    async def shape(self, network_ref: str, container_id: str, limits: Mapping[str, str]) -> None:
+        """Change the limits of a container on a network; see `Attachments.shape`."""
+        for key in limits:
+            if key not in LIMITS:
+                raise BadOption(f"unknown limit {key!r}: there are {', '.join(LIMITS)}")
+        await self._attachments.shape(self.get(network_ref), container_id, limits)
 
     def is_open(self, container_id: str) -> bool:
         """Tell whether a container has its networks in the kernel now."""

@@ -8,6 +8,7 @@ import msgspec
 
 from berth.networks import hosts_files
 from berth.networks.drivers.registry import driver_of
+from berth.networks.endpoint_options import parse_endpoint
 from berth.networks.errors import (
     AddressOnDefaultNetwork,
     AddressOutside,
@@ -20,6 +21,7 @@ from berth.networks.errors import (
 )
 from berth.networks.ipam.addresses import contains
 from berth.networks.model import DEFAULT, NetworkRecord, Tenant
+from berth.networks.options import ENDPOINT_LINK
 from berth.networks.ports.choose import parse_port, wishes
 from berth.networks.register import Register
 from berth.wire.networks import EndpointSettings
@@ -76,6 +78,16 @@ def check(tenant: Tenant, register: Register) -> None:
         record = register.named(name)
         if record is not None:
             check_endpoint(record, settings)
+    check_link_names(tenant)
+
+
+def check_link_names(tenant: Tenant) -> None:
+    """Refuse one name for the links of two attachments."""
+    seen: dict[str, str] = {}
+    for name, settings in tenant.endpoints.items():
+        link = parse_endpoint(settings.driver_opts).link
+        if link and seen.setdefault(link, name) != name:
+            raise BadOption(f"invalid value for {ENDPOINT_LINK}: {link} is the link into network {seen[link]} already")
 
 
 def _check_shared(tenant: Tenant) -> None:
@@ -108,6 +120,10 @@ def check_endpoint(record: NetworkRecord, settings: EndpointSettings) -> None:
             raise AddressOutside(text, [pool.subnet for pool in record.pools])
     if settings.aliases and record.is_predefined:
         raise AliasOnDefaultNetwork
+    for text in (wanted.link_local_ips or ()) if wanted else ():
+        if _address("link-local IP address", text).is_unspecified:
+            raise BadOption(f"invalid link-local IP address: {text}")
+    parse_endpoint(settings.driver_opts)
 
 
 def _address(what: str, text: str) -> IPv4Address | IPv6Address:

@@ -31,10 +31,18 @@ LOOPBACK_6: Final = "::1"
 
 
 def publishers(ends: Iterable[LiveEndpoint]) -> dict[int, LiveEndpoint]:
-    """Return, by IP version, the attachment published ports lead to: the one that has the default route."""
+    """Return, by IP version, the attachment published ports lead to: the one that has the default route.
+
+    Among those that ports can lead to: it may be another network of another kind that has it in fact. One that is
+    never to have the default route does where there is no other; answers find their way by rules.
+    """
     links = [end for end in ends if end.host_link]
-    found = {version: gateway_endpoint(links, version) for version in (4, 6)}
-    return {version: end for version, end in found.items() if end is not None}
+    found = {}
+    for version in (4, 6):
+        end = gateway_endpoint(links, version) or next((one for one in links if one.gateway(version)), None)
+        if end is not None:
+            found[version] = end
+    return found
 
 
 def publisher(ends: Iterable[LiveEndpoint]) -> LiveEndpoint | None:

@@ -1,0 +1,46 @@
+"""Carries out the steps about further addresses of a link. Must not: choose them."""
+
+import contextlib
+from collections.abc import Callable
+from ipaddress import ip_interface
+from typing import cast
+
+from berth.kernel import netlink, netns, sysctl
+from berth.kernel.link import inside
+from berth.kernel.netlink import LinkNotFound
+from berth.plan.model import Step
+from berth.plan.steps.address import AddAddresses, DropAddresses
+
+
+def _add(step: Step) -> Step | None:
+    want = cast("AddAddresses", step)
+    if any(":" in cidr for cidr in want.addresses):
+        netns.inside(want.namespace, sysctl.write, f"net/ipv6/conf/{want.link}/disable_ipv6", "0")
+    undo = DropAddresses(want.namespace, want.link, want.addresses)
+    with inside(want.namespace) as there:
+        index = there.index(want.link)
+        given = [ip_interface(cidr) for cidr in want.addresses]
+        try:
+            there.send(*(netlink.new_address(index, str(one.ip), one.network.prefixlen, replace=True) for one in given))
+        except BaseException:
+            _drop(undo)
+            raise
+    return undo
+
+
+def _drop(step: Step) -> Step | None:
+    want = cast("DropAddresses", step)
+    with inside(want.namespace) as there, contextlib.suppress(LinkNotFound):
+        index = there.index(want.link)
+        given = [ip_interface(cidr) for cidr in want.addresses]
+        there.try_send(*(netlink.delete_address(index, str(one.ip), one.network.prefixlen) for one in given))
+    return None
+
+
+def _undo_add(step: Step) -> Step | None:
+    want = cast("AddAddresses", step)
+    return DropAddresses(want.namespace, want.link, want.addresses)
+
+
+HANDLERS: dict[type[Step], Callable[[Step], Step | None]] = {AddAddresses: _add, DropAddresses: _drop}
+UNDO: dict[type[Step], Callable[[Step], Step | None]] = {AddAddresses: _undo_add}
