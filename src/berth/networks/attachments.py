@@ -5,7 +5,7 @@ What is slow and nobody waits for, the deletion of links and namespaces, happens
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +25,6 @@ from berth.networks.drivers.base import Way
 from berth.networks.drivers.registry import driver_of
 from berth.networks.endpoint_options import parse_endpoint
 from berth.networks.errors import (
-    CannotJoin,
     ConfigNotJoinable,
     EndpointExists,
     HostNetworkFixed,
@@ -36,6 +35,7 @@ from berth.networks.errors import (
     NotRunning,
 )
 from berth.networks.ipam.addresses import mac_of
+from berth.networks.joining import Joining
 from berth.networks.limits import link_local, plan_settings, plan_shape
 from berth.networks.model import (
     BY_LINK4,
@@ -100,6 +100,7 @@ class Attachments:
         self._tasks = Tasks()
         self.spare = SpareNamespace(layout.namespaces, self._tasks)
         self.reaper = Reaper(self._tasks, retired_group(layout))
+        self._joining = Joining(layout, tenants, live, self.reaper, self._locks, self.find_tenant)
 
     # -- wanting
 
@@ -111,6 +112,8 @@ class Attachments:
         """Check everything a container wants and keep it; nothing happens in the kernel."""
         tenant = wants.normalised(tenant, self._register)
         wants.check(tenant, self._register)
+        if tenant.mode.startswith("container:") and (owner := self.find_tenant(tenant.mode.partition(":")[2])):
+            tenant = msgspec.structs.replace(tenant, joins=owner.name)
         old = self._tenants.get(tenant.container_id)
         if old is not None:
             self._register.unexpect(old)
@@ -133,6 +136,7 @@ class Attachments:
                 return
             tenant = msgspec.structs.replace(old, name=new_name)
             await self._tenants.put(container_id, tenant)
+            await self._joining.hand_over(tenant, self._joining.joined(container_id))
             live = self._live.get(container_id)
             if live is not None and live.has_dns:
                 for end in live.endpoints:
@@ -158,7 +162,9 @@ class Attachments:
             if tenant.mode.startswith("container:"):
                 return await self._share(tenant)
             self._check_links(tenant)
-            return await finish(self._open(tenant))
+            kept = self._joining.waiting_for(tenant)
+            with self._joining.held(kept[0].netns_path if kept else ""):
+                return await finish(self._open(tenant, kept))
 
     def _check_links(self, tenant: Tenant) -> None:
         """Refuse to start beside a container that does not run, on the default network, where links are fixed."""
@@ -171,27 +177,19 @@ class Attachments:
                 raise LinkToStopped(other.name, f"{tenant.name}/{alias.rpartition('/')[2] or other.name}")
 
     async def _share(self, tenant: Tenant) -> Sandbox:
-        ref = tenant.mode.partition(":")[2]
-        owner = self.find_tenant(ref)
-        if owner is None:
-            raise CannotJoin(f"No such container: {ref}")
-        if owner.container_id == tenant.container_id:
-            raise CannotJoin("cannot join own network namespace")
-        live = self._live.get(owner.container_id)
-        if live is None:
-            raise NotRunning(owner.container_id)
-        mine = LiveSandbox(tenant.container_id, live.sandbox_id, live.netns_path, shared_with=owner.container_id)
-        await self._live.put(tenant.container_id, mine)
-        return Sandbox(live.netns_path or None, self._files(live.shared_with or owner.container_id))
+        namespace, owner = await self._joining.join(tenant)
+        return Sandbox(namespace or None, self._files(owner))
 
     def _files(self, container_id: str) -> dict[str, str]:
         directory = self._layout.container(container_id)
         return {target: str(directory / target.rpartition("/")[2]) for target in sandboxes.TARGETS}
 
-    async def _open(self, tenant: Tenant) -> Sandbox:
+    async def _open(self, tenant: Tenant, kept: Sequence[LiveSandbox]) -> Sandbox:
+        """Open a container, in the namespace that others (`kept`) are left in if there are any."""
         ident = tenant.container_id
         wanted = [(self._network_of(name, settings), settings) for name, settings in tenant.endpoints.items()]
         on_host = any(driver_of(record).traits.on_host for record, _ in wanted)
+        kept = () if on_host else kept
         ends: list[LiveEndpoint] = []
         published: tuple[Published, ...] = ()
         sandbox_id, namespace = new_id(), ""
@@ -202,17 +200,23 @@ class Attachments:
             published = self._claim_ports(tenant, ends)
             resolver = self._dns is not None and any(self._has_names(end) for end in ends)
             files = self._file_texts(tenant, ends, resolver=resolver, on_host=on_host)
-            if not on_host:
+            if kept:
+                sandbox_id, namespace = kept[0].sandbox_id, kept[0].netns_path
+                plan = self._plan(tenant, namespace, ends, published)
+                await self._joining.take_files(ident, kept)
+            elif not on_host:
                 sandbox_id, taken = self.spare.take(f"namespace of container {tenant.name}")
                 namespace = self.spare.path(sandbox_id)
                 plan = (taken, *self._plan(tenant, namespace, ends, published))
             sockets = await in_thread(sandboxes.prepare, self._runner, plan, namespace, files, resolver=resolver)
         except BaseException:
             self._give_back(ident, ends, published)
-            self.reaper.put(namespaces=[namespace])
+            if not kept:
+                self.reaper.put(namespaces=[namespace])
             raise
         live = LiveSandbox(ident, sandbox_id, namespace, tuple(ends), published, has_dns=resolver)
         await self._live.put(ident, live)
+        await self._joining.hand_over(tenant, [one for one in kept if one.shared_with != ident])
         try:
             await self._publishing.open_proxy(ends, published)
             if sockets is not None:
@@ -456,6 +460,7 @@ class Attachments:
             return
         if live.shared_with:
             await self._live.drop(container_id)
+            self._joining.let_go(live.netns_path)
             return
         links = tuple(end.host_link for end in live.endpoints if end.host_link)
         commands = self._publishing.withdrawal(live.endpoints, live.published)
@@ -467,12 +472,17 @@ class Attachments:
         inside = [end.link for end in live.endpoints if end.link and not end.host_link]
         if inside:  # now, not with the namespace: a parent may be for one link only, and a MAC for one in the network
             await in_thread(_delete_inside, live.netns_path, inside)
+        if self._joining.left_by(live):
+            plan = plan_replies(live.netns_path, live.endpoints, ())
+            near = [end.link for end in live.endpoints if end.host_link]
+            await in_thread(sandboxes.vacate, self._runner, plan, live.netns_path, near)
         await self._publishing.close_proxy(live.endpoints, live.published)
         self._give_back(container_id, live.endpoints, live.published)
         await self._live.drop(container_id)
         if live.has_dns and self._dns is not None:
             await self._dns.forget(container_id)
-        self.reaper.put(links=len(links), namespaces=[live.netns_path])
+        self.reaper.put(links=len(links))
+        self._joining.let_go(live.netns_path)
         for end in live.endpoints:
             self._tell("disconnect", container_id, end)
 

@@ -77,6 +77,8 @@ class Tenant(msgspec.Struct, frozen=True):
     domainname: str = ""
     #: ``HostConfig.NetworkMode``: default, bridge, host, none, ``container:<id>`` or a network.
     mode: str = "default"
+    #: Name of the container that `mode` names by id, for when that one is made anew.
+    joins: str = ""
     #: By network name as Docker prints it; may be empty, then `mode` names the only one.
     endpoints: dict[str, EndpointSettings] = {}
     port_bindings: PortMap = {}
@@ -165,8 +167,9 @@ class LiveSandbox(msgspec.Struct, frozen=True):
     published: tuple[Published, ...] = ()
     #: Whether the name server holds sockets in the namespace.
     has_dns: bool = False
-    #: Container whose namespace this one shares.
+    #: Container whose namespace this one shares, and its name: one made anew under it may take its place.
     shared_with: str = ""
+    shared_name: str = ""
 
     def on(self, network_id: str) -> LiveEndpoint | None:
         """Return the attachment to a network."""

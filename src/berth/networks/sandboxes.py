@@ -3,17 +3,22 @@
 Must not: decide anything or know records' stores.
 """
 
+import contextlib
+import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from berth.kernel import netns, nft
+from berth.base.errors import EngineError
+from berth.kernel import link, netns, nft
 from berth.networks.dns.model import ADDRESS, Sockets
 from berth.networks.firewall.ruleset import resolver_redirect
 from berth.plan.model import Plan
 from berth.plan.run import Runner
+
+log = logging.getLogger(__name__)
 
 #: Connections waiting to be accepted by the name server.
 BACKLOG: Final = 64
@@ -76,6 +81,30 @@ def write_in_place(path: Path, text: str) -> None:
             os.ftruncate(fd, len(data))
     finally:
         os.close(fd)
+
+
+def share_files(directory: Path, other: Path) -> None:
+    """Make the files of one container those of another too: the same inodes, whichever of the two is removed.
+
+    A bind mount of one goes on showing what is written to the other.
+    """
+    other.mkdir(parents=True, exist_ok=True)
+    for target in TARGETS:
+        name = target.rpartition("/")[2]
+        with contextlib.suppress(FileNotFoundError):
+            (directory / name).stat()
+            (other / name).unlink(missing_ok=True)
+            os.link(directory / name, other / name)
+
+
+def vacate(runner: Runner, plan: Plan, namespace: str, links: Iterable[str]) -> None:
+    """Empty a namespace that is kept: carry out `plan`, then bring the links down and out of their names' way."""
+    try:
+        runner.run_blocking(plan)
+        for name in links:
+            link.take_out(namespace, name)
+    except EngineError as exc:
+        log.warning("namespace %s was not emptied: %s", namespace, exc)
 
 
 def edit_lines(path: Path, *, add: str = "", drop: str = "") -> None:
