@@ -76,6 +76,12 @@ VOLUME: Entries = {
     "rm": ("Remove one or more volumes", "volume:RM"),
 }
 
+DNS: Entries = {
+    "log": ("Show who asked for which name, and what was answered", "dns:LOG"),
+    "query": ("Ask for a name as a container would, and explain the answer", "dns:QUERY"),
+    "stats": ("Show how names and the name servers outside do", "dns:STATS"),
+}
+
 SYSTEM: Entries = {
     "df": ("Show docker disk usage", "disk:DF"),
     "events": ("Get real time events from the server", "events:EVENTS"),
@@ -86,6 +92,7 @@ SYSTEM: Entries = {
 #: group → (one line, its commands)
 GROUPS: dict[str, tuple[str, Entries]] = {
     "container": ("Manage containers", CONTAINER),
+    "dns": ("Look into names", DNS),
     "image": ("Manage images", IMAGE),
     "network": ("Manage networks", NETWORK),
     "system": ("Manage the engine", SYSTEM),

@@ -8,6 +8,7 @@ from typing import Final
 from berth.api.handlers import containers as container_routes
 from berth.api.handlers import explain as explain_routes
 from berth.api.handlers import images as image_routes
+from berth.api.handlers import names as name_routes
 from berth.api.handlers import networks as network_routes
 from berth.api.handlers import streams as stream_routes
 from berth.api.handlers import system as system_routes
@@ -63,6 +64,9 @@ class Parts:
         self.tasks.start(
             "foreign rules", supervise("foreign rules", self.engine.networks.watch_foreign_rules, pause_s=PAUSE_S)
         )
+        self.tasks.start(
+            "name servers", supervise("name servers", self.engine.networks.names.watch_servers, pause_s=PAUSE_S)
+        )
 
     async def close(self) -> None:
         """Stop the background work and close the records. Containers and the name server stay."""
@@ -77,7 +81,8 @@ class Parts:
 def routes() -> tuple[Route, ...]:
     """Every route of the API."""
     modules = (
-        system_routes, network_routes, explain_routes, volume_routes, stream_routes, container_routes, image_routes,
+        system_routes, network_routes, explain_routes, name_routes, volume_routes, stream_routes, container_routes,
+        image_routes,
     )  # fmt: skip
     return tuple(route for module in modules for route in module.ROUTES)
 

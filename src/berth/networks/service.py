@@ -60,6 +60,7 @@ from berth.networks.model import (
     Tenant,
     alias_mark,
 )
+from berth.networks.names import Names
 from berth.networks.options import BRIDGE_NAME, parse_bridge
 from berth.networks.ports.proxy_client import ProxyClient
 from berth.networks.ports.publishing import Publishing, forwards
@@ -122,6 +123,8 @@ class Networks:
         #: Answers why something does not reach something.
         self.explain = Explainer(layout, endpoints, live, self._register, self._attachments.upstreams)
         self.see = Seer(live, self._register)
+        #: Answers questions about names.
+        self.names = Names(layout, endpoints, live, dns, bus)
         self._passage = Passage(f"berth{layout.instance}")
         self._creating: set[str] = set()
         self._routes = RouteView()
