@@ -55,8 +55,12 @@ class Register:
             del self._bridges[record.bridge]
 
     def add(self, record: NetworkRecord) -> None:
-        """Know a network."""
+        """Know a network, as it was made."""
         self.claim(record)
+        if record.id in self._claimed:
+            self._claimed[record.id] = record
+            if record.bridge:
+                self._bridges[record.bridge] = record
         self._networks[record.id] = record
         self._by_name[record.name] = record.id
 
