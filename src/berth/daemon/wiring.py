@@ -3,6 +3,7 @@
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from berth.api.handlers import containers as container_routes
@@ -40,6 +41,9 @@ from berth.networks.ports.proxy_client import command as port_proxy
 from berth.networks.service import Networks
 from berth.plan.journal import Journal
 from berth.plan.run import Runner
+from berth.plugins import steps as plugin_steps
+from berth.plugins.discovery import Places
+from berth.plugins.rpc import Plugins
 from berth.store.sqlite import Stores
 from berth.volumes.model import VolumeRecord
 from berth.volumes.service import Volumes
@@ -95,7 +99,9 @@ def build(config: Config) -> Parts:
     layout, clock, tasks = config.layout, SystemClock(), Tasks()
     stores = Stores(layout.database, layout.runtime_database)
     bus = Bus(clock)
-    actuator = KernelActuator()
+    places = Places((layout.plugins, *map(Path, config.plugin_socket_dirs)), tuple(map(Path, config.plugin_file_dirs)))
+    plugins = Plugins(places, limit_s=config.plugin_timeout)
+    actuator = KernelActuator(plugin_steps.handlers(plugins), plugin_steps.UNDO)
     runner = Runner(actuator, Journal(layout.journal, actuator.step_types))
 
     def spawner(argv: Sequence[str]) -> Callable[[], Awaitable[None]]:
@@ -139,6 +145,7 @@ def build(config: Config) -> Parts:
         config,
         clock=clock,
         proxy=proxy,
+        plugins=plugins,
     )
     containers = Containers(
         layout=layout,
