@@ -115,6 +115,16 @@ def inside(path: str, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
         return _errand(lambda: enter(fd))
 
 
+def apart(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run `work` in a new, empty namespace that ends with it, in a thread made for it, and return its value."""
+
+    def enter() -> T:
+        check(LIBC.unshare(CLONE_NEWNET), "unshare network namespace")
+        return work(*args, **kwargs)
+
+    return _errand(enter)
+
+
 def _make(step: Step) -> Step | None:
     want = cast("MakeNamespace", step)
     create(want.path)

@@ -4,17 +4,19 @@ The library keeps one context for the host's namespace; inside a container's nam
 Must not: know what a rule is for.
 """
 
+import contextlib
 import ctypes
 import functools
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, cast
 
 import msgspec
 
 from berth.base.errors import SystemFault
-from berth.kernel import netns
+from berth.kernel import netns, nftwatch
+from berth.kernel.nftmirror import Mirror
 from berth.plan.model import Step
 from berth.plan.steps.nft import NftTransaction
 
@@ -25,6 +27,8 @@ _ONE_AT_A_TIME: Final = threading.Lock()
 
 #: The library's file name on every distribution that has nft 0.9 or later.
 SONAME: Final = "libnftables.so.1"
+#: Own transactions remembered by number: notifications of them are read long before as many more happen.
+_REMEMBERED: Final = 4096
 #: nft_ctx_output_set_flags(3): print handles; answer in JSON.
 NFT_CTX_OUTPUT_HANDLE: Final = 1 << 3
 NFT_CTX_OUTPUT_JSON: Final = 1 << 4
@@ -90,10 +94,69 @@ class Nft:
             self._context = None
 
 
+class Host(Nft):
+    """The context of the engine's own namespace: remembers what it put there, and which transactions were its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._turn = threading.RLock()
+        self._asker = nftwatch.open_asker()
+        self._own: dict[int, None] = {}
+        #: Number of the last transaction when ours was last done.
+        self.generation = 0
+        self.mirror = Mirror()
+
+    def run(self, commands: str) -> str:
+        """Carry out `commands` as one transaction. Raises `FirewallRefused`.
+
+        Where they fail because somebody has just removed our tables, those are put back in the same transaction.
+        """
+        with self._turn:
+            before = nftwatch.ask_generation(self._asker)
+            try:
+                printed = super().run(commands)
+            except FirewallRefused as refusal:
+                if not any(f" {name} " in commands for name in self.mirror.tables):
+                    raise
+                try:
+                    printed = super().run(self.mirror.whole() + commands)
+                except FirewallRefused:
+                    raise refusal from None
+            self.mirror.note(commands)
+            self.generation = after = nftwatch.ask_generation(self._asker)
+            if after == before + 1:  # else somebody else's came between: it cannot be told which was ours
+                self._own[after] = None
+                if len(self._own) > _REMEMBERED:
+                    del self._own[next(iter(self._own))]
+            return printed
+
+    def is_ours(self, generation: int) -> bool:
+        """Tell whether a transaction was made here; waits for one under way, which may be it."""
+        if generation in self._own:
+            return True
+        with self._turn:
+            return generation in self._own
+
+    @contextlib.contextmanager
+    def at_rest(self) -> Iterator[Mirror]:
+        """Let no transaction of ours begin meanwhile: what was put there and what is there can be compared."""
+        with self._turn:
+            yield self.mirror
+
+    def restore(self) -> tuple[int, int]:
+        """Put every table of ours back, whole, in one transaction; return how many elements they have, and its number.
+
+        Whatever others did up to that number is overcome.
+        """
+        with self._turn:
+            self.run(self.mirror.whole())
+            return sum(len(copy) for copy in self.mirror.tables.values()), self.generation
+
+
 @functools.cache
-def host() -> Nft:
+def host() -> Host:
     """Return the one context of the namespace the engine runs in."""
-    return Nft()
+    return Host()
 
 
 def run_once(commands: str, *, json: bool = False, handles: bool = False) -> str:
