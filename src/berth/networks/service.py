@@ -4,7 +4,6 @@ Change goes: check all → plan → apply (undone on error) → record → event
 at start. Containers' attachments are `berth.networks.attachments`' half; this class is the door to both.
 """
 
-import asyncio
 import contextlib
 import logging
 import re
@@ -30,7 +29,7 @@ from berth.networks.attachments import Attachments
 from berth.networks.dns.client import DnsClient
 from berth.networks.dns.model import Sockets
 from berth.networks.drivers.base import NetworkDriver, Seen, SeenLink, Way
-from berth.networks.drivers.registry import REMOTE, driver_named, driver_of
+from berth.networks.drivers.registry import driver_named, driver_of
 from berth.networks.endpoint_options import LIMITS
 from berth.networks.errors import (
     BadOption,
@@ -46,19 +45,11 @@ from berth.networks.errors import (
 from berth.networks.explain.see import Seer
 from berth.networks.explain.service import Explainer
 from berth.networks.firewall import ruleset
-from berth.networks.firewall.passage import Passage
 from berth.networks.firewall.ruleset import BridgePolicy
-from berth.networks.foreign import Foreign, check_bridge_pools
-from berth.networks.ipam.pools import (
-    DEFAULT_BRIDGE_SOURCES,
-    DEFAULT_SOURCES,
-    Network,
-    PoolSource,
-    choose_subnet,
-)
+from berth.networks.firewall.service import Firewall
+from berth.networks.ipam.pools import DEFAULT_BRIDGE_SOURCES, DEFAULT_SOURCES, PoolSource, choose_subnet
 from berth.networks.model import (
     DEFAULT,
-    OWN_IPAM,
     PREDEFINED,
     LiveEndpoint,
     LiveSandbox,
@@ -68,7 +59,6 @@ from berth.networks.model import (
     Tenant,
     alias_mark,
 )
-from berth.networks.names import Names
 from berth.networks.options import BRIDGE_NAME, parse_bridge
 from berth.networks.ports.proxy_client import ProxyClient
 from berth.networks.ports.publishing import Publishing, forwards
@@ -77,16 +67,12 @@ from berth.plan.model import Planned
 from berth.plan.run import Runner
 from berth.plan.steps.link import RetireBridge
 from berth.plan.steps.nft import NftTransaction
-from berth.plugins.discovery import Places
-from berth.plugins.rpc import Plugins
 from berth.store.base import Records
 from berth.wire.filters import Filters, InvalidFilter
-from berth.wire.networks import IPAM, EndpointSettings, NetworkCreate
+from berth.wire.networks import EndpointSettings, NetworkCreate
 
 log = logging.getLogger(__name__)
 
-#: Seconds between looks at foreign rules: Docker, ufw or firewalld may start after us.
-LOOK_AGAIN_S: Final = 15.0
 #: Filters of the network list; prune knows others.
 LIST_FILTERS: Final = ("dangling", "driver", "id", "label", "name", "scope", "type")
 PRUNE_FILTERS: Final = ("label", "label!", "until")
@@ -108,7 +94,6 @@ class Networks:
         *,
         clock: Clock | None = None,
         proxy: ProxyClient | None = None,
-        plugins: Plugins | None = None,
     ) -> None:
         self._layout = layout
         self._networks = networks
@@ -120,7 +105,6 @@ class Networks:
         self._clock = clock or SystemClock()
         self._register = Register()
         self._publishing = Publishing(layout, proxy)
-        self._foreign = Foreign(plugins or Plugins(Places((), ())), runner, self._register.by_id)
         self._attachments = Attachments(
             layout=layout,
             tenants=endpoints,
@@ -131,14 +115,12 @@ class Networks:
             config=config,
             register=self._register,
             publishing=self._publishing,
-            foreign=self._foreign,
         )
         #: Answers why something does not reach something.
         self.explain = Explainer(layout, endpoints, live, self._register, self._attachments.upstreams)
         self.see = Seer(live, self._register)
-        #: Answers questions about names.
-        self.names = Names(layout, endpoints, live, dns, bus)
-        self._passage = Passage(f"berth{layout.instance}")
+        #: Watches over the rules in the kernel, and tells about them.
+        self.firewall = Firewall(layout, self._register, bus)
         self._creating: set[str] = set()
         self._routes = RouteView()
         self._pruning = False
@@ -169,15 +151,11 @@ class Networks:
         self._creating.add(name)
         self._attachments.reaper.stir()
         try:
-            if kind.traits.foreign:
-                await self._foreign.require_driver(want.driver or "")
-            await self._foreign.require_ipam(want.ipam.driver if want.ipam else "")
             record, routed = await self._planned_record(want, pools)
             try:
                 await finish(self._make(record))
             except BaseException:
                 self._register.unclaim(record)
-                await finish(self._foreign.drop_pools(record))
                 raise
         finally:
             self._creating.discard(name)
@@ -201,8 +179,6 @@ class Networks:
     async def _planned_record(self, want: NetworkCreate, asked: list[Pool]) -> tuple[NetworkRecord, list[Routed]]:
         """Return the record of a network to be made, its subnets and bridge already claimed, and the host's routes."""
         routed = await self._routed()
-        if want.ipam and want.ipam.driver not in ("", OWN_IPAM):
-            return await self._granted(want, asked, routed), routed
         # from here on without a pause, so that two creations at once cannot choose the same
         try:
             record = self._allocated(want, asked, routed)
@@ -215,34 +191,6 @@ class Networks:
         driver_of(record).check_beside(record, self._register.claimed())
         self._register.claim(record)
         return record, routed
-
-    async def _granted(self, want: NetworkCreate, asked: list[Pool], routed: list[Routed]) -> NetworkRecord:
-        """Return the record of a network whose addresses are not the engine's to give, its bridge claimed."""
-
-        def busy(subnet: Network) -> bool:
-            theirs = [one.prefix for one in routed if one.prefix.version == subnet.version and one.prefix.prefixlen]
-            return subnet.prefixlen > 0 and any(one.overlaps(subnet) for one in theirs)
-
-        def clash(subnet: Network) -> str:
-            held = self._register.subnets.clash(subnet)
-            return held.holder if held else ""
-
-        versions = sorted(creation.families(want, parse_bridge(want.options or {})))
-        ipam = want.ipam or IPAM()
-        pools = await finish(self._foreign.take_pools(ipam.driver, asked, versions, ipam.options or {}, busy))
-        record = creation.record_of(want, new_id(), pools, self._clock.now_ns())
-        try:
-            if record.bridge:
-                check_bridge_pools(pools, clash)
-                other = self._register.on_bridge(record.bridge)
-                if other is not None:
-                    raise BridgeNameTaken(record.id, record.bridge, other.id, other.bridge)
-            driver_of(record).check_beside(record, self._register.claimed())
-        except BaseException:
-            await finish(self._foreign.drop_pools(record))
-            raise
-        self._register.claim(record)
-        return record
 
     def _allocated(self, want: NetworkCreate, asked: list[Pool], routed: list[Routed]) -> NetworkRecord:
         options = parse_bridge(want.options or {})
@@ -279,8 +227,6 @@ class Networks:
         seen = await in_thread(_look, driver, record)
         record = driver.settled(self._layout, record, seen)
         plan = driver.plan_network(self._layout, record, seen)
-        if driver.traits.foreign:
-            plan += REMOTE.plan_first(record)
         table, policy = self._layout.nft_table, self._policy(record)
         if policy is not None:
             if record.enable_ipv6:
@@ -294,8 +240,6 @@ class Networks:
             await in_thread(self._runner.apply_all, undo)
             raise
         self._register.add(record)
-        if self._passage.is_needed:
-            await in_thread(self._keep_passage)
 
     def _policy(self, record: NetworkRecord) -> BridgePolicy | None:
         policy = driver_of(record).policy(record)
@@ -368,7 +312,6 @@ class Networks:
         except BaseException:
             self._register.add(record)
             raise
-        await self._foreign.drop_pools(record)
         self._attachments.reaper.put(bridges=retired)
 
     def _unmake(self, record: NetworkRecord) -> tuple[str, ...]:
@@ -377,8 +320,6 @@ class Networks:
         policy = self._policy(record)
         if policy is not None:
             nft.host().run(ruleset.remove_bridge(self._layout.nft_table, policy))
-            if self._passage.is_needed:
-                self._keep_passage()
         plan = driver.plan_unmake(self._layout, record, self._register.claimed())
         self._runner.run_blocking(plan)
         return tuple(planned.step.name for planned in plan if isinstance(planned.step, RetireBridge))
@@ -557,20 +498,7 @@ class Networks:
         nft.host().run(ruleset.whole(self._layout.nft_table, policies.values(), leads))
         link.reap(self._attachments.reaper.group)
         self._sweep(records)
-        self._keep_passage()
-
-    def _keep_passage(self) -> None:
-        bridged = [record for record in self._register.all() if record.bridge]
-        self._passage.keep(
-            [record.bridge for record in bridged if not record.internal],
-            [record.bridge for record in bridged if record.internal],
-        )
-
-    async def watch_foreign_rules(self) -> None:
-        """Look again, for ever, whether another tool's rules keep our traffic; run under `supervise`."""
-        while True:
-            await asyncio.sleep(LOOK_AGAIN_S)
-            await in_thread(self._keep_passage)
+        self.firewall.settle()
 
     def _sweep(self, records: Sequence[NetworkRecord]) -> None:
         """Remove what carries our mark and belongs to no record."""
@@ -606,7 +534,7 @@ class Networks:
         for record in self._register.all():
             for name in driver_of(record).owned_links(record):
                 link.delete(name)
-        self._passage.keep(())
+        self.firewall.dissolve()
         nft.host().run(ruleset.gone(self._layout.nft_table))
 
 

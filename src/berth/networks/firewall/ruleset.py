@@ -5,8 +5,13 @@ with one network or thousands. Nothing is ever read back: the table is rebuilt w
 """
 
 from collections.abc import Iterable
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
+from itertools import groupby
 from typing import Final, NamedTuple
+
+#: One bit of a packet's mark: our own rules accept it. It is there from our forward chain to the end of all forward
+#: chains, for one rule in other tools' chains to go by, and taken off again before the packet leaves.
+PASS_MARK: Final = 0x0200_0000
 
 
 class FamilyPolicy(NamedTuple):
@@ -36,6 +41,10 @@ class BridgePolicy(NamedTuple):
     direct: bool = False
     ipv4: FamilyPolicy = FamilyPolicy()
     ipv6: FamilyPolicy = FamilyPolicy()
+    #: What leaves is refused unless `allowed` has it.
+    guarded: bool = False
+    #: Destinations as ``address . protocol . port``, each a value or a range, none overlapping another.
+    allowed: tuple[str, ...] = ()
 
 
 class Forward(NamedTuple):
@@ -47,14 +56,22 @@ class Forward(NamedTuple):
     host_port: int
     address: str
     port: int
+    #: Only these subnets may use it; empty for everybody.
+    sources: tuple[str, ...] = ()
 
 
 #: The rules. `iifname` in postrouting is known to the kernel since 5.7; bridged packets have none there.
+#: The forward chain comes before all others', so that what it accepts can carry a mark they may go by.
 RULES: Final = """\
 table inet {table} {{
 	set bridges {{ type ifname; }}
 	set within {{ type ifname . ifname; }}
-	set internal {{ type ifname; }}
+	set internal {{ type ifname; counter; }}
+	set closed {{ type ifname; counter; }}
+	set guarded {{ type ifname; }}
+	set denied {{ type ifname; counter; }}
+	set allowed4 {{ type ifname . ipv4_addr . inet_proto . inet_service; flags interval; }}
+	set allowed6 {{ type ifname . ipv6_addr . inet_proto . inet_service; flags interval; }}
 	set masquerading4 {{ type ifname; }}
 	set masquerading6 {{ type ifname; }}
 	set open4 {{ type ifname; }}
@@ -72,8 +89,16 @@ table inet {table} {{
 	map ports_at {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}
 	map ports6_any {{ type inet_proto . inet_service : ipv6_addr . inet_service; }}
 	map ports6_at {{ type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service; }}
+	map spans_any {{ type inet_proto . inet_service : ipv4_addr; flags interval; }}
+	map spans_at {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr; flags interval; }}
+	map spans6_any {{ type inet_proto . inet_service : ipv6_addr; flags interval; }}
+	map spans6_at {{ type ipv6_addr . inet_proto . inet_service : ipv6_addr; flags interval; }}
 	set itself {{ type ipv4_addr . ipv4_addr; }}
 	set itself6 {{ type ipv6_addr . ipv6_addr; }}
+	set limited {{ type ipv4_addr . inet_proto . inet_service; }}
+	set limited6 {{ type ipv6_addr . inet_proto . inet_service; }}
+	set welcome {{ type ipv4_addr . inet_proto . inet_service . ipv4_addr; flags interval; }}
+	set welcome6 {{ type ipv6_addr . inet_proto . inet_service . ipv6_addr; flags interval; }}
 
 	chain early {{
 		type filter hook prerouting priority raw; policy accept;
@@ -81,11 +106,15 @@ table inet {table} {{
 	}}
 	chain publish {{
 		dnat ip to ip daddr . meta l4proto . th dport map @ports_at
+		dnat ip to ip daddr . meta l4proto . th dport map @spans_at
 		dnat ip to meta l4proto . th dport map @ports_any
+		dnat ip to meta l4proto . th dport map @spans_any
 		ip6 daddr ::1 return comment "IPv6 has no way from loopback to a bridge: the proxy listens there"
 		ip6 saddr fe80::/10 return comment "nor from one link to an address of another"
 		dnat ip6 to ip6 daddr . meta l4proto . th dport map @ports6_at
+		dnat ip6 to ip6 daddr . meta l4proto . th dport map @spans6_at
 		dnat ip6 to meta l4proto . th dport map @ports6_any
+		dnat ip6 to meta l4proto . th dport map @spans6_any
 	}}
 	chain remote {{
 		type nat hook prerouting priority dstnat; policy accept;
@@ -105,22 +134,54 @@ table inet {table} {{
 		meta nfproto ipv4 iifname @masquerading4 masquerade
 		meta nfproto ipv6 iifname @masquerading6 masquerade
 	}}
+	chain egress {{
+		iifname . ip daddr . meta l4proto . th dport @allowed4 return
+		iifname . ip6 daddr . meta l4proto . th dport @allowed6 return
+		iifname @denied reject with icmpx type admin-prohibited
+	}}
+	chain limits {{
+		ip daddr . meta l4proto . th dport . ip saddr @welcome return
+		ip6 daddr . meta l4proto . th dport . ip6 saddr @welcome6 return
+		oifname @closed drop comment "published for others only"
+	}}
+	chain pass {{
+		oifname @bridges meta mark set meta mark | {mark:#x} accept
+		iifname != @bridges accept
+		oifname "docker*" accept comment "what enters Docker's bridges is Docker's to say"
+		oifname "br-*" accept
+		meta mark set meta mark | {mark:#x} accept
+	}}
 	chain forward {{
-		type filter hook forward priority filter; policy accept;
-		iifname . oifname @within accept
+		type filter hook forward priority filter - 5; policy accept;
+		iifname . oifname @within goto pass
 		iifname @internal drop
 		oifname @internal drop
+		ct state established,related goto pass
+		iifname @guarded jump egress
+		ip daddr . meta l4proto . th dport @limited jump limits
+		ip6 daddr . meta l4proto . th dport @limited6 jump limits
+		oifname @bridges ct status dnat goto pass
+		oifname @direct4 ip daddr . meta l4proto . th dport @published4 goto pass
+		oifname @direct6 ip6 daddr . meta l4proto . th dport @published6 goto pass
+		iifname . oifname @trusted ip daddr . meta l4proto . th dport @published4 goto pass
+		iifname . oifname @trusted ip6 daddr . meta l4proto . th dport @published6 goto pass
+		oifname @routed4 ip protocol icmp goto pass
+		oifname @routed6 meta l4proto ipv6-icmp goto pass
+		meta nfproto ipv4 oifname @open4 iifname != @bridges goto pass
+		meta nfproto ipv6 oifname @open6 iifname != @bridges goto pass
+		oifname @closed drop comment "containers' own addresses are nobody's from outside"
+		goto pass
+	}}
+	chain inward {{
+		type filter hook input priority filter - 5; policy accept;
+		iifname != @guarded accept
 		ct state established,related accept
-		oifname @bridges ct status dnat accept
-		oifname @direct4 ip daddr . meta l4proto . th dport @published4 accept
-		oifname @direct6 ip6 daddr . meta l4proto . th dport @published6 accept
-		iifname . oifname @trusted ip daddr . meta l4proto . th dport @published4 accept
-		iifname . oifname @trusted ip6 daddr . meta l4proto . th dport @published6 accept
-		oifname @routed4 ip protocol icmp accept
-		oifname @routed6 meta l4proto ipv6-icmp accept
-		meta nfproto ipv4 oifname @open4 iifname != @bridges accept
-		meta nfproto ipv6 oifname @open6 iifname != @bridges accept
-		oifname @bridges drop comment "containers' own addresses are nobody's from outside"
+		icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit }} accept
+		jump egress
+	}}
+	chain unmark {{
+		type filter hook postrouting priority raw; policy accept;
+		meta mark & {mark:#x} == {mark:#x} meta mark set meta mark & {unmark:#x}
 	}}
 }}
 """
@@ -128,13 +189,28 @@ table inet {table} {{
 
 def whole(table: str, bridges: Iterable[BridgePolicy], forwards: Iterable[Forward]) -> str:
     """Return the transaction that makes the table exactly this, whatever it was; what is connected stays connected."""
-    fresh = f"table inet {table} {{}}\ndelete table inet {table}\n" + RULES.format(table=table)
-    return fresh + "".join(add_bridge(table, one) for one in bridges) + publish(table, forwards)
+    rules = RULES.format(table=table, mark=PASS_MARK, unmark=0xFFFF_FFFF ^ PASS_MARK)
+    return gone(table) + rules + "".join(add_bridge(table, one) for one in bridges) + publish(table, forwards)
 
 
 def gone(table: str) -> str:
     """Return the transaction that removes the table."""
     return f"table inet {table} {{}}\ndelete table inet {table}\n"
+
+
+def anchor(name: str) -> str:
+    """Return the transaction that makes a table whose only worth is to be there; see who asks for it."""
+    hooks = (
+        "prerouting priority dstnat",
+        "input priority 100",
+        "output priority -100",
+        "postrouting priority srcnat",
+    )
+    chains = "".join(
+        f"\tchain {hook.split()[0]} {{ type nat hook {hook}; policy accept; ct state new counter; }}\n"
+        for hook in hooks
+    )
+    return f"table {name} {{\n\tflags owner\n{chains}}}\n"
 
 
 def _elements(policy: BridgePolicy) -> list[tuple[str, str, str]]:
@@ -144,6 +220,10 @@ def _elements(policy: BridgePolicy) -> list[tuple[str, str, str]]:
         found.append(("within", f"{link} . {link}", ""))
     if policy.internal:
         return [*found, ("internal", link, "")]
+    found.append(("closed", link, ""))
+    if policy.guarded:
+        found += [("guarded", link, ""), ("denied", link, "")]
+        found += [("allowed6" if ":" in one else "allowed4", f"{link} . {one}", "") for one in policy.allowed]
     found += [("trusted", f'"{other}" . {link}', "") for other in policy.trusted]
     for version, own in ((4, policy.ipv4), (6, policy.ipv6)):
         if own.masquerade and not own.routed:
@@ -174,21 +254,57 @@ def remove_bridge(table: str, policy: BridgePolicy) -> str:
 
 
 def _published(forwards: Iterable[Forward]) -> list[tuple[str, str, str]]:
-    """Return the elements of published ports: set or map, key, value (empty in sets), no doubles, in a fixed order."""
+    """Return the elements of published ports: set or map, key, value (empty in sets), no doubles, in a fixed order.
+
+    Ports in a row that keep their number are led by one element, however many they are.
+    """
     found: dict[tuple[str, str, str], None] = {}
-    for one in sorted(forwards):
-        is_six = ":" in one.address
-        family = "6" if is_six else ""
-        found[f"published{family or 4}", f"{one.address} . {one.protocol} . {one.port}", ""] = None
-        if not one.host_port:
+    for _, numbered in groupby(enumerate(sorted(forwards)), key=_row):
+        ports = [one for _, one in numbered]
+        for one in ports:
+            _doors(found, one)
+        first, last = ports[0], ports[-1]
+        if not first.host_port:
             continue
-        found[f"itself{family}", f"{one.address} . {one.address}", ""] = None
-        key, target = f"{one.protocol} . {one.host_port}", f"{one.address} . {one.port}"
-        if ip_address(one.host_ip).is_unspecified:
-            found[f"ports{family}_any", key, target] = None
+        six = "6" if ":" in first.address else ""
+        found[f"itself{six}", f"{first.address} . {first.address}", ""] = None
+        is_row = len(ports) > 1
+        key = f"{first.protocol} . {first.host_port}" + (f"-{last.host_port}" if is_row else "")
+        target = first.address if is_row else f"{first.address} . {first.port}"
+        kind = f"spans{six}" if is_row else f"ports{six}"
+        if ip_address(first.host_ip).is_unspecified:
+            found[f"{kind}_any", key, target] = None
         else:
-            found[f"ports{family}_at", f"{one.host_ip} . {key}", target] = None
+            found[f"{kind}_at", f"{first.host_ip} . {key}", target] = None
     return list(found)
+
+
+def _doors(found: dict[tuple[str, str, str], None], one: Forward) -> None:
+    """Add what is to be known of the container's own port: that it is published, and for whom."""
+    is_six = ":" in one.address
+    door = f"{one.address} . {one.protocol} . {one.port}"
+    found[f"published{6 if is_six else 4}", door, ""] = None
+    if one.sources:
+        family = "6" if is_six else ""
+        found[f"limited{family}", door, ""] = None
+        for subnet in disjoint(one.sources, 6 if is_six else 4):
+            found[f"welcome{family}", f"{door} . {subnet}", ""] = None
+
+
+def _row(numbered: tuple[int, Forward]) -> tuple[object, ...]:
+    """Return what ports in a row have in common: counting along, they differ by nothing."""
+    place, one = numbered
+    if one.host_port != one.port:
+        return (place,)  # the kernel cannot shift a range: it stands alone
+    return one.protocol, one.host_ip, one.address, one.sources, one.host_port - place
+
+
+def disjoint(subnets: Iterable[str], version: int) -> list[str]:
+    """Return the subnets of one IP version without overlaps: an interval set takes none."""
+    parsed = [ip_network(one) for one in subnets]
+    if version == 4:
+        return [str(one) for one in collapse_addresses(one for one in parsed if isinstance(one, IPv4Network))]
+    return [str(one) for one in collapse_addresses(one for one in parsed if isinstance(one, IPv6Network))]
 
 
 def _grouped(verb: str, table: str, elements: Iterable[tuple[str, str]]) -> str:

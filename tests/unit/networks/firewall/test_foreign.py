@@ -1,46 +1,79 @@
-from berth.networks.firewall.foreign import Chain, comment, droppers, has_user_chain, replace, unhelped, wanted
+import pytest
 
-DOCKERS = Chain("ip", "filter", "FORWARD", "forward", "drop")
+from berth.networks.firewall.foreign import Chain, comment, delete, insert, judge, jumps, last_word, places
+
+OURS = "berth"
+FORWARD = Chain("ip", "filter", "FORWARD", "forward", "drop", jumps=("DOCKER-USER",))
 USERS = Chain("ip", "filter", "DOCKER-USER")
-UFW = Chain("inet", "firewalld", "filter_FORWARD", "forward", "drop")
+NATIVE = Chain("inet", "filter", "forward", "forward", "drop")
 
 
-def test_only_forward_chains_that_drop_stand_in_the_way() -> None:
+def test_only_forward_chains_of_others_that_drop_stand_in_the_way() -> None:
     harmless = [
         Chain("ip", "filter", "INPUT", "input", "drop"),
         Chain("ip", "filter", "FORWARD", "forward", "accept"),
-        Chain("ip6", "filter", "FORWARD", "forward", "drop"),
+        Chain("bridge", "filter", "forward", "forward", "drop"),
+        Chain("inet", OURS, "forward", "forward", "drop"),
         USERS,
     ]
-    assert droppers([*harmless, DOCKERS, UFW]) == [DOCKERS, UFW]
+    assert judge(harmless, OURS) == []
+    assert [one.chain for one in judge([*harmless, FORWARD, NATIVE], OURS)] == [FORWARD, NATIVE]
 
 
-def test_docker_leaves_a_place_for_others_and_some_do_not() -> None:
-    assert has_user_chain([DOCKERS, USERS])
-    assert not has_user_chain([DOCKERS])
-    assert unhelped([DOCKERS, USERS]) == []
-    assert unhelped([DOCKERS, USERS, UFW]) == [UFW]
-    assert unhelped([DOCKERS]) == [DOCKERS]
+def test_a_last_rule_that_refuses_all_is_as_good_as_a_policy() -> None:
+    ending = Chain("inet", "t", "forward", "forward", "accept", "reject")
+    [found] = judge([ending], OURS)
+    assert found.chain.drops == "reject"
+    assert FORWARD.drops == "policy drop"
 
 
-def test_what_leaves_a_bridge_of_ours_may_not_enter_dockers() -> None:
-    assert wanted(["br-1"]) == [
-        'oifname "br-1" accept',
-        'iifname "br-1" oifname "docker*" return',
-        'iifname "br-1" oifname "br-*" return',
-        'iifname "br-1" accept',
-    ]
+@pytest.mark.parametrize(
+    ("rules", "word"),
+    [
+        ([], ""),
+        ([{"expr": [{"drop": None}]}], "drop"),
+        ([{"expr": [{"counter": {}}, {"log": {}}, {"reject": {}}]}], "reject"),
+        ([{"expr": [{"drop": None}]}, {"expr": [{"accept": None}]}], ""),
+        ([{"expr": [{"match": {}}, {"drop": None}]}], ""),
+        ([{"expr": [{"limit": {}}, {"drop": None}]}], ""),
+    ],
+)
+def test_the_last_word_is_that_of_a_rule_for_every_packet(rules: list[dict[str, object]], word: str) -> None:
+    assert last_word(rules) == word
 
 
-def test_inside_an_internal_bridge_its_own_containers_talk() -> None:
-    assert wanted([], ["br-2"]) == ['iifname "br-2" oifname "br-2" accept']
-
-
-def test_rules_end_up_on_top_in_order_and_are_marked() -> None:
-    text = replace("berth", [7], ['oifname "br-1" accept', 'iifname "br-1" accept'])
-    assert text == (
-        "delete rule ip filter DOCKER-USER handle 7\n"
-        'insert rule ip filter DOCKER-USER iifname "br-1" accept comment "berth: iifname br-1 accept"\n'
-        'insert rule ip filter DOCKER-USER oifname "br-1" accept comment "berth: oifname br-1 accept"\n'
+def test_jumps_are_read_from_rules() -> None:
+    assert jumps([{"expr": [{"counter": {}}, {"jump": {"target": "a"}}]}, {"expr": [{"jump": {"target": "b"}}]}]) == (
+        "a",
+        "b",
     )
-    assert comment("berth", 'oifname "br-1" accept') == "berth: oifname br-1 accept"
+
+
+def test_the_place_is_the_tools_own_if_it_is_passed() -> None:
+    assert judge([FORWARD, USERS], OURS)[0].place == USERS
+    lone = FORWARD._replace(jumps=())
+    assert judge([lone, USERS], OURS)[0].place == lone, "a chain that nothing jumps to is no way through"
+    ufw = Chain("ip6", "filter", "FORWARD", "forward", "drop", jumps=("ufw6-before-forward",))
+    users = Chain("ip6", "filter", "ufw6-user-forward")
+    assert judge([ufw, users], OURS)[0].place == users
+
+
+def test_without_a_place_there_is_a_command() -> None:
+    [native] = judge([NATIVE], OURS)
+    assert native.place is None
+    assert native.command == (
+        "nft 'insert rule inet filter forward meta mark & 0x2000000 == 0x2000000 accept comment \"berth\"'"
+    )
+    zones = Chain("inet", "firewalld", "filter_FORWARD", "forward", "accept", "reject")
+    [found] = judge([zones], OURS, ["br-2", "br-1"])
+    assert "--zone=trusted --add-interface=br-1 --add-interface=br-2" in found.command
+
+
+def test_our_rule_goes_on_top_and_is_marked() -> None:
+    assert insert(USERS, "berth") == (
+        "insert rule ip filter DOCKER-USER meta mark & 0x2000000 == 0x2000000 accept "
+        'comment "berth: accepted by its own table"\n'
+    )
+    assert comment("berth1a2b").startswith("berth1a2b:")
+    assert delete(USERS, 7) == "delete rule ip filter DOCKER-USER handle 7\n"
+    assert places([FORWARD, USERS, NATIVE]) == [FORWARD, USERS]

@@ -18,6 +18,7 @@ def test_a_bridge_is_a_handful_of_elements() -> None:
     assert add_bridge("berth", BridgePolicy("br-1")) == (
         'add element inet berth bridges { "br-1" }\n'
         'add element inet berth within { "br-1" . "br-1" }\n'
+        'add element inet berth closed { "br-1" }\n'
         'add element inet berth masquerading4 { "br-1" }\n'
         'add element inet berth masquerading6 { "br-1" }\n'
     )
@@ -28,7 +29,7 @@ def test_what_a_bridge_may_do_is_where_it_is_listed() -> None:
     assert inner == 'add element inet t bridges { "b" }\nadd element inet t internal { "b" }\n'
     four, six = FamilyPolicy(source="192.0.2.1", open=True), FamilyPolicy(routed=True)
     mixed = add_bridge("t", BridgePolicy("b", icc=False, ipv4=four, ipv6=six))
-    assert mixed.splitlines()[1:] == [
+    assert mixed.splitlines()[2:] == [
         'add element inet t sources4 { "b" : 192.0.2.1 }',
         'add element inet t open4 { "b" }',
         'add element inet t routed6 { "b" }',
@@ -95,3 +96,41 @@ def test_the_whole_table_replaces_whatever_was_there() -> None:
 
 def test_the_order_of_ports_does_not_matter() -> None:
     assert publish("berth", [WEB, LOCAL]) == publish("berth", [LOCAL, WEB])
+
+
+def test_ports_in_a_row_that_keep_their_number_are_one_element() -> None:
+    row = [Forward("tcp", "0.0.0.0", port, "172.18.0.2", port) for port in range(9000, 10_000)]
+    assert "add element inet t spans_any { tcp . 9000-9999 : 172.18.0.2 }\n" in publish("t", row)
+    assert "ports_any" not in publish("t", row)
+    assert "tcp . 9000-9499 : 172.18.0.2, tcp . 9501-9999 : 172.18.0.2" in publish("t", row[:500] + row[501:])
+    moved = [Forward("tcp", "0.0.0.0", 80 + at, "172.18.0.2", 90 + at) for at in range(2)]
+    assert "ports_any { tcp . 80 : 172.18.0.2 . 90, tcp . 81 : 172.18.0.2 . 91 }" in publish("t", moved)
+
+
+def test_rows_end_where_protocol_address_or_container_changes() -> None:
+    row = [
+        Forward("tcp", "0.0.0.0", 80, "172.18.0.2", 80),
+        Forward("udp", "0.0.0.0", 81, "172.18.0.2", 81),
+        Forward("tcp", "0.0.0.0", 82, "172.18.0.3", 82),
+        Forward("tcp", "127.0.0.1", 81, "172.18.0.2", 81),
+    ]
+    assert "spans" not in publish("t", row)
+
+
+def test_a_limited_port_names_who_is_welcome_without_overlaps() -> None:
+    one = Forward("tcp", "0.0.0.0", 80, "172.18.0.2", 8080, ("10.0.0.0/8", "10.1.0.0/16", "fd00::/8"))
+    text = publish("t", [one])
+    assert "add element inet t limited { 172.18.0.2 . tcp . 8080 }\n" in text
+    assert "add element inet t welcome { 172.18.0.2 . tcp . 8080 . 10.0.0.0/8 }\n" in text
+    assert "fd00" not in text
+    assert "delete element inet t welcome { 172.18.0.2 . tcp . 8080 . 10.0.0.0/8 }\n" in unpublish("t", [one])
+
+
+def test_a_guarded_bridge_lists_what_it_may_reach() -> None:
+    policy = BridgePolicy("b", guarded=True, allowed=("10.0.0.0/8 . tcp . 443", "fd00::/8 . 0-255 . 0-65535"))
+    text = add_bridge("t", policy)
+    assert 'guarded { "b" }' in text
+    assert 'denied { "b" }' in text
+    assert 'allowed4 { "b" . 10.0.0.0/8 . tcp . 443 }' in text
+    assert 'allowed6 { "b" . fd00::/8 . 0-255 . 0-65535 }' in text
+    assert "guarded" not in add_bridge("t", policy._replace(internal=True)), "nothing leaves it anyway"

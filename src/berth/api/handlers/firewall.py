@@ -1,0 +1,29 @@
+"""``/berth/firewall``: what Docker has not: the engine's rules, what of others is in their way, and mending them."""
+
+from aiohttp import web
+
+from berth.api.call import Call
+from berth.api.routes import Route
+
+
+async def status(call: Call) -> web.StreamResponse:
+    """GET /berth/firewall: tables, chains of others that drop, drops by network."""
+    return call.json(await call.engine.networks.firewall.status())
+
+
+async def differences(call: Call) -> web.StreamResponse:
+    """GET /berth/firewall/diff: rules and elements that are missing in the kernel, or foreign there."""
+    found = await call.engine.networks.firewall.differences()
+    return call.json([{"Kind": one.kind, "Where": one.where, "Text": one.text} for one in found])
+
+
+async def reload(call: Call) -> web.StreamResponse:
+    """POST /berth/firewall/reload: write the rules anew, in one transaction."""
+    return call.json({"Elements": await call.engine.networks.firewall.reload()})
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/berth/firewall", status),
+    Route("GET", "/berth/firewall/diff", differences),
+    Route("POST", "/berth/firewall/reload", reload),
+)
