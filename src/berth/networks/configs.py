@@ -10,7 +10,6 @@ from berth.networks.errors import (
     ConfigDependsOnConfig,
     ConfigNetworkMissing,
     ConfigWithOperatorFields,
-    NotAConfigNetwork,
     OwnSettingsBesideConfig,
 )
 from berth.networks.model import NetworkRecord
@@ -47,12 +46,10 @@ def held(record: NetworkRecord) -> NetworkRecord:
 def applied(want: NetworkCreate, config: NetworkRecord | None) -> NetworkCreate:
     """Return what is wanted with the settings of a configuration network filled in.
 
-    Raises `ConfigNetworkMissing`, `NotAConfigNetwork`.
+    Raises `ConfigNetworkMissing`.
     """
-    if config is None:
-        raise ConfigNetworkMissing(source_of(want))
-    if not config.config_only:
-        raise NotAConfigNetwork(config.name)
+    if config is None or not config.config_only:
+        raise ConfigNetworkMissing(source_of(want), is_plain=config is not None)
     pools = [
         IPAMConfig(pool.subnet, pool.ip_range, pool.gateway, dict(pool.auxiliary) or None) for pool in config.pools
     ]

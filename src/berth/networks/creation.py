@@ -113,8 +113,9 @@ def _pool(config: IPAMConfig, problems: list[str]) -> Pool | None:
         (name, _inside(f"auxiliary address {name}", text, subnet, problems))
         for name, text in sorted((config.auxiliary or {}).items())
     )
-    if gateway and gateway in dict(auxiliary).values():
-        raise GatewayTaken(gateway)
+    for name, address in auxiliary:
+        if gateway and gateway == address:
+            raise GatewayTaken(name, address)
     return Pool(str(subnet), gateway, config.ip_range, auxiliary, given=True)
 
 

@@ -97,17 +97,13 @@ class OwnSettingsBesideConfig(Forbidden):
 
 
 class ConfigNetworkMissing(NotFound):
-    """The network to take settings from is not there."""
+    """The network to take settings from is not there, or is one for containers (`is_plain`)."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f'configuration network "{name}" does not exist')
-
-
-class NotAConfigNetwork(Forbidden):
-    """The network to take settings from is one that containers use."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f'"{name}" is not a configuration network; make one with --config-only')
+    def __init__(self, name: str, *, is_plain: bool) -> None:
+        super().__init__(
+            f'configuration network "{name}" does not exist'
+            + ("; a network of that name does, but not one made with --config-only" if is_plain else "")
+        )
 
 
 class ConfigInUse(Forbidden):
@@ -155,11 +151,13 @@ class IsolatedNotInternal(SystemFault):
         super().__init__("gateway mode 'isolated' can only be used for an internal network; add --internal")
 
 
-class GatewayTaken(Forbidden):
-    """The gateway asked for is an auxiliary address too."""
+class GatewayTaken(SystemFault):
+    """An auxiliary address asked for is the gateway; Docker finds it late and answers 500."""
 
-    def __init__(self, address: str) -> None:
-        super().__init__(f"Address already in use ({address} is named as gateway and as auxiliary address)")
+    def __init__(self, name: str, address: str) -> None:
+        super().__init__(
+            f"failed to allocate secondary ip address ({name}:{address}): Address already in use (by the gateway)"
+        )
 
 
 class PoolOverlaps(Forbidden):

@@ -132,7 +132,7 @@ def test_subnets_that_look_odd_and_are_allowed(subnet: str) -> None:
 def test_a_gateway_is_nobody_elses_address() -> None:
     with pytest.raises(EngineError, match="Address already in use") as caught:
         parse_pools([IPAMConfig(subnet="10.0.0.0/24", gateway="10.0.0.1", auxiliary={"router": "10.0.0.1"})])
-    assert caught.value.kind is Kind.FORBIDDEN
+    assert caught.value.kind is Kind.SYSTEM
     pool = Pool("10.0.0.0/24", auxiliary=(("DefaultGatewayIPv4", "10.0.0.9"),))
     with pytest.raises(EngineError, match="no gateway can be set") as caught:
         with_gateway(pool, BridgeOptions(), internal=True)
