@@ -161,10 +161,15 @@ def test_a_storm_cut_off_anywhere_leaves_nothing(own_berth: Berth) -> None:
             lane.join()
         engine.start()
         for row in engine.api("GET", "/containers/json?all=1").body:
+            # Those of lane 1 remove themselves when they end, perhaps while they are asked about.
+            may_be_gone = {404, 409} if "-1-" in row["Names"][0] else set()
             whole = engine.api("GET", f"/containers/{row['Id']}/json")
-            assert whole.status == 200, row
-            assert whole.body["State"]["Status"] in ("created", "running", "exited"), row
-            assert engine.api("DELETE", f"/containers/{row['Id']}?force=1&v=1").status == 204, row
+            assert whole.status in {200} | may_be_gone, row
+            if whole.status == 200:
+                states = ("created", "running", "exited", *(("removing",) if may_be_gone else ()))
+                assert whole.body["State"]["Status"] in states, row
+            assert engine.api("DELETE", f"/containers/{row['Id']}?force=1&v=1").status in {204} | may_be_gone, row
+        wait_for(lambda: not engine.api("GET", "/containers/json?all=1").body, "containers to be gone")
         for row in engine.api("GET", "/volumes").body["Volumes"] or []:
             assert engine.api("DELETE", f"/volumes/{row['Name']}").status == 204, row
         wait_for(lambda: not engine.leaks(), f"nothing to be left after kill {number}: {engine.leaks()}", limit_s=15)
