@@ -481,3 +481,42 @@ async def test_the_mark_does_not_leave_the_machine_nor_open_dockers_bridges(tmp_
     assert "packets 0 " in marked
     assert "packets 0 " not in leaving
     assert one.misses("198.51.100.2"), "what enters Docker's bridges is Docker's to say"
+
+
+@isolated
+async def test_a_network_reaches_only_what_its_policy_allows(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    remote = neighbour(tmp_path)
+    six(remote)
+    for port in (90, 91, 92):
+        serve(lambda: netns.inside(remote, socket.socket), "remote", port)
+        serve(lambda: netns.inside(remote, socket.socket, socket.AF_INET6), "remote6", port)
+    serve(socket.socket, "host", 93)
+    allow = "203.0.113.0/24:90/tcp, 203.0.113.2:91, [2001:db8::/32]:90"
+    options = {"berth.egress": "deny", "berth.egress.allow": allow}
+    await world.network("tight", options=options, enable_ipv6=True)
+    await world.network("red")
+    one = await world.container("one", "tight", port_bindings=published("8080"))
+    two = await world.container("two", "tight")
+    other = await world.container("other", "red", port_bindings=published("8081"))
+    assert one.ask("203.0.113.2", 90).startswith("remote ")
+    assert one.ask("203.0.113.2", 91).startswith("remote ")
+    assert one.ask("203.0.113.2", 92) == "EHOSTUNREACH", "refused at once, not left waiting"
+    assert one.ask("2001:db8::2", 90).startswith("remote6 ")
+    assert one.ask("2001:db8::2", 91) == "EACCES"
+    assert one.ask(two.address("tight")).startswith("two "), "its own containers it reaches"
+    assert one.ask("203.0.113.1", 93) == "EHOSTUNREACH", "the host is outside too"
+    assert one.ask("203.0.113.1", 8081) == "EHOSTUNREACH", "and other networks' published ports"
+    assert other.ask("203.0.113.2", 92).startswith("remote "), "others are free"
+    assert fetch("203.0.113.1", 8080, remote).startswith("one "), "what is asked from outside is answered"
+    told = await world.service.firewall.policy(world.service.get("tight"))
+    assert told["Drops"]["egress"]["packets"] >= 4
+    assert told["Egress"] == "deny"
+    assert told["Allow"] == ["203.0.113.0/24:90/tcp", "203.0.113.2:91", "[2001:db8::/32]:90"]
+    for each in (one, two, other):
+        await each.close()
+    await world.service.remove("tight")
+    kept = nft.host().mirror.tables[f"inet {world.layout.nft_table}"].elements
+    assert not any(kept[where] for where in ("guarded", "denied", "allowed4", "allowed6"))
+    assert await world.service.firewall.differences() == []

@@ -63,6 +63,7 @@ NETWORK: Entries = {
     "links": ("Show which link of the host belongs to which container", "network_see:LINKS"),
     "ls": ("List networks", "network:LS"),
     "map": ("Draw the networks of this host", "network_see:MAP"),
+    "policy": ("Show what a network may reach outside, and what was refused", "firewall:POLICY"),
     "prune": ("Remove all unused networks", "prune:NETWORKS"),
     "rm": ("Remove one or more networks", "network:RM"),
     "trace": ("Find out why a container does not reach something", "network_trace:TRACE"),

@@ -34,6 +34,7 @@ from berth.networks.errors import (
     NotConnected,
     NotRunning,
 )
+from berth.networks.firewall import egress
 from berth.networks.ipam.addresses import mac_of
 from berth.networks.joining import Joining
 from berth.networks.limits import link_local, plan_settings, plan_shape
@@ -396,9 +397,13 @@ class Attachments:
     def _serve_config(self, tenant: Tenant, live: LiveSandbox) -> ServeConfig:
         conf = self._resolv_conf(tenant)
         records = [self._register.by_id(end.network_id) for end in live.endpoints]
+        asked = hosts_files.upstreams(conf, explicit=self._names_servers(tenant))
+        if any(record is not None and egress.parse(record.options).deny for record in records):
+            # what the container may not reach itself is asked for it
+            asked = tuple(msgspec.structs.replace(one, from_host=True) for one in asked)
         return ServeConfig(
             tenant.container_id,
-            hosts_files.upstreams(conf, explicit=self._names_servers(tenant)),
+            asked,
             ndots_set=any(option.startswith("ndots:") for option in conf.options),
             internal=all(record is None or record.internal for record in records),
         )

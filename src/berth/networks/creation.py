@@ -19,6 +19,7 @@ from berth.networks.errors import (
     PluginNotFound,
     PredefinedName,
 )
+from berth.networks.firewall import egress
 from berth.networks.ipam.addresses import default_gateway
 from berth.networks.ipam.pools import Network
 from berth.networks.model import PREDEFINED, NetworkRecord, Pool
@@ -66,6 +67,7 @@ def check_values(want: NetworkCreate) -> None:
     """Refuse settings that do not go together, one's own or a configuration network's."""
     if not families(want, parse_bridge(want.options or {})):
         raise BadOption("IPv4 or IPv6 must be enabled")
+    egress.check(want.options or {}, want.driver or "bridge", internal=bool(want.internal))
     if not want.config_only:  # then a network that takes these over has its own driver
         driver_named(want.driver or "bridge").check(want)
 

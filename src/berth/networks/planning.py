@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable
 from ipaddress import ip_network
 
 from berth.base.paths import Layout
+from berth.networks.firewall import egress
 from berth.networks.firewall.ruleset import BridgePolicy, FamilyPolicy
 from berth.networks.ipam.addresses import mac_of
 from berth.networks.model import LiveEndpoint, NetworkRecord, Pool, alias_mark
@@ -30,7 +31,7 @@ def way_out(pool: Pool) -> str:
 
 def policy_of(record: NetworkRecord) -> BridgePolicy:
     """Return what a bridge network may do."""
-    options = parse_bridge(record.options)
+    options, outward = parse_bridge(record.options), egress.parse(record.options)
     return BridgePolicy(
         link=record.bridge,
         icc=options.icc,
@@ -38,6 +39,8 @@ def policy_of(record: NetworkRecord) -> BridgePolicy:
         trusted=options.trusted,
         ipv4=_family(options, 4),
         ipv6=_family(options, 6),
+        guarded=outward.deny,
+        allowed=egress.destinations(outward.allowed),
     )
 
 

@@ -22,8 +22,15 @@ async def reload(call: Call) -> web.StreamResponse:
     return call.json({"Elements": await call.engine.networks.firewall.reload()})
 
 
+async def policy(call: Call) -> web.StreamResponse:
+    """GET /berth/networks/{id}/policy: what a network may reach outside, and what was refused."""
+    networks = call.engine.networks
+    return call.json(await networks.firewall.policy(networks.get(call.path["id"])))
+
+
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/berth/firewall", status),
     Route("GET", "/berth/firewall/diff", differences),
     Route("POST", "/berth/firewall/reload", reload),
+    Route("GET", "/berth/networks/{id}/policy", policy),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from berth.cli.command import Command
 from berth.cli.flags import Flag, Parsed
 from berth.cli.formatting import FORMAT_INSPECT, compiled
+from berth.client.http import part
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,6 +57,27 @@ def _reload(session: Session, parsed: Parsed) -> None:
     del parsed
     session.line(f"{session.client.post('/berth/firewall/reload', None, None)['Elements']} elements")
 
+
+def _policy(session: Session, parsed: Parsed) -> None:
+    told = session.client.get(f"/berth/networks/{part(parsed.args[0])}/policy")
+    form = parsed.text("format")
+    if form:
+        session.line(compiled("{{json .}}" if form == "json" else form)(told))
+        return
+    session.line(f"Network:  {told['Network']}")
+    session.line(f"Egress:   {told['Egress']}")
+    for entry in told["Allow"]:
+        session.line(f"  allow   {entry}")
+    session.line(f"Dropped:  {_drops(told['Drops']) or 'nothing'}")
+
+
+POLICY = Command(
+    "[OPTIONS] NETWORK",
+    _policy,
+    (Flag("format", "f", "string", FORMAT_INSPECT),),
+    least=1,
+    most=1,
+)
 
 STATUS = Command("[OPTIONS]", _status, (Flag("format", "f", "string", FORMAT_INSPECT),))
 

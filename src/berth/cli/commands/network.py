@@ -75,6 +75,16 @@ def _list(session: Session, parsed: Parsed) -> None:
     )
 
 
+def _options(parsed: Parsed) -> dict[str, str]:
+    """Return the driver's options; the policy of what may leave has flags of its own."""
+    options = pairs(parsed.list("opt"))
+    if parsed.text("egress"):
+        options["berth.egress"] = parsed.text("egress")
+    if parsed.list("allow"):
+        options["berth.egress.allow"] = ",".join(parsed.list("allow"))
+    return options
+
+
 def _create(session: Session, parsed: Parsed) -> None:
     name = parsed.args[0]
     body: dict[str, Any] = {
@@ -86,7 +96,7 @@ def _create(session: Session, parsed: Parsed) -> None:
         "Attachable": parsed.flag("attachable"),
         "Ingress": parsed.flag("ingress"),
         "ConfigOnly": parsed.flag("config-only"),
-        "Options": pairs(parsed.list("opt")),
+        "Options": _options(parsed),
         "Labels": pairs(parsed.list("label")),
     }
     if parsed.text("config-from"):
@@ -191,6 +201,8 @@ CREATE = Command(
         Flag("gateway", "", "strings", "IPv4 or IPv6 Gateway for the master subnet"),
         Flag("aux-address", "", "map", "Auxiliary IPv4 or IPv6 addresses used by Network driver", shown="map[]"),
         Flag("ipam-opt", "", "map", "Set IPAM driver specific options", shown="map[]"),
+        Flag("egress", "", "string", 'What may leave the network: "allow" (all) or "deny" (only what --allow names)'),
+        Flag("allow", "", "strings", 'Let out to ADDRESS[/PREFIX][:PORT[-PORT]][/tcp|/udp], with "--egress deny"'),
     ),
     least=1,
     most=1,

@@ -17,9 +17,10 @@ from berth.events.bus import Bus
 from berth.events.model import Event
 from berth.kernel import netns, nft
 from berth.kernel.nftwatch import Change, Lost, Transaction, Watch
-from berth.networks.firewall import compare, ruleset, userchains
+from berth.networks.firewall import compare, egress, ruleset, userchains
 from berth.networks.firewall.compare import Difference
 from berth.networks.firewall.passage import Passage
+from berth.networks.model import NetworkRecord
 from berth.networks.register import Register
 
 log = logging.getLogger(__name__)
@@ -193,6 +194,18 @@ class Firewall:
                 names.get(bridge, bridge): {reason: drops._asdict() for reason, drops in reasons.items()}
                 for bridge, reasons in sorted(self.counters().items())
             },
+        }
+
+    async def policy(self, record: NetworkRecord) -> dict[str, Any]:
+        """Return what a network may reach outside, and how often it was refused."""
+        wanted = egress.parse(record.options)
+        drops = (await in_thread(self.counters)).get(record.bridge, {})
+        return {
+            "Network": record.name,
+            "Egress": "deny" if wanted.deny else "allow",
+            "Allow": egress.entries(record.options),
+            "Destinations": list(egress.destinations(wanted.allowed)),
+            "Drops": {reason: count._asdict() for reason, count in drops.items()},
         }
 
     def warnings(self) -> list[str]:
