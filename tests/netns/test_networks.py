@@ -909,3 +909,40 @@ async def test_options_and_pools_for_networks_that_name_none(tmp_path: Path) -> 
     assert (red["Options"]["com.docker.network.driver.mtu"], own["EnableIPv6"]) == ("1300", False)
     assert own["Options"]["com.docker.network.driver.mtu"] == "1400"
     assert {one.name: one.mtu for one in link.links()}[world.service.get("own").bridge] == 1400
+
+
+@isolated
+async def test_a_network_that_fails_takes_its_addresses_from_a_bridge_that_was_there(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    route = link.host()
+    route.send(netlink.new_bridge("theirs", "02:42:00:00:00:07", 1500))
+    index = route.index("theirs")
+    route.send(netlink.new_address(index, "10.9.0.1", 24))
+    world.kernel.steps, world.kernel.fail_at = 0, 2
+    named = {"com.docker.network.bridge.name": "theirs"}
+    with refused(Kind.SYSTEM, "made to fail"):
+        await world.network("red", enable_ipv6=True, options=named, subnet="10.9.0.0/24")
+    assert [each.address for each in route.addresses() if each.link == index] == ["10.9.0.1"], "its own stays"
+    world.kernel.fail_at = 0
+    await world.network("red", enable_ipv6=True, options=named, subnet="10.9.0.0/24")
+    assert len([each for each in route.addresses() if each.link == index and not each.address.startswith("fe80")]) == 2
+
+
+@isolated
+async def test_no_container_can_pose_as_the_hosts_router(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    await world.network("red")
+    await world.network("six", enable_ipv6=True)  # forwarding of IPv6 is switched on now
+    for name in ("bridge", "red", "six"):
+        assert sysctl.read(f"net/ipv6/conf/{world.service.get(name).bridge}/accept_ra") == "0"
+    lies = await world.container("lies", "six")
+    maker = netns.inside(lies.namespace, socket.socket, socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+    with maker:
+        maker.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+        # a router's advertisement, with a lifetime of 1800 s (RFC 4861, section 4.2)
+        maker.sendto(bytes((134, 0, 0, 0, 64, 0, 7, 8)) + bytes(8), ("ff02::1", 0))
+        heard = await asyncio.to_thread(lambda: ask("127.0.0.1", 9))
+    assert heard == "ECONNREFUSED"
+    assert not [one for one in link.host().routes(socket.AF_INET6, 254) if not one.destination]

@@ -13,7 +13,14 @@ from berth.base.errors import InvalidArgument
 from berth.kernel import netlink, netns, sysctl
 from berth.kernel.netlink import LinkNotFound, Message, RouteSocket
 from berth.plan.model import Step
-from berth.plan.steps.link import AddressBridge, DeleteLink, MakeBridge, MakeContainerLink, RetireBridge
+from berth.plan.steps.link import (
+    AddressBridge,
+    DeleteLink,
+    MakeBridge,
+    MakeContainerLink,
+    RetireBridge,
+    UnaddressBridge,
+)
 from berth.plan.steps.route import SetDefaultRoute
 
 log = logging.getLogger(__name__)
@@ -61,6 +68,7 @@ def _make_bridge(step: Step) -> Step | None:
     try:
         # loopback publishing: packets from 127.0.0.1 leave through the bridge and their answers come back by it
         sysctl.write(f"net/ipv4/conf/{want.name}/route_localnet", "1")
+        _distrust(want.name)
         index = socket.if_nametoindex(want.name)
         quiet = [] if want.ipv6 else [netlink.no_link_local(want.name)]
         route.send(
@@ -81,8 +89,26 @@ def _address_bridge(step: Step) -> Step | None:
     if route.link(want.name).kind != "bridge":
         raise InvalidArgument(f"existing interface {want.name} is not a bridge")
     sysctl.write(f"net/ipv4/conf/{want.name}/route_localnet", "1")
-    route.send(*address_messages(route.index(want.name), want.addresses), netlink.set_up(want.name))
+    index = route.index(want.name)
+    present = {f"{one.address}/{one.prefix}" for one in route.addresses_of(index)}
+    missing = tuple(cidr for cidr in want.addresses if cidr not in present)
+    route.send(*address_messages(index, want.addresses), netlink.set_up(want.name))
+    return UnaddressBridge(want.name, missing) if missing else None
+
+
+def _unaddress_bridge(step: Step) -> Step | None:
+    want = cast("UnaddressBridge", step)
+    with contextlib.suppress(LinkNotFound):
+        index = host().index(want.name)
+        given = [ip_interface(cidr) for cidr in want.addresses]
+        host().try_send(*(netlink.delete_address(index, str(one.ip), one.network.prefixlen) for one in given))
     return None
+
+
+def _distrust(name: str) -> None:
+    """Keep a bridge from learning routes: on it a container could pose as the host's router."""
+    with contextlib.suppress(sysctl.SysctlRefused):  # a kernel without IPv6 learns none
+        sysctl.write(f"net/ipv6/conf/{name}/accept_ra", "0")
 
 
 def until_passes(*ends: tuple[RouteSocket, str]) -> None:
@@ -201,6 +227,7 @@ def _undo_container_link(step: Step) -> Step | None:
 HANDLERS: dict[type[Step], Callable[[Step], Step | None]] = {
     MakeBridge: _make_bridge,
     AddressBridge: _address_bridge,
+    UnaddressBridge: _unaddress_bridge,
     MakeContainerLink: _make_container_link,
     RetireBridge: _retire_bridge,
     DeleteLink: _delete_link,
@@ -210,6 +237,7 @@ UNDO: dict[type[Step], Callable[[Step], Step | None]] = {
     MakeBridge: _undo_bridge,
     MakeContainerLink: _undo_container_link,
     DeleteLink: lambda step: step,
+    UnaddressBridge: lambda step: step,
     SetDefaultRoute: _undo_default_route,
 }
 

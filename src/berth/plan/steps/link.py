@@ -21,6 +21,13 @@ class AddressBridge(Step, frozen=True):
     addresses: tuple[str, ...]
 
 
+class UnaddressBridge(Step, frozen=True):
+    """Take addresses from a bridge that stays; nothing happens for those that are not there."""
+
+    name: str
+    addresses: tuple[str, ...]
+
+
 class RetireBridge(Step, frozen=True):
     """Take a bridge out of use at once, its addresses and all, for a deletion later; never taken back."""
 
