@@ -33,6 +33,8 @@ def lan(place: Path, *, own: str = "192.168.77.10", mode: str = "bridge") -> str
     path = str(place / "neighbour")
     netns.create(path)
     route = link.host()
+    # ends of a pair that have one number: the kernel then takes up to a second to see that they are up
+    route.send(netlink.new_bridge("spare", "02:00:00:00:00:02", 1500))
     with netns.opened(path) as fd:
         route.send(netlink.new_veth("wire", peer="far", peer_mac="02:00:00:00:00:01", namespace_fd=fd, mtu=1500))
     addresses = link.address_messages(route.index("wire"), [f"{own}/24"] if own else [])

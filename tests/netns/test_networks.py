@@ -946,3 +946,87 @@ async def test_no_container_can_pose_as_the_hosts_router(tmp_path: Path) -> None
         heard = await asyncio.to_thread(lambda: ask("127.0.0.1", 9))
     assert heard == "ECONNREFUSED"
     assert not [one for one in link.host().routes(socket.AF_INET6, 254) if not one.destination]
+
+
+@isolated
+async def test_bridges_are_deleted_when_nobody_is_kept_waiting_by_it(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    names = [world.service.get(await world.network(f"n{number}")).bridge for number in range(8)]
+    for number in range(8):
+        await world.service.remove(f"n{number}")
+    there = {one.name: one.is_up for one in link.links() if one.name in names}
+    assert there == dict.fromkeys(names, False), "out of use at once, deleted later"
+    again = await world.network("again")
+    assert world.service.get(again).pools[0].subnet == "172.18.0.0/24", "and their subnets are free"
+    await world.service.settle()
+    assert not [one.name for one in link.links() if one.name in names]
+
+
+@isolated
+async def test_a_network_that_fails_at_any_step_leaves_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    mode = {"com.docker.network.bridge.gateway_mode_ipv6": "routed", "com.docker.network.host_ipv4": "192.0.2.1"}
+    before = snapshot(), nft.run_once("list ruleset")
+    for fail_at in (1, 2):
+        world.kernel.steps, world.kernel.fail_at = 0, fail_at
+        with refused(Kind.SYSTEM, "made to fail"):
+            await world.network("red", enable_ipv6=True, options=mode, subnet="10.9.0.0/24")
+        await world.service.settle()
+        assert (snapshot(), nft.run_once("list ruleset")) == before, fail_at
+        assert not world.networks.get("red")
+    world.kernel.fail_at = 0
+    world.kernel.steps = 0
+    await world.network("red", enable_ipv6=True, options=mode, subnet="10.9.0.0/24")  # nothing of it was kept
+    assert world.kernel.steps == 2, "two steps: bridge, rules"
+    assert snapshot() != before[0]
+    assert nft.run_once("list ruleset") != before[1]
+
+
+@isolated
+async def test_a_daemon_killed_while_it_makes_a_network_leaves_nothing_to_its_next_start(tmp_path: Path) -> None:
+    async def start() -> World:
+        world = World(tmp_path)
+        world.runner.recover()
+        await world.service.adopt(set())
+        return world
+
+    world = await start()
+    before = snapshot(), nft.run_once("list ruleset")
+    for killed_at in (1, 2):
+        child = os.fork()
+        if child == 0:  # a daemon of its own, on the same machine
+            link.host.cache_clear()
+            nft.host.cache_clear()
+            world.kernel.steps, world.kernel.fail_at, world.kernel.kill = 0, killed_at, True
+            loop = asyncio.new_event_loop()
+            asyncio._set_running_loop(None)
+            with contextlib.suppress(BaseException):
+                loop.run_until_complete(world.network("red", enable_ipv6=True, subnet="10.9.0.0/24"))
+            os._exit(0)
+        _, status = await asyncio.to_thread(os.waitpid, child, 0)
+        assert os.waitstatus_to_exitcode(status) == 7, "it was killed in that step"
+        assert snapshot() != before[0], "and something was there"
+        world = await start()
+        assert (snapshot(), nft.run_once("list ruleset")) == before, killed_at
+
+
+@isolated
+async def test_a_routed_container_of_two_families_that_fails_at_any_step_leaves_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    await world.network("red", enable_ipv6=True, options={"com.docker.network.bridge.gateway_mode_ipv4": "routed"})
+    await world.service.settle()
+    before = snapshot(), nft.run_once("list ruleset"), await world.namespaces()
+    for fail_at in (1, 2, 3):
+        world.kernel.steps, world.kernel.fail_at = 0, fail_at
+        with refused(Kind.SYSTEM, "made to fail"):
+            await world.container("one", "red", port_bindings=published("8080"))
+        await world.service.settle()
+        assert (snapshot(), nft.run_once("list ruleset"), await world.namespaces()) == before, fail_at
+        assert world.service.inspect("red")["Status"]["IPAM"]["Subnets"]["172.18.0.0/24"]["IPsInUse"] == 3
+    world.kernel.fail_at = 0
+    one = await world.container("one", "red", port_bindings=published("8080"))
+    assert (snapshot(), nft.run_once("list ruleset"), await world.namespaces()) != before
+    assert world.service.settings(one.id)["Networks"]["red"]["GlobalIPv6Address"]

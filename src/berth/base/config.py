@@ -85,6 +85,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_u
     host_gateway_ips: tuple[str, ...] = ()
     #: Whether containers on the default bridge have names and the name server, too (Docker's have not).
     default_bridge_names: bool = False
+    #: Directories in which plugins' sockets are looked for, after this engine's own; Docker's place.
+    plugin_socket_dirs: tuple[str, ...] = ("/run/docker/plugins",)
+    #: Directories in which .spec and .json files say where plugins listen; Docker's places.
+    plugin_file_dirs: tuple[str, ...] = ("/etc/docker/plugins", "/usr/lib/docker/plugins")
+    #: Seconds a plugin may take for one answer.
+    plugin_timeout: int = 60
     #: Registries reached without TLS, besides those on loopback.
     insecure_registries: tuple[str, ...] = ()
     #: Mirrors of the default registry.

@@ -70,6 +70,11 @@ class Layout:
         return self.exec_root / "dns.sock"
 
     @property
+    def plugins(self) -> Path:
+        """Directory of sockets of plugins for this engine alone."""
+        return self.exec_root / "plugins"
+
+    @property
     def proxy_socket(self) -> Path:
         """Control socket of the port proxy."""
         return self.exec_root / "proxy.sock"

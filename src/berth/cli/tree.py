@@ -77,6 +77,12 @@ VOLUME: Entries = {
     "rm": ("Remove one or more volumes", "volume:RM"),
 }
 
+DNS: Entries = {
+    "log": ("Show who asked for which name, and what was answered", "dns:LOG"),
+    "query": ("Ask for a name as a container would, and explain the answer", "dns:QUERY"),
+    "stats": ("Show how names and the name servers outside do", "dns:STATS"),
+}
+
 FIREWALL: Entries = {
     "diff": ("Compare the rules in the kernel with those that should be there", "firewall:DIFF"),
     "reload": ("Write the engine's rules anew; connections go on", "firewall:RELOAD"),
@@ -93,6 +99,7 @@ SYSTEM: Entries = {
 #: group → (one line, its commands)
 GROUPS: dict[str, tuple[str, Entries]] = {
     "container": ("Manage containers", CONTAINER),
+    "dns": ("Look into names", DNS),
     "firewall": ("See and mend the engine's packet filter", FIREWALL),
     "image": ("Manage images", IMAGE),
     "network": ("Manage networks", NETWORK),

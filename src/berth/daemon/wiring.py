@@ -3,12 +3,14 @@
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from berth.api.handlers import containers as container_routes
 from berth.api.handlers import explain as explain_routes
 from berth.api.handlers import firewall as firewall_routes
 from berth.api.handlers import images as image_routes
+from berth.api.handlers import names as name_routes
 from berth.api.handlers import networks as network_routes
 from berth.api.handlers import streams as stream_routes
 from berth.api.handlers import system as system_routes
@@ -40,6 +42,9 @@ from berth.networks.ports.proxy_client import command as port_proxy
 from berth.networks.service import Networks
 from berth.plan.journal import Journal
 from berth.plan.run import Runner
+from berth.plugins import steps as plugin_steps
+from berth.plugins.discovery import Places
+from berth.plugins.rpc import Plugins
 from berth.store.sqlite import Stores
 from berth.volumes.model import VolumeRecord
 from berth.volumes.service import Volumes
@@ -62,6 +67,9 @@ class Parts:
     def start_services(self) -> None:
         """Start what runs in the background for as long as the engine does."""
         self.tasks.start("firewall", supervise("firewall", self.engine.networks.firewall.watch, pause_s=PAUSE_S))
+        self.tasks.start(
+            "name servers", supervise("name servers", self.engine.networks.names.watch_servers, pause_s=PAUSE_S)
+        )
 
     async def close(self) -> None:
         """Stop the background work and close the records. Containers and the name server stay."""
@@ -76,7 +84,8 @@ class Parts:
 def routes() -> tuple[Route, ...]:
     """Every route of the API."""
     modules = (
-        system_routes, network_routes, explain_routes, firewall_routes, volume_routes, stream_routes, container_routes,
+        system_routes, network_routes, explain_routes, name_routes, firewall_routes, volume_routes, stream_routes,
+        container_routes,
         image_routes,
     )  # fmt: skip
     return tuple(route for module in modules for route in module.ROUTES)
@@ -90,7 +99,9 @@ def build(config: Config) -> Parts:
     layout, clock, tasks = config.layout, SystemClock(), Tasks()
     stores = Stores(layout.database, layout.runtime_database)
     bus = Bus(clock)
-    actuator = KernelActuator()
+    places = Places((layout.plugins, *map(Path, config.plugin_socket_dirs)), tuple(map(Path, config.plugin_file_dirs)))
+    plugins = Plugins(places, limit_s=config.plugin_timeout)
+    actuator = KernelActuator(plugin_steps.handlers(plugins), plugin_steps.UNDO)
     runner = Runner(actuator, Journal(layout.journal, actuator.step_types))
 
     def spawner(argv: Sequence[str]) -> Callable[[], Awaitable[None]]:
@@ -134,6 +145,7 @@ def build(config: Config) -> Parts:
         config,
         clock=clock,
         proxy=proxy,
+        plugins=plugins,
     )
     containers = Containers(
         layout=layout,

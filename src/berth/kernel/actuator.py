@@ -2,10 +2,12 @@
 
 import functools
 import operator
+from collections.abc import Mapping
 from typing import Any
 
 from berth.base.errors import SystemFault
 from berth.kernel import families
+from berth.kernel.families import Handler
 from berth.plan.model import Step
 
 
@@ -19,9 +21,10 @@ class UnknownStep(SystemFault):
 class KernelActuator:
     """Carries steps out against the running kernel."""
 
-    def __init__(self) -> None:
-        self._handlers = families.handlers()
-        self._undo = families.undo()
+    def __init__(self, handlers: Mapping[type[Step], Handler] = {}, undo: Mapping[type[Step], Handler] = {}) -> None:
+        """Take tables for steps that are not about the kernel, too."""
+        self._handlers = families.handlers() | dict(handlers)
+        self._undo = families.undo() | dict(undo)
 
     @property
     def step_types(self) -> Any:  # noqa: ANN401  a union type, for msgspec's decoder

@@ -314,6 +314,28 @@ def rename_link(index: int, name: str) -> Message:
     return Message(RTM_SETLINK, 0, _link_head(index=index) + text(IFLA_IFNAME, name), f"rename link to {name}")
 
 
+def move_link(index: int, namespace_fd: int) -> Message:
+    """Move a link into another namespace; there it is down and has no addresses."""
+    return Message(RTM_SETLINK, 0, _link_head(index=index) + u32(IFLA_NET_NS_FD, namespace_fd), f"move link {index}")
+
+
+def set_mac(index: int, mac: str) -> Message:
+    """Give a link a hardware address."""
+    return Message(RTM_SETLINK, 0, _link_head(index=index) + attribute(IFLA_ADDRESS, pack_mac(mac)), f"set MAC {mac}")
+
+
+def static_route(destination: str, index: int, gateway: str = "") -> Message:
+    """Add a route to a prefix through a gateway, or by the link itself."""
+    network = ip_network(destination, strict=False)
+    scope = RT_SCOPE_LINK if network.version == 4 and not gateway else 0
+    family = _family(network.network_address)
+    head = _ROUTE.pack(family, network.prefixlen, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, scope, RTN_UNICAST, 0)
+    body = head + attribute(RTA_DST, network.network_address.packed) + u32(RTA_OIF, index)
+    if gateway:
+        body += attribute(RTA_GATEWAY, ip_address(gateway).packed)
+    return Message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, body, f"add route to {destination}")
+
+
 def new_address(index: int, address: str, prefix: int, *, broadcast: str = "", replace: bool = False) -> Message:
     """Put an address on a link; an IPv6 one is used at once, without asking around for doubles."""
     value = ip_address(address)

@@ -150,6 +150,7 @@ def _unmake_parent(step: Step) -> Step | None:
 
 
 def _make_sublink(step: Step) -> Step | None:
+    # unlike a pair it need not be waited for: it has its parent's carrier from the first moment
     want = cast("MakeSubLink", step)
     parent = _index(want.parent)
     with netns.opened(want.namespace) as fd:
@@ -172,8 +173,6 @@ def _make_sublink(step: Step) -> Step | None:
                 netlink.set_up(want.inside),
                 *(netlink.default_route(gateway, index, replace=True) for gateway in want.gateways),
             )
-            if link.host().link(want.parent).passes:  # on a parent without a cable nothing passes ever
-                link.until_passes((there, want.inside))
     except BaseException:
         _delete_inside(DeleteInside(want.namespace, want.inside))
         raise

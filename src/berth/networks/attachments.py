@@ -21,7 +21,7 @@ from berth.kernel import conntrack, link, nft, sublink
 from berth.networks import hosts_files, sandboxes, wants
 from berth.networks.dns.client import DnsClient
 from berth.networks.dns.model import NamedEndpoint, ServeConfig, Sockets, Upstream
-from berth.networks.drivers.base import Way
+from berth.networks.drivers.base import NetworkDriver, Way
 from berth.networks.drivers.registry import driver_of
 from berth.networks.endpoint_options import parse_endpoint
 from berth.networks.errors import (
@@ -35,7 +35,8 @@ from berth.networks.errors import (
     NotRunning,
 )
 from berth.networks.firewall import egress
-from berth.networks.ipam.addresses import mac_of
+from berth.networks.foreign import Foreign, Granted, Place
+from berth.networks.ipam.addresses import MAC_PREFIX, mac_of
 from berth.networks.joining import Joining
 from berth.networks.limits import link_local, plan_settings, plan_shape
 from berth.networks.model import (
@@ -87,6 +88,7 @@ class Attachments:
         config: Config,
         register: Register,
         publishing: Publishing,
+        foreign: Foreign,
     ) -> None:
         self._layout = layout
         self._tenants = tenants
@@ -98,6 +100,7 @@ class Attachments:
         self._register = register
         self._locks = KeyedLocks()
         self._publishing = publishing
+        self._foreign = foreign
         self._tasks = Tasks()
         self.spare = SpareNamespace(layout.namespaces, self._tasks)
         self.reaper = Reaper(self._tasks, retired_group(layout))
@@ -197,20 +200,28 @@ class Attachments:
         plan: Plan = ()
         try:
             for record, settings in wanted:
-                ends.append(self._reserve(tenant, record, settings, ends))
+                ends.append(await self._granted(tenant, record, settings, ends))
+            if kept:
+                sandbox_id, namespace = kept[0].sandbox_id, kept[0].netns_path
+            elif not on_host:
+                sandbox_id, taken = self.spare.take(f"namespace of container {tenant.name}")
+                namespace, plan = self.spare.path(sandbox_id), (taken,)
+            if self._foreign.concerns(ends):
+                await self._runner.run(plan)
+                plan = ()
+                await self._join(tenant, LiveSandbox(ident, sandbox_id, namespace), ends)
             published = self._claim_ports(tenant, ends)
             resolver = self._dns is not None and any(self._has_names(end) for end in ends)
             files = self._file_texts(tenant, ends, resolver=resolver, on_host=on_host)
+            if namespace:
+                plan += self._plan(tenant, namespace, ends, published)
             if kept:
-                sandbox_id, namespace = kept[0].sandbox_id, kept[0].netns_path
-                plan = self._plan(tenant, namespace, ends, published)
                 await self._joining.take_files(ident, kept)
-            elif not on_host:
-                sandbox_id, taken = self.spare.take(f"namespace of container {tenant.name}")
-                namespace = self.spare.path(sandbox_id)
-                plan = (taken, *self._plan(tenant, namespace, ends, published))
             sockets = await in_thread(sandboxes.prepare, self._runner, plan, namespace, files, resolver=resolver)
         except BaseException:
+            await self._foreign.part(namespace, ends)
+            if self._live.get(ident) is not None:
+                await self._live.drop(ident)
             self._give_back(ident, ends, published)
             if not kept:
                 self.reaper.put(namespaces=[namespace])
@@ -237,11 +248,41 @@ class Attachments:
             raise NetworkNotFound(name)
         return record
 
-    def _reserve(
+    async def _granted(
         self, tenant: Tenant, record: NetworkRecord, settings: EndpointSettings, ends: Iterable[LiveEndpoint]
     ) -> LiveEndpoint:
+        """Reserve what an attachment needs, its addresses with whoever gives them."""
         if record.config_only:
             raise ConfigNotJoinable(record.name)
+        granted = await self._foreign.grant(record, settings)
+        try:
+            return self._reserve(tenant, record, settings, ends, granted)
+        except BaseException:
+            if granted is not None:
+                await self._foreign.give_back(record, [address for address, _ in granted.found.values()])
+            raise
+
+    async def _join(self, tenant: Tenant, live: LiveSandbox, ends: list[LiveEndpoint]) -> None:
+        """Have plugins make their attachments, in a namespace that is there; the list then has what they said.
+
+        A record is kept first: after a kill, plugins are told of the end of what they may have made.
+        """
+        await self._live.put(live.container_id, msgspec.structs.replace(live, endpoints=tuple(ends)))
+        for at, end in enumerate(ends):
+            record = self._register.by_id(end.network_id)
+            if record is not None and end.pending:
+                names = tuple(one.link for one in ends if one is not end and one.link)
+                ends[at] = await self._foreign.join(tenant, end, Place(record, live.netns_path, names))
+                self._register.attach(tenant.container_id, ends[at])
+
+    def _reserve(
+        self,
+        tenant: Tenant,
+        record: NetworkRecord,
+        settings: EndpointSettings,
+        ends: Iterable[LiveEndpoint],
+        granted: Granted | None,
+    ) -> LiveEndpoint:
         endpoint_id, options = new_id(), parse_endpoint(settings.driver_opts)
         end = LiveEndpoint(record.id, record.name, endpoint_id, gw_priority=settings.gw_priority or 0)
         driver = driver_of(record)
@@ -250,14 +291,14 @@ class Attachments:
             return end
         if settings.mac_address and not driver.own_mac(record):
             raise MacFixed(record.driver)
-        asked = settings.ipam_config
-        ipv4, prefix4, gateway4 = self._register.take(
+        asked, giver = settings.ipam_config, granted or self._register
+        ipv4, prefix4, gateway4 = giver.take(
             record, 4, tenant.container_id, (asked.ipv4_address or "") if asked else ""
         )
         ipv6, prefix6, gateway6 = "", 0, ""
         if record.enable_ipv6:
             try:
-                ipv6, prefix6, gateway6 = self._register.take(
+                ipv6, prefix6, gateway6 = giver.take(
                     record, 6, tenant.container_id, (asked.ipv6_address or "") if asked else ""
                 )
             except BaseException:
@@ -265,7 +306,7 @@ class Attachments:
                 raise
         named = [parse_endpoint(one.driver_opts).link for one in tenant.endpoints.values()]
         name = options.link or next_link_name(driver.link_prefix(record), [*named, *(one.link for one in ends)])
-        mac = (settings.mac_address or mac_of(ipv4 or ipv6)).lower().replace("-", ":") if driver.own_mac(record) else ""
+        mac = _mac(driver, settings, end, ipv4 or ipv6) if driver.own_mac(record) else ""
         way = driver.way(record.options, internal=record.internal)
         end = msgspec.structs.replace(
             end,
@@ -281,6 +322,7 @@ class Attachments:
             no_default_route=options.no_default_route,
             link_local=link_local(asked.link_local_ips if asked else None),
             shape=options.shape,
+            pending=driver.traits.foreign,
         )
         self._register.attach(tenant.container_id, end)
         return end
@@ -474,7 +516,7 @@ class Attachments:
             ends = publishers(live.endpoints).items() if datagrams else ()
             addresses = [end.ipv4 if version == 4 else end.ipv6 for version, end in ends]
             await in_thread(_cut_off, links, self.reaper.group, commands, addresses)
-        inside = [end.link for end in live.endpoints if end.link and not end.host_link]
+        inside = [end.link for end in live.endpoints if end.link and not end.host_link and not end.source]
         if inside:  # now, not with the namespace: a parent may be for one link only, and a MAC for one in the network
             await in_thread(_delete_inside, live.netns_path, inside)
         if self._joining.left_by(live):
@@ -482,6 +524,7 @@ class Attachments:
             near = [end.link for end in live.endpoints if end.host_link]
             await in_thread(sandboxes.vacate, self._runner, plan, live.netns_path, near)
         await self._publishing.close_proxy(live.endpoints, live.published)
+        await self._foreign.part(live.netns_path, live.endpoints)
         self._give_back(container_id, live.endpoints, live.published)
         await self._live.drop(container_id)
         if live.has_dns and self._dns is not None:
@@ -523,10 +566,14 @@ class Attachments:
         if not live.netns_path:
             raise HostNetworkFixed
         ident = tenant.container_id
-        end = self._reserve(tenant, record, settings, live.endpoints)
+        end = await self._granted(tenant, record, settings, live.endpoints)
         sockets: Sockets | None = None
         published = live.published
         try:
+            if end.pending:
+                joined = [*live.endpoints, end]
+                await self._join(tenant, live, joined)
+                end = joined[-1]
             ends = (*live.endpoints, end)
             resolver = self._dns is not None and not live.has_dns and self._has_names(end)
             # routes are steps of their own: undone, they lead where they led before
@@ -539,6 +586,8 @@ class Attachments:
         except BaseException:
             if published is not live.published:
                 self._publishing.release(published)
+            await self._foreign.part(live.netns_path, [end])
+            await self._live.put(ident, live)
             self._register.detach(ident, end)
             raise
         now = msgspec.structs.replace(live, endpoints=ends, published=published, has_dns=live.has_dns or resolver)
@@ -611,6 +660,7 @@ class Attachments:
         plan = self._publishing.plan_move((live.endpoints, live.published), (left, live.published))
         plan += plan_routes(live.netns_path, live.endpoints, left)
         await in_thread(self._leave, plan, live.netns_path, end)
+        await self._foreign.part(live.netns_path, [end])
         self.reaper.put(links=1)
         published = live.published if publisher(left) else ()
         await self._publishing.move_proxy((live.endpoints, live.published), (left, published))
@@ -631,7 +681,7 @@ class Attachments:
         if end.host_link:
             link.take_out(namespace, end.link)
             link.retire([end.host_link], self.reaper.group)
-        elif end.link:
+        elif end.link and not end.source:
             sublink.delete_inside(namespace, end.link)
 
     def _tell(self, action: str, container_id: str, end: LiveEndpoint) -> None:
@@ -646,9 +696,20 @@ class Attachments:
         for live in self._live.all():
             if live.container_id not in alive:
                 await self.close(live.container_id)
+            elif any(end.pending for end in live.endpoints):
+                await self._abandon(live)
         kept = {live.container_id: (self.tenant(live.container_id), live) for live in self._live.all()}
         await self._publishing.adopt(kept)
         await self._adopt_names()
+
+    async def _abandon(self, live: LiveSandbox) -> None:
+        """End what a plugin was being asked for when the engine was killed."""
+        pending = [end for end in live.endpoints if end.pending]
+        await self._foreign.part(live.netns_path, pending)
+        for end in pending:
+            self._register.detach(live.container_id, end)
+        left = tuple(end for end in live.endpoints if not end.pending)
+        await self._live.put(live.container_id, msgspec.structs.replace(live, endpoints=left))
 
     async def _adopt_names(self) -> None:
         if self._dns is None:
@@ -665,6 +726,14 @@ class Attachments:
 
 def _way_out(way: Way, gateway: str, by_link: str) -> str:
     return {Way.NONE: "", Way.GATEWAY: gateway, Way.LINK: by_link}[way]
+
+
+def _mac(driver: NetworkDriver, settings: EndpointSettings, end: LiveEndpoint, address: str) -> str:
+    """Return the MAC asked for, or one made from the address or the attachment's id; a plugin makes its own."""
+    if driver.traits.foreign:
+        return (settings.mac_address or "").lower().replace("-", ":")
+    made = mac_of(address) if address else f"{MAC_PREFIX}:{bytes.fromhex(end.endpoint_id[:8]).hex(':')}"
+    return (settings.mac_address or made).lower().replace("-", ":")
 
 
 def _cut_off(links: tuple[str, ...], group: int, commands: str, datagrams_to: list[str]) -> None:

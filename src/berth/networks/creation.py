@@ -16,13 +16,12 @@ from berth.networks.errors import (
     ManySubnets,
     NotASwarmManager,
     OnlyOneInstance,
-    PluginNotFound,
     PredefinedName,
 )
 from berth.networks.firewall import egress
 from berth.networks.ipam.addresses import default_gateway
 from berth.networks.ipam.pools import Network
-from berth.networks.model import PREDEFINED, NetworkRecord, Pool
+from berth.networks.model import OWN_IPAM, PREDEFINED, NetworkRecord, Pool
 from berth.networks.options import DEFAULT_GATEWAYS, BridgeOptions, parse_bridge
 from berth.networks.planning import needs_no_gateway
 from berth.wire.networks import IPAMConfig, NetworkCreate
@@ -51,9 +50,6 @@ def check_request(want: NetworkCreate) -> None:
     kind = driver_named(driver)
     if kind.traits.single:
         raise OnlyOneInstance(driver)
-    ipam = want.ipam
-    if ipam and ipam.driver not in ("", "default"):
-        raise PluginNotFound(ipam.driver)
     check_values(want)
 
 
@@ -197,6 +193,7 @@ def record_of(want: NetworkCreate, ident: str, pools: Sequence[Pool], created_ns
         internal=bool(want.internal),
         attachable=bool(want.attachable),
         config_from=configs.source_of(want),
+        ipam_driver=(ipam.driver if ipam else "") or OWN_IPAM,
         ipam_options=dict(ipam.options or {}) if ipam else {},
         pools=tuple(pools),
         options=options,

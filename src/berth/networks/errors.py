@@ -7,6 +7,7 @@ are *forbidden*, exhausted pools are *invalid*, a missing attachment is a plain 
 from collections.abc import Sequence
 
 from berth.base.errors import Conflict, Forbidden, InvalidArgument, NotFound, SystemFault
+from berth.plugins.errors import PluginNotFound as PluginNotFound
 
 
 class NetworkNotFound(NotFound):
@@ -61,13 +62,6 @@ class PredefinedNetwork(Forbidden):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name} is a pre-defined network and cannot be removed")
-
-
-class PluginNotFound(NotFound):
-    """No driver has that name."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f'plugin "{name}" not found')
 
 
 class ConfigWithOperatorFields(Forbidden):
@@ -168,6 +162,13 @@ class PoolOverlaps(Forbidden):
             "invalid pool request: Pool overlaps with other one on this address space"
             f" ({subnet} overlaps {other} of {holder})"
         )
+
+
+class BridgeSubnetTaken(Forbidden):
+    """A plugin gave a bridge a subnet that another network has."""
+
+    def __init__(self, subnet: str, holder: str) -> None:
+        super().__init__(f"cannot create network: it conflicts with network {holder}: {subnet} overlaps its subnet")
 
 
 class PoolsExhausted(InvalidArgument):

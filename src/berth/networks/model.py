@@ -18,6 +18,10 @@ DEFAULT: Final = "bridge"
 #: Gateways that mean: by the link itself, whoever is behind it.
 BY_LINK4: Final = "0.0.0.0"  # noqa: S104  not an address to listen on
 BY_LINK6: Final = "::"
+
+#: Address management of the engine itself.
+OWN_IPAM: Final = "default"
+
 #: IFNAMSIZ - 1 (linux/if.h).
 MAX_LINK_NAME: Final = 15
 
@@ -32,6 +36,9 @@ class Pool(msgspec.Struct, frozen=True):
     auxiliary: tuple[tuple[str, str], ...] = ()
     #: Whether a user named the subnet: only then may addresses be asked for (on user networks always).
     given: bool = False
+    #: What a plugin that manages addresses calls it, and the address space it is of; else empty.
+    pool_id: str = ""
+    space: str = ""
 
 
 class NetworkRecord(msgspec.Struct, frozen=True):
@@ -149,6 +156,12 @@ class LiveEndpoint(msgspec.Struct, frozen=True):
     #: Further addresses, CIDR texts.
     link_local: tuple[str, ...] = ()
     shape: Shape = NO_LIMITS
+    #: What the link was called on the host before it was moved in; empty for links of our own.
+    source: str = ""
+    #: Routes a plugin asked for: prefix, and gateway or nothing.
+    routes: tuple[tuple[str, str], ...] = ()
+    #: A plugin is being asked; nothing is in the namespace yet.
+    pending: bool = False
 
     def gateway(self, version: int) -> str:
         """Return where the default route of an IP version leads, empty for nowhere."""

@@ -17,6 +17,9 @@ QUIET_S: Final = 0.15
 LONGEST_S: Final = 2.0
 #: Retired things after which they begin in any case.
 MOST: Final = 200
+#: Seconds after which bridges are deleted in any case. Each takes as long as all links together, and whoever changes a
+#: link meanwhile waits for it; down and without an address they harm nobody.
+LONGEST_BRIDGES_S: Final = 30.0
 
 
 class Reaper:
@@ -38,9 +41,9 @@ class Reaper:
         found, gone = [path for path in namespaces if path], list(bridges)
         self._namespaces += found
         self._bridges += gone
-        self._waiting += links + len(found) + len(gone)
+        self._waiting += links + len(found)
         self.stir()
-        if self._waiting and not self._running:
+        if (self._waiting or self._bridges) and not self._running:
             self._running = True
             self._tasks.start("delete retired links", self._run())
 
@@ -58,27 +61,39 @@ class Reaper:
             self._hurry = False
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        overdue = loop.time() + LONGEST_BRIDGES_S
         try:
-            while self._waiting:
-                await self._quiet()
-                namespaces, self._namespaces, self._waiting = self._namespaces, [], 0
+            while self._waiting or self._bridges:
+                if self._waiting and loop.time() < overdue:
+                    await self._quiet(loop.time() + LONGEST_S, MOST)
+                    namespaces, self._namespaces, self._waiting = self._namespaces, [], 0
+                    await in_thread(_delete, self.group, namespaces)
+                    continue
+                patient = await self._quiet(overdue, None)
                 bridges, self._bridges = self._bridges, []
-                await in_thread(_delete, self.group, namespaces)
-                for name in bridges:  # no cheaper together, so one by one: others get their turn between
-                    await in_thread(link.delete, name)
+                while bridges and not (patient and self._disturbed()):  # no cheaper together, so one by one
+                    await in_thread(link.delete, bridges.pop(0))
+                self._bridges = bridges + self._bridges
+                if not patient:
+                    overdue = loop.time() + LONGEST_BRIDGES_S
         finally:
             self._running = False
 
-    async def _quiet(self) -> None:
+    def _disturbed(self) -> bool:
+        return self._stirred.is_set() and not self._hurry
+
+    async def _quiet(self, latest: float, most: int | None) -> bool:
+        """Wait for a quiet moment; return whether there was one before `latest` and before `most` were waiting."""
         loop = asyncio.get_running_loop()
-        latest = loop.time() + LONGEST_S
-        while not self._hurry and self._waiting < MOST and loop.time() < latest:
+        while not self._hurry and (most is None or self._waiting < most) and loop.time() < latest:
             self._stirred.clear()
             try:
                 async with asyncio.timeout(QUIET_S):
                     await self._stirred.wait()
             except TimeoutError:
-                return
+                return True
+        return False
 
 
 def _delete(group: int, namespaces: Iterable[str]) -> None:

@@ -12,7 +12,7 @@ from berth.networks.errors import AddressTaken, NetworkAmbiguous, NetworkNotFoun
 from berth.networks.ipam.addresses import contains, fixed
 from berth.networks.ipam.book import AddressBook, Usage, number_of
 from berth.networks.ipam.subnets import SubnetIndex
-from berth.networks.model import LiveEndpoint, LiveSandbox, NetworkRecord, Tenant
+from berth.networks.model import OWN_IPAM, LiveEndpoint, LiveSandbox, NetworkRecord, Tenant
 from berth.networks.planning import pools_of, way_out
 
 
@@ -39,7 +39,7 @@ class Register:
         if record.id in self._claimed or record.config_only:
             return
         self._claimed[record.id] = record
-        for pool in record.pools:
+        for pool in record.pools if _has_to_itself(record) else ():
             self.subnets.add(ip_network(pool.subnet), record.name)
         if record.bridge:
             self._bridges[record.bridge] = record
@@ -49,14 +49,18 @@ class Register:
         if record.id not in self._claimed:
             return
         del self._claimed[record.id]
-        for pool in record.pools:
+        for pool in record.pools if _has_to_itself(record) else ():
             self.subnets.remove(ip_network(pool.subnet), record.name)
         if record.bridge and self._bridges[record.bridge].id == record.id:
             del self._bridges[record.bridge]
 
     def add(self, record: NetworkRecord) -> None:
-        """Know a network."""
+        """Know a network, as it was made."""
         self.claim(record)
+        if record.id in self._claimed:
+            self._claimed[record.id] = record
+            if record.bridge:
+                self._bridges[record.bridge] = record
         self._networks[record.id] = record
         self._by_name[record.name] = record.id
 
@@ -194,6 +198,11 @@ class Register:
             for end in sandbox.endpoints:
                 self.keep(end.network_id, sandbox.container_id, end)
                 self.attach(sandbox.container_id, end)
+
+
+def _has_to_itself(record: NetworkRecord) -> bool:
+    """Tell whether nobody else may have a network's subnets: of a plugin's own networks and addresses it knows best."""
+    return record.ipam_driver == OWN_IPAM or bool(record.bridge)
 
 
 def _asked(tenant: Tenant) -> Iterable[tuple[str, int]]:

@@ -29,7 +29,7 @@ from berth.networks.attachments import Attachments
 from berth.networks.dns.client import DnsClient
 from berth.networks.dns.model import Sockets
 from berth.networks.drivers.base import NetworkDriver, Seen, SeenLink, Way
-from berth.networks.drivers.registry import driver_named, driver_of
+from berth.networks.drivers.registry import REMOTE, driver_named, driver_of
 from berth.networks.endpoint_options import LIMITS
 from berth.networks.errors import (
     BadOption,
@@ -47,9 +47,17 @@ from berth.networks.explain.service import Explainer
 from berth.networks.firewall import ruleset
 from berth.networks.firewall.ruleset import BridgePolicy
 from berth.networks.firewall.service import Firewall
-from berth.networks.ipam.pools import DEFAULT_BRIDGE_SOURCES, DEFAULT_SOURCES, PoolSource, choose_subnet
+from berth.networks.foreign import Foreign, check_bridge_pools
+from berth.networks.ipam.pools import (
+    DEFAULT_BRIDGE_SOURCES,
+    DEFAULT_SOURCES,
+    Network,
+    PoolSource,
+    choose_subnet,
+)
 from berth.networks.model import (
     DEFAULT,
+    OWN_IPAM,
     PREDEFINED,
     LiveEndpoint,
     LiveSandbox,
@@ -59,6 +67,7 @@ from berth.networks.model import (
     Tenant,
     alias_mark,
 )
+from berth.networks.names import Names
 from berth.networks.options import BRIDGE_NAME, parse_bridge
 from berth.networks.ports.proxy_client import ProxyClient
 from berth.networks.ports.publishing import Publishing, forwards
@@ -67,9 +76,11 @@ from berth.plan.model import Planned
 from berth.plan.run import Runner
 from berth.plan.steps.link import RetireBridge
 from berth.plan.steps.nft import NftTransaction
+from berth.plugins.discovery import Places
+from berth.plugins.rpc import Plugins
 from berth.store.base import Records
 from berth.wire.filters import Filters, InvalidFilter
-from berth.wire.networks import EndpointSettings, NetworkCreate
+from berth.wire.networks import IPAM, EndpointSettings, NetworkCreate
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +105,7 @@ class Networks:
         *,
         clock: Clock | None = None,
         proxy: ProxyClient | None = None,
+        plugins: Plugins | None = None,
     ) -> None:
         self._layout = layout
         self._networks = networks
@@ -105,6 +117,7 @@ class Networks:
         self._clock = clock or SystemClock()
         self._register = Register()
         self._publishing = Publishing(layout, proxy)
+        self._foreign = Foreign(plugins or Plugins(Places((), ())), runner, self._register.by_id)
         self._attachments = Attachments(
             layout=layout,
             tenants=endpoints,
@@ -115,10 +128,13 @@ class Networks:
             config=config,
             register=self._register,
             publishing=self._publishing,
+            foreign=self._foreign,
         )
         #: Answers why something does not reach something.
         self.explain = Explainer(layout, endpoints, live, self._register, self._attachments.upstreams)
         self.see = Seer(live, self._register)
+        #: Answers questions about names.
+        self.names = Names(layout, endpoints, live, dns, bus)
         #: Watches over the rules in the kernel, and tells about them.
         self.firewall = Firewall(layout, self._register, bus)
         self._creating: set[str] = set()
@@ -151,11 +167,15 @@ class Networks:
         self._creating.add(name)
         self._attachments.reaper.stir()
         try:
+            if kind.traits.foreign:
+                await self._foreign.require_driver(want.driver or "")
+            await self._foreign.require_ipam(want.ipam.driver if want.ipam else "")
             record, routed = await self._planned_record(want, pools)
             try:
                 await finish(self._make(record))
             except BaseException:
                 self._register.unclaim(record)
+                await finish(self._foreign.drop_pools(record))
                 raise
         finally:
             self._creating.discard(name)
@@ -179,6 +199,8 @@ class Networks:
     async def _planned_record(self, want: NetworkCreate, asked: list[Pool]) -> tuple[NetworkRecord, list[Routed]]:
         """Return the record of a network to be made, its subnets and bridge already claimed, and the host's routes."""
         routed = await self._routed()
+        if want.ipam and want.ipam.driver not in ("", OWN_IPAM):
+            return await self._granted(want, asked, routed), routed
         # from here on without a pause, so that two creations at once cannot choose the same
         try:
             record = self._allocated(want, asked, routed)
@@ -191,6 +213,34 @@ class Networks:
         driver_of(record).check_beside(record, self._register.claimed())
         self._register.claim(record)
         return record, routed
+
+    async def _granted(self, want: NetworkCreate, asked: list[Pool], routed: list[Routed]) -> NetworkRecord:
+        """Return the record of a network whose addresses are not the engine's to give, its bridge claimed."""
+
+        def busy(subnet: Network) -> bool:
+            theirs = [one.prefix for one in routed if one.prefix.version == subnet.version and one.prefix.prefixlen]
+            return subnet.prefixlen > 0 and any(one.overlaps(subnet) for one in theirs)
+
+        def clash(subnet: Network) -> str:
+            held = self._register.subnets.clash(subnet)
+            return held.holder if held else ""
+
+        versions = sorted(creation.families(want, parse_bridge(want.options or {})))
+        ipam = want.ipam or IPAM()
+        pools = await finish(self._foreign.take_pools(ipam.driver, asked, versions, ipam.options or {}, busy))
+        record = creation.record_of(want, new_id(), pools, self._clock.now_ns())
+        try:
+            if record.bridge:
+                check_bridge_pools(pools, clash)
+                other = self._register.on_bridge(record.bridge)
+                if other is not None:
+                    raise BridgeNameTaken(record.id, record.bridge, other.id, other.bridge)
+            driver_of(record).check_beside(record, self._register.claimed())
+        except BaseException:
+            await finish(self._foreign.drop_pools(record))
+            raise
+        self._register.claim(record)
+        return record
 
     def _allocated(self, want: NetworkCreate, asked: list[Pool], routed: list[Routed]) -> NetworkRecord:
         options = parse_bridge(want.options or {})
@@ -227,6 +277,8 @@ class Networks:
         seen = await in_thread(_look, driver, record)
         record = driver.settled(self._layout, record, seen)
         plan = driver.plan_network(self._layout, record, seen)
+        if driver.traits.foreign:
+            plan += REMOTE.plan_first(record)
         table, policy = self._layout.nft_table, self._policy(record)
         if policy is not None:
             if record.enable_ipv6:
@@ -312,6 +364,7 @@ class Networks:
         except BaseException:
             self._register.add(record)
             raise
+        await self._foreign.drop_pools(record)
         self._attachments.reaper.put(bridges=retired)
 
     def _unmake(self, record: NetworkRecord) -> tuple[str, ...]:

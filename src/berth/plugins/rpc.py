@@ -78,7 +78,7 @@ class Plugins:
         """Return the name of every plugin there is, whether it runs or not."""
         return self._places.names()
 
-    def require(self, name: str, kind: str) -> None:
+    def require(self, name: str, kind: str, *, patient: bool = True) -> None:
         """Make sure that a plugin is there and implements `kind`, as ``NetworkDriver``; wake it if it is new.
 
         Raises `PluginNotFound`, `PluginLacks`, and what `call` raises.
@@ -86,21 +86,33 @@ class Plugins:
         found = self._places.find(name)
         known = self._known.get(name)
         if known is None or known[0] != found:
-            manifest = self._call(found, "Plugin.Activate", None, _Manifest, self._limit_s)
+            patience_s = self._patience_s if patient else 0.0
+            manifest = self._call(found, "Plugin.Activate", None, _Manifest, self._limit_s, patience_s)
             known = self._known[name] = (found, manifest.implements)
         if kind not in known[1]:
             raise PluginLacks(name, kind, known[1])
 
-    def call(self, name: str, method: str, body: object, answer: type[T], *, limit_s: float | None = None) -> T:
-        """Call ``Kind.Method`` of a plugin and return its answer.
+    def call(
+        self,
+        name: str,
+        method: str,
+        body: object,
+        answer: type[T],
+        *,
+        limit_s: float | None = None,
+        patient: bool = True,
+    ) -> T:
+        """Call ``Kind.Method`` of a plugin and return its answer; a `patient` call is tried again for a while.
 
         Raises `PluginNotFound`, `PluginUnreachable`, `PluginSilent`, `PluginBabbles`, `PluginStatus`, `PluginRefused`.
         """
-        self.require(name, method.partition(".")[0])
-        return self._call(self._places.find(name), method, body, answer, limit_s or self._limit_s)
+        self.require(name, method.partition(".")[0], patient=patient)
+        patience_s = self._patience_s if patient else 0.0
+        return self._call(self._places.find(name), method, body, answer, limit_s or self._limit_s, patience_s)
 
-    def _call(self, found: Found, method: str, body: object, answer: type[T], limit_s: float) -> T:
-        raw = self._patiently(found, method, msgspec.json.encode(body) if body is not None else b"", limit_s)
+    def _call(self, found: Found, method: str, body: object, answer: type[T], limit_s: float, patience_s: float) -> T:
+        sent = msgspec.json.encode(body) if body is not None else b""
+        raw = self._patiently(found, method, sent, limit_s, patience_s)
         try:
             data = decode(raw, dict[str, Any])
             said = _value(data, "err") or _value(data, "error")
@@ -110,15 +122,13 @@ class Plugins:
         except msgspec.DecodeError as exc:
             raise PluginBabbles(found.name, method, str(exc)) from None
 
-    def _patiently(self, found: Found, method: str, body: bytes, limit_s: float) -> bytes:
+    def _patiently(self, found: Found, method: str, body: bytes, limit_s: float, patience_s: float) -> bytes:
         begun, pause = time.monotonic(), self._first_pause_s
         while True:
             try:
                 return _once(found, method, body, limit_s)
             except (OSError, http.client.HTTPException) as exc:
-                if isinstance(exc, ssl.SSLCertVerificationError) or (
-                    pause + time.monotonic() - begun >= self._patience_s
-                ):
+                if isinstance(exc, ssl.SSLCertVerificationError) or (pause + time.monotonic() - begun >= patience_s):
                     raise PluginUnreachable(found.name, method, found.address, _reason(exc)) from exc
                 log.warning("plugin %s, %s: %s; again in %g s", found.name, method, _reason(exc), pause)
                 time.sleep(pause)

@@ -31,7 +31,7 @@ class Capabilities(Struct, frozen=True):
     connectivity_scope: str = field(name="ConnectivityScope", default="")
 
 
-class AddressData(Struct, frozen=True):
+class AddressData(Struct, frozen=True, omit_defaults=True):
     """One subnet, as ``CreateNetwork`` is told it; the gateway with its prefix length."""
 
     space: str = field(name="AddressSpace", default="")

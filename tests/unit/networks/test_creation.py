@@ -4,7 +4,7 @@ from berth.base.errors import EngineError, Kind
 from berth.networks.creation import check_request, families, parse_pools, record_of, with_gateway
 from berth.networks.model import Pool
 from berth.networks.options import BridgeOptions, parse_bridge
-from berth.wire.networks import IPAM, IPAMConfig, NetworkCreate
+from berth.wire.networks import IPAMConfig, NetworkCreate
 
 Q = "com.docker.network."
 
@@ -19,8 +19,6 @@ Q = "com.docker.network."
         (NetworkCreate(name="a\nb"), Kind.INVALID, "invalid name"),
         (NetworkCreate(name="bridge"), Kind.FORBIDDEN, "operation is not permitted on predefined bridge network"),
         (NetworkCreate(name="none"), Kind.FORBIDDEN, "operation is not permitted on predefined none network"),
-        (NetworkCreate(name="x", driver="foo"), Kind.NOT_FOUND, 'plugin "foo" not found'),
-        (NetworkCreate(name="x", ipam=IPAM(driver="foo")), Kind.NOT_FOUND, 'plugin "foo" not found'),
         (NetworkCreate(name="x", driver="overlay"), Kind.FORBIDDEN, "This node is not a swarm manager."),
         (NetworkCreate(name="x", scope="swarm"), Kind.FORBIDDEN, "This node is not a swarm manager."),
         (NetworkCreate(name="x", driver="host"), Kind.FORBIDDEN, 'only one instance of "host" network is allowed'),

@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from berth.base.errors import EngineError, Kind
@@ -77,3 +78,23 @@ def test_attachments_are_known_until_detached() -> None:
 def test_a_network_without_a_pool_gives_no_address() -> None:
     register = filled()
     assert register.take(register.find("red"), 6, "one", "") == ("", 0, "")
+
+
+def test_a_network_is_known_as_it_was_made_not_as_it_was_planned() -> None:
+    register = Register()
+    planned = msgspec.structs.replace(record(A, "red"), bridge="br0")
+    register.claim(planned)
+    made = msgspec.structs.replace(planned, adopted_bridge=True, made_links=("eth0.10",))
+    register.add(made)
+    assert register.on_bridge("br0") == made
+    assert list(register.claimed()) == [made]
+
+
+def test_an_address_comes_from_the_first_subnet_that_has_one() -> None:
+    pools = (Pool("10.0.0.0/30", gateway="10.0.0.1"), Pool("10.0.1.0/24", gateway="10.0.1.1"))
+    two = msgspec.structs.replace(record(A, "two"), pools=pools)
+    register = Register()
+    register.add(two)
+    assert register.take(two, 4, "c1", "10.0.1.9") == ("10.0.1.9", 24, "10.0.1.1")
+    assert register.take(two, 4, "c2", "") == ("10.0.0.2", 30, "10.0.0.1")
+    assert register.take(two, 4, "c3", "") == ("10.0.1.2", 24, "10.0.1.1")

@@ -22,7 +22,7 @@ STALE_FOR_S: Final = 86_400
 #: What lifetime such an answer is given, seconds (RFC 8767 section 5).
 STALE_TTL_S: Final = 30
 #: How long nobody is asked again for a stale answer after all have failed, seconds.
-STALE_PAUSE_S: Final = 5.0
+STALE_PAUSE_S: Final = 2.0
 #: Answers of one realm, in bytes, and of all together.
 REALM_LIMIT: Final = 1 << 20
 TOTAL_LIMIT: Final = 32 << 20

@@ -12,9 +12,13 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from berth.base.errors import EngineError
 from berth.networks.dns import control
+from berth.networks.dns.ledger import REMEMBERED
 from berth.networks.dns.model import NamedEndpoint, ServeConfig, Sockets
+from berth.networks.dns.report import LINES_A_PAGE, SUMS_A_PAGE, Asked, Outside, Sums
 from berth.networks.processes.keeper import Connection, Keeper
 from berth.networks.processes.loop import close_quietly
 from berth.networks.processes.packets import Answer
@@ -131,6 +135,58 @@ class DnsClient:
 
         await self._keeper.until_told(ask)
         return found
+
+    async def recent(self, container_id: str, after: int = 0) -> list[Asked]:
+        """Return a container's last queries, oldest first, those numbered beyond `after`."""
+        found: list[Asked] = []
+
+        async def ask(to: Connection) -> None:
+            found.clear()
+            number = after
+            while True:
+                reply = (await to.call(control.Recent(to.seq(), container_id, number))).reply
+                page = msgspec.convert(reply.body, list[Asked])
+                found.extend(page)
+                if len(page) < LINES_A_PAGE or len(found) >= REMEMBERED:  # else a busy asker would keep us here
+                    return
+                number = page[-1].number
+
+        await self._keeper.until_told(ask)
+        return found
+
+    async def numbers(self) -> list[Sums]:
+        """Return what each served container asked, in numbers."""
+        found: list[Sums] = []
+
+        async def ask(to: Connection) -> None:
+            found.clear()
+            after = ""
+            while True:
+                reply = (await to.call(control.Numbers(to.seq(), after))).reply
+                page = msgspec.convert(reply.body, list[Sums])
+                found.extend(page)
+                if len(page) < SUMS_A_PAGE:
+                    return
+                after = page[-1].container_id
+
+        await self._keeper.until_told(ask)
+        return found
+
+    async def servers(self) -> list[Outside]:
+        """Return how the servers outside do."""
+        found: list[Outside] = []
+
+        async def ask(to: Connection) -> None:
+            reply = (await to.call(control.Servers(to.seq()))).reply
+            found[:] = msgspec.convert(reply.body, list[Outside])
+
+        await self._keeper.until_told(ask)
+        return found
+
+    @property
+    def has_work(self) -> bool:
+        """Tell whether any container is to be served."""
+        return bool(self._configs)
 
     async def close(self) -> None:
         """Leave the server to itself: it goes on serving."""

@@ -53,6 +53,27 @@ class Serving(msgspec.Struct, frozen=True, tag="serving", tag_field="op"):
     after: str = ""
 
 
+class Recent(msgspec.Struct, frozen=True, tag="recent", tag_field="op"):
+    """Ask for a container's last queries, those numbered beyond `after`; the reply's body is `report.Asked`s."""
+
+    seq: int
+    container_id: str
+    after: int = 0
+
+
+class Numbers(msgspec.Struct, frozen=True, tag="numbers", tag_field="op"):
+    """Ask for the numbers of containers with sockets, in order, those greater than `after`: `report.Sums`s."""
+
+    seq: int
+    after: str = ""
+
+
+class Servers(msgspec.Struct, frozen=True, tag="servers", tag_field="op"):
+    """Ask how the servers outside do: `report.Outside`s."""
+
+    seq: int
+
+
 class Begin(msgspec.Struct, frozen=True, tag="begin", tag_field="op"):
     """What follows describes everything anew, unseen by containers until `Commit`."""
 
@@ -71,7 +92,7 @@ class Quit(msgspec.Struct, frozen=True, tag="quit", tag_field="op"):
     seq: int
 
 
-Request = Serve | Configure | Forget | Up | Down | Serving | Begin | Commit | Quit
+Request = Serve | Configure | Forget | Up | Down | Serving | Recent | Numbers | Servers | Begin | Commit | Quit
 
 
 _DECODER: Final = msgspec.json.Decoder(Request)

@@ -7,10 +7,12 @@ while. Must not: import asyncio or anything else that names do not need.
 """
 
 import sys
+import time
 from collections.abc import Sequence
 from typing import assert_never
 
-from berth.networks.dns import control
+from berth.base.clock import SystemClock
+from berth.networks.dns import control, report
 from berth.networks.dns.model import Sockets
 from berth.networks.dns.realms import Realms
 from berth.networks.dns.served import Served
@@ -31,6 +33,7 @@ class Server:
         self._loop = loop
         self._views = Views()
         self._realms = Realms()
+        self._clock = SystemClock()
         self._served: dict[str, Served] = {}
         #: By network: who has derived something from its table since it last changed.
         self._lookers: dict[str, set[Served]] = {}
@@ -73,6 +76,8 @@ class Server:
                 self._changed((network_id,), ident)
             case control.Serving(after=after):
                 return Answer(Reply(request.seq, ids=page(list(self._served), after)))
+            case control.Recent() | control.Numbers() | control.Servers():
+                return Answer(Reply(request.seq, body=self._told(request)))
             case control.Begin():
                 by.staged = Views()
             case control.Commit():
@@ -84,6 +89,19 @@ class Server:
             case _:
                 assert_never(request)
         return Answer(Reply(request.seq))
+
+    def _told(self, request: control.Recent | control.Numbers | control.Servers) -> object:
+        """Make what somebody wants to see."""
+        match request:
+            case control.Recent(container_id=ident, after=number):
+                known = self._served.get(ident)
+                offset_s = self._clock.now_ns() / 1e9 - time.monotonic()
+                return report.asked(known.ledger, number, offset_s) if known else ()
+            case control.Numbers(after=after):
+                chosen = sorted(ident for ident in self._served if ident > after)[: report.SUMS_A_PAGE]
+                return tuple(report.sums(ident, self._served[ident].ledger) for ident in chosen)
+            case control.Servers():
+                return report.outside(self._realms.all())
 
     def _look(self, served: Served) -> View:
         served.looked_at = self._views.networks_of(served.container_id)

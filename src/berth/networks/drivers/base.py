@@ -53,6 +53,8 @@ class Traits:
     single: bool = False
     #: A network may have several subnets of a family.
     many_subnets: bool = False
+    #: A plugin makes the network and the links, and has the last word on addresses (`berth.networks.foreign`).
+    foreign: bool = False
 
 
 class NetworkDriver(Protocol):

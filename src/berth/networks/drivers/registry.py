@@ -9,7 +9,7 @@ from berth.networks.drivers.host import Host
 from berth.networks.drivers.ipvlan import Ipvlan
 from berth.networks.drivers.macvlan import Macvlan
 from berth.networks.drivers.none import Null
-from berth.networks.errors import PluginNotFound
+from berth.networks.drivers.remote import Remote
 from berth.networks.model import NetworkRecord
 
 DRIVERS: Final[Mapping[str, NetworkDriver]] = {
@@ -21,12 +21,13 @@ DRIVERS: Final[Mapping[str, NetworkDriver]] = {
 }
 
 
+#: What a driver is that is none of these: whether there is such a plugin is seen when it is asked.
+REMOTE: Final = Remote()
+
+
 def driver_named(name: str) -> NetworkDriver:
-    """Return a driver by the name users give it. Raises `PluginNotFound`."""
-    driver = DRIVERS.get(name)
-    if driver is None:
-        raise PluginNotFound(name)
-    return driver
+    """Return a driver by the name users give it; any name unknown here is a plugin's."""
+    return DRIVERS.get(name, REMOTE)
 
 
 def driver_of(record: NetworkRecord) -> NetworkDriver:

@@ -27,6 +27,8 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     seq: int
     error: str | None = None
     ids: tuple[str, ...] = ()
+    #: Whatever else the request asks for; its shape is the language's own.
+    body: object = None
 
 
 class Answer(NamedTuple):

@@ -19,6 +19,9 @@ EXAMPLES = (
     control.Begin(7),
     control.Commit(8),
     control.Quit(9),
+    control.Recent(10, "c", 7),
+    control.Numbers(11, "c"),
+    control.Servers(12),
 )
 
 

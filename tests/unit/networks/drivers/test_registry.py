@@ -3,8 +3,7 @@
 import pytest
 
 from berth.base.paths import Layout
-from berth.networks.drivers.registry import DRIVERS, driver_named, driver_of
-from berth.networks.errors import PluginNotFound
+from berth.networks.drivers.registry import DRIVERS, REMOTE, driver_named, driver_of
 from berth.networks.model import LiveEndpoint, NetworkRecord
 from berth.networks.planning import plan_bridge
 from berth.plan.steps.link import RetireBridge
@@ -17,9 +16,8 @@ def record(driver: str) -> NetworkRecord:
     return NetworkRecord(id=IDENT, name="n", driver=driver, bridge=DRIVERS[driver].bridge(IDENT, {}))
 
 
-def test_an_unknown_driver_is_a_missing_plugin() -> None:
-    with pytest.raises(PluginNotFound, match='plugin "nosuch" not found'):
-        driver_named("nosuch")
+def test_an_unknown_driver_is_a_plugin() -> None:
+    assert driver_named("nosuch") is REMOTE
     assert driver_of(record("bridge")) is DRIVERS["bridge"]
 
 

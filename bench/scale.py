@@ -1,0 +1,233 @@
+"""What the thousandth network costs: networks and endpoints by the API, on Berth and on dockerd, as many as time allows.
+
+    sudo .venv/bin/python -m bench.scale                        1,000 networks, 2,000 endpoints; about ten minutes
+    sudo .venv/bin/python -m bench.scale --networks 200 --limit 60 --only berth
+
+Each network gets two of a hundred running containers. An engine that is slow stops where its time for a step is over:
+its curve ends there. Prints the first and the last of each kind, and writes a table, the figures and a plot to
+bench/results/.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support.engines import Berth, Dockerd, Engine, busybox_tar, import_busybox
+
+from bench.plot import Curve, lines
+from bench.run import RESULTS, memory_mb
+
+CONTAINERS = 100
+#: How many measurements at either end of a curve make its first and its last.
+ENDS = 25
+_SLEEP = {"Image": "busybox", "Cmd": ["sleep", "100000"], "StopTimeout": 0}
+
+
+class Roomy(Dockerd):
+    """The original with subnets as small as ours: else it ends at its 31st network."""
+
+    def argv(self) -> list[str]:
+        return [*super().argv(), "--default-address-pool", "base=10.0.0.0/8,size=24"]
+
+
+@dataclass
+class Result:
+    """What one engine did: milliseconds of every call, by kind, in order."""
+
+    kind: str
+    calls: dict[str, list[float]] = field(default_factory=dict)
+    memory: dict[int, float] = field(default_factory=dict)
+
+    def ends(self, what: str) -> tuple[float, float] | None:
+        """Return the medians of the first and the last calls."""
+        took = self.calls.get(what, [])
+        if len(took) < 2 * ENDS:
+            return None
+        return statistics.median(took[:ENDS]), statistics.median(took[-ENDS:])
+
+
+class Stopwatch:
+    """Times calls of one engine, until a step's time is over."""
+
+    def __init__(self, engine: Engine, result: Result, limit_s: float) -> None:
+        self.engine, self.result, self.limit_s = engine, result, limit_s
+
+    def each(self, what: str, jobs: Iterator[Callable[[], Any]]) -> int:
+        """Do and time jobs one after the other; return how many were done."""
+        took = self.result.calls.setdefault(what, [])
+        deadline = time.monotonic() + self.limit_s
+        for job in jobs:
+            began = time.perf_counter()
+            job()
+            took.append((time.perf_counter() - began) * 1e3)
+            if time.monotonic() > deadline:
+                break
+        ends = self.result.ends(what)
+        first, last = ends or (statistics.median(took), statistics.median(took))
+        print(f"{self.engine.kind:8} {what:20} {len(took):5} times, {first:8.1f} ms, then {last:8.1f} ms", flush=True)
+        return len(took)
+
+
+def _call(engine: Engine, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401  JSON
+    answer = engine.api(method, path, body, timeout=300)
+    if answer.status >= 300:
+        raise AssertionError(f"{engine.kind}: {method} {path}: {answer.status} {answer.message}")
+    return answer.body
+
+
+def _guest(number: int, turn: int, guests: list[str]) -> str:
+    return guests[(2 * number + turn) % len(guests)]
+
+
+def measure(engine: Engine, networks: int, limit_s: float) -> Result:
+    """Make everything, ask about it, and take it away again."""
+    result = Result(engine.kind)
+    watch = Stopwatch(engine, result, limit_s)
+    result.memory[0] = memory_mb(engine)
+
+    def call(method: str, path: str, body: object = None) -> Callable[[], Any]:
+        return lambda: _call(engine, method, path, body)
+
+    def start(_: int) -> str:
+        ident = str(_call(engine, "POST", "/containers/create", _SLEEP)["Id"])
+        _call(engine, "POST", f"/containers/{ident}/start")
+        return ident
+
+    with ThreadPoolExecutor(4) as pool:
+        guests = list(pool.map(start, range(CONTAINERS)))
+    made = watch.each(
+        "network create", (call("POST", "/networks/create", {"Name": f"scale{n}"}) for n in range(networks))
+    )
+    joined = watch.each(
+        "network connect",
+        (
+            call("POST", f"/networks/scale{number}/connect", {"Container": _guest(number, turn, guests)})
+            for number in range(made)
+            for turn in (0, 1)
+        ),
+    )
+    result.memory[made] = memory_mb(engine)
+    watch.each("network ls", (call("GET", "/networks") for _ in range(5)))
+    watch.each("network inspect", (call("GET", f"/networks/scale{n}") for n in range(min(made, 50))))
+    watch.each("run and remove", (lambda: _run(engine) for _ in range(20)))
+    watch.each(
+        "network disconnect",
+        (
+            call(
+                "POST",
+                f"/networks/scale{number // 2}/disconnect",
+                {"Container": _guest(number // 2, number % 2, guests)},
+            )
+            for number in reversed(range(joined))
+        ),
+    )
+    still = -(-(joined - len(result.calls["network disconnect"])) // 2)  # networks that have a container yet
+    watch.each("network rm", (call("DELETE", f"/networks/scale{n}") for n in reversed(range(still, made))))
+    return result
+
+
+def _run(engine: Engine) -> None:
+    ident = _call(engine, "POST", "/containers/create", _SLEEP)["Id"]
+    _call(engine, "POST", f"/containers/{ident}/start")
+    _call(engine, "DELETE", f"/containers/{ident}?force=1")
+
+
+def table(results: list[Result]) -> str:
+    """The first and the last calls of each kind, as Markdown."""
+    rows = ["| call | engine | calls | first | last | grew |", "|---|---|---:|---:|---:|---:|"]
+    for what in results[0].calls:
+        for result in results:
+            ends = result.ends(what)
+            took = result.calls.get(what, [])
+            if ends:
+                first, last = ends
+                rows.append(
+                    f"| {what} | {result.kind} | {len(took):,} | {first:,.1f} ms | {last:,.1f} ms | {last / first:.2f}× |"
+                )
+            elif took:
+                rows.append(f"| {what} | {result.kind} | {len(took):,} | {statistics.median(took):,.1f} ms | | |")
+    for result in results:
+        most = max(result.memory)
+        rows.append(
+            f"| memory | {result.kind} | {most:,} networks | {result.memory[0]:.0f} MB | {result.memory[most]:.0f} MB "
+            f"| {result.memory[most] / result.memory[0]:.2f}× |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def smoothed(took: list[float]) -> list[tuple[float, float]]:
+    """Return the medians of neighbours, so that the course is seen and not the noise."""
+    return [
+        (at + ENDS / 2, statistics.median(took[at : at + ENDS])) for at in range(0, max(len(took) - ENDS, 0) + 1, ENDS)
+    ]
+
+
+def curves(results: list[Result]) -> list[Curve]:
+    """What is drawn: making networks and joining them."""
+    colours = {"berth": "#2a7f62", "dockerd": "#b5482a"}
+    return [
+        Curve(f"{result.kind}: {what}", colours[result.kind], dashed, smoothed(result.calls[what]))
+        for result in results
+        for what, dashed in (("network create", False), ("network connect", True))
+    ]
+
+
+def main() -> int:
+    """Measure and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", type=int, default=1000)
+    parser.add_argument("--limit", type=float, default=180.0, help="seconds for a step of an engine (default 180)")
+    parser.add_argument("--only", choices=("berth", "dockerd"))
+    args = parser.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("needs root: it starts engines in namespaces of their own")
+    results = []
+    with contextlib.ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="berth-scale-")))
+        busybox = busybox_tar(scratch / "busybox.tar")
+        for kind in ("berth", "dockerd"):
+            if args.only not in (None, kind):
+                continue
+            with contextlib.ExitStack() as own:
+                engine: Engine
+                if kind == "berth":
+                    engine = Berth("scale-berth", scratch / kind, "--log-level", "info")
+                else:
+                    engine = Roomy("scale-dockerd", scratch / kind)
+                own.callback(engine.close)
+                engine.start()
+                import_busybox(engine, busybox)
+                results.append(measure(engine, args.networks, args.limit))
+    text = table(results)
+    print("\n" + text)
+    if args.only is None:
+        _write(results, text)
+    return 0
+
+
+def _write(results: list[Result], text: str) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    machine = f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
+    said = (
+        f"Medians of the first and the last {ENDS} calls. {machine}. Where an engine did fewer, its time was over.\n\n"
+    )
+    (RESULTS / "scale.md").write_text(said + text, encoding="utf-8")
+    figures = {result.kind: {"calls": result.calls, "memory": result.memory} for result in results}
+    (RESULTS / "scale.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    title = "Milliseconds of a call, by how many there are already"
+    (RESULTS / "scale.svg").write_text(lines(title, curves(results)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
