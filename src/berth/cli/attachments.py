@@ -9,6 +9,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+#: Driver options of Berth's that the long form takes without ``driver-opt=``.
+_OUR_OPTIONS = ("rate-in", "rate-out", "delay", "loss", "no-default-route")
 _NOT_NETWORKS = ("", "default", "bridge", "host", "none")
 
 
@@ -40,6 +42,8 @@ def check_network(text: str) -> dict[str, Any]:
             if not equals:
                 raise ValueError("invalid key value pair format in driver options")
             found.setdefault(key, {})[name.lower()] = option
+        elif key in _OUR_OPTIONS:
+            found.setdefault("driver-opt", {})[key] = value
         elif key == "gw-priority":
             try:
                 found[key] = int(value)

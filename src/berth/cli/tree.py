@@ -66,6 +66,7 @@ NETWORK: Entries = {
     "policy": ("Show what a network may reach outside, and what was refused", "firewall:POLICY"),
     "prune": ("Remove all unused networks", "prune:NETWORKS"),
     "rm": ("Remove one or more networks", "network:RM"),
+    "shape": ("Limit how much, and how late, a container sends and receives on a network", "network_shape:SHAPE"),
     "trace": ("Find out why a container does not reach something", "network_trace:TRACE"),
 }
 

@@ -611,8 +611,11 @@ class Attachments:
             if _read_or(directory / "resolv.conf", "") == before:  # else a user edited it: never overwritten
                 sandboxes.write_in_place(directory / "resolv.conf", after)
 
-    async def shape(self, record: NetworkRecord, container_id: str, limits: Mapping[str, str]) -> None:
-        """Change limits of an attachment, at once if it runs; an empty text takes a limit away, others stay."""
+    async def shape(self, record: NetworkRecord, container_id: str, limits: Mapping[str, str]) -> dict[str, str]:
+        """Change limits of an attachment, at once if it runs; an empty text takes a limit away, others stay.
+
+        Return its driver options, in which limits are kept.
+        """
         async with self._locks.hold(container_id):
             tenant, live = self.tenant(container_id), self._live.get(container_id)
             settings = tenant.endpoints.get(record.name)
@@ -626,6 +629,7 @@ class Attachments:
             changed = msgspec.structs.replace(settings, driver_opts=options)
             endpoints = {**tenant.endpoints, record.name: changed}
             await self._tenants.put(container_id, msgspec.structs.replace(tenant, endpoints=endpoints))
+            return options
 
     async def _shape_live(self, live: LiveSandbox, end: LiveEndpoint, shape: Shape) -> None:
         await self._runner.run(plan_shape(live.netns_path, end, end.shape, shape))

@@ -23,10 +23,11 @@ DELAY: Final = "delay"
 LOSS: Final = "loss"
 LIMITS: Final = (RATE_IN, RATE_OUT, DELAY, LOSS)
 
-#: Stands for the link's name, which nobody knows before the container starts.
+#: Stands for the link's name, which nobody knows before the container starts. Docker's client of version 28 turns what
+#: its long form holds into small letters, so these will do.
 PLACEHOLDER: Final = "IFNAME"
 _SYSCTL: Final = re.compile(
-    r"net\.(?P<family>ipv4|ipv6|mpls)\.(?P<group>[a-z0-9_]+)\.IFNAME\.(?P<name>[a-z0-9_]+)=(?P<value>[^\s=]+)\Z"
+    r"net\.(?P<family>ipv4|ipv6|mpls)\.(?P<group>[a-z0-9_]+)\.(?i:IFNAME)\.(?P<name>[a-z0-9_]+)=(?P<value>[^\s=]+)\Z"
 )
 #: What a link's name may not hold: dev_valid_name in net/core/dev.c, and ``%``, which numbers names there.
 _NO_LINK_NAME: Final = re.compile(r"[\s/:%]|\A\.{1,2}\Z|\Alo\Z|\Aall\Z|\Adefault\Z")

@@ -455,12 +455,13 @@ class Networks:
             record = None
         await self._attachments.disconnect(network_ref, record, container_id, force=force, running=running)
 
-    async def shape(self, network_ref: str, container_id: str, limits: Mapping[str, str]) -> None:
-        """Change the limits of a container on a network; see `Attachments.shape`."""
+    async def shape(self, network_ref: str, container_id: str, limits: Mapping[str, str]) -> dict[str, str]:
+        """Change limits of a container on a network and return all there are then; see `Attachments.shape`."""
         for key in limits:
             if key not in LIMITS:
                 raise BadOption(f"unknown limit {key!r}: there are {', '.join(LIMITS)}")
-        await self._attachments.shape(self.get(network_ref), container_id, limits)
+        options = await self._attachments.shape(self.get(network_ref), container_id, limits)
+        return {key: options[key] for key in LIMITS if key in options}
 
     def is_open(self, container_id: str) -> bool:
         """Tell whether a container has its networks in the kernel now."""

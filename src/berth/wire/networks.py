@@ -104,6 +104,16 @@ class NetworkConnect(Struct, frozen=True):
     endpoint: EndpointSettings | None = field(name="EndpointConfig", default=None)
 
 
+class NetworkShape(Struct, frozen=True):
+    """Body of ``POST /berth/networks/{id}/shape``: null leaves a limit as it is, an empty text takes it away."""
+
+    container: str | None = field(name="Container", default=None)
+    rate_in: str | None = field(name="RateIn", default=None)
+    rate_out: str | None = field(name="RateOut", default=None)
+    delay: str | None = field(name="Delay", default=None)
+    loss: str | None = field(name="Loss", default=None)
+
+
 class NetworkDisconnect(Struct, frozen=True):
     """Body of ``POST /networks/{id}/disconnect``."""
 

@@ -169,6 +169,15 @@ def test_networks() -> None:
     assert body("img")["HostConfig"]["NetworkMode"] == "default"
 
 
+def test_limits_are_driver_options() -> None:
+    found = body(
+        "--network", "name=front,rate-in=10mbit,rate-out=5mbit,delay=20ms,loss=1%,no-default-route=true", "img"
+    )
+    assert found["NetworkingConfig"]["EndpointsConfig"]["front"]["DriverOpts"] == {
+        "rate-in": "10mbit", "rate-out": "5mbit", "delay": "20ms", "loss": "1%", "no-default-route": "true",
+    }  # fmt: skip
+
+
 def test_older_engines_want_the_mac_address_at_the_top() -> None:
     assert body("--mac-address", "92:d0:c6:0a:29:33", "img", api=(1, 41))["MacAddress"] == "92:d0:c6:0a:29:33"
     assert "MacAddress" not in body("--mac-address", "92:d0:c6:0a:29:33", "img")

@@ -5,7 +5,8 @@ from aiohttp import web
 from berth.api.call import Call
 from berth.api.routes import Route
 from berth.base.errors import InvalidArgument
-from berth.wire.networks import EndpointSettings, NetworkConnect, NetworkCreate, NetworkDisconnect
+from berth.networks.endpoint_options import DELAY, LOSS, RATE_IN, RATE_OUT
+from berth.wire.networks import EndpointSettings, NetworkConnect, NetworkCreate, NetworkDisconnect, NetworkShape
 
 
 async def list_networks(call: Call) -> web.StreamResponse:
@@ -61,6 +62,19 @@ async def disconnect(call: Call) -> web.StreamResponse:
     return call.empty(200)
 
 
+async def shape(call: Call) -> web.StreamResponse:
+    """POST /berth/networks/{id}/shape."""
+    want = await call.body(NetworkShape)
+    if not want.container:
+        raise InvalidArgument("container name or ID is required")
+    asked = {RATE_IN: want.rate_in, RATE_OUT: want.rate_out, DELAY: want.delay, LOSS: want.loss}
+    limits = {key: value for key, value in asked.items() if value is not None}
+    container = call.engine.containers.find(want.container)
+    now = await call.engine.networks.shape(call.path["id"], container.id, limits)
+    fields = {"RateIn": RATE_IN, "RateOut": RATE_OUT, "Delay": DELAY, "Loss": LOSS}
+    return call.json({field: now.get(key, "") for field, key in fields.items()})
+
+
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/networks", list_networks),
     Route("GET", "/networks/{id}", inspect),
@@ -69,4 +83,5 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/networks/{id}/connect", connect),
     Route("POST", "/networks/{id}/disconnect", disconnect),
     Route("DELETE", "/networks/{id}", remove),
+    Route("POST", "/berth/networks/{id}/shape", shape),
 )
