@@ -47,6 +47,11 @@ def routes_inside(namespace: str) -> tuple[list[object], ...]:
         )
 
 
+def ruleset() -> list[str]:
+    """Every line of every table, whatever the order in which they were made."""
+    return sorted(nft.run_once("list ruleset").splitlines())
+
+
 def rules(one: Container, family: int = socket.AF_INET) -> list[str]:
     with link.inside(one.namespace) as there:
         return [rule.source for rule in routing.reply_rules(there, family)]
@@ -247,7 +252,7 @@ async def test_a_connect_or_disconnect_that_fails_anywhere_changes_nothing(tmp_p
     async def state() -> object:
         await world.service.settle()
         return (
-            snapshot(), nft.run_once("list ruleset"), routes_inside(one.namespace), world.live.all(),
+            snapshot(), ruleset(), routes_inside(one.namespace), world.live.all(),
             world.tenants.all(), sorted(world.service.inspect("blue")["Containers"]),
         )  # fmt: skip
 
@@ -282,7 +287,7 @@ async def test_a_daemon_killed_in_a_connect_leaves_the_container_as_it_was(tmp_p
     await world.network("blue", enable_ipv6=True)
     one = await world.container("one", "red", port_bindings=published("8080"))
     await world.service.settle()
-    before = snapshot(), nft.run_once("list ruleset"), routes_inside(one.namespace)
+    before = snapshot(), ruleset(), routes_inside(one.namespace)
     wanted = EndpointSettings(gw_priority=1, driver_opts={"rate-out": "10mbit"})
     for killed_at in range(1, 20):
         child = os.fork()
@@ -302,7 +307,7 @@ async def test_a_daemon_killed_in_a_connect_leaves_the_container_as_it_was(tmp_p
         world.runner.recover()
         await world.service.adopt({one.id})
         await world.service.settle()
-        assert (snapshot(), nft.run_once("list ruleset"), routes_inside(one.namespace)) == before, killed_at
+        assert (snapshot(), ruleset(), routes_inside(one.namespace)) == before, killed_at
         assert ask("127.0.0.1", 8080).startswith("one ")
     assert killed_at == 10, "nine steps"
 

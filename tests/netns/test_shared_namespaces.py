@@ -12,7 +12,7 @@ from berth.base.errors import Kind, SystemFault
 from berth.kernel import link, netns, nft
 from berth.networks.model import Tenant
 from berth.wire.networks import EndpointSettings
-from tests.netns.test_endpoints import routes_inside
+from tests.netns.test_endpoints import routes_inside, ruleset
 from tests.netns.test_networks import Container, World, ask, published, refused, serve, snapshot
 from tests.netns.throwaway import isolated
 
@@ -169,7 +169,7 @@ async def test_a_new_daemon_knows_who_is_in_a_namespace(tmp_path: Path) -> None:
 
 
 def everything(world: World, namespace: str) -> object:
-    return snapshot(), nft.run_once("list ruleset"), routes_inside(namespace), world.live.all(), world.tenants.all()
+    return snapshot(), ruleset(), routes_inside(namespace), world.live.all(), world.tenants.all()
 
 
 @isolated
