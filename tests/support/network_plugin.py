@@ -4,8 +4,8 @@
 
 Listens on SOCKET. Below DIRECTORY it keeps its memory (``state.json``), one line for each call (``calls.jsonl``), and
 reads ``faults.json``: method name → how to misbehave (``err``, ``hang``, ``junk``, ``long``, ``die``, ``500``, ``404``,
-``null``, ``drip``, ``undone``), or → an object, which is the answer. It needs only the standard library and `ip`, and
-knows neither of the engines.
+``null``, ``drip``; with ``did`` before it, it first does what it is asked), or → an object, which is the answer.
+It needs only the standard library and `ip`, and knows neither of the engines.
 """
 
 import http.server
@@ -237,15 +237,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def misbehave(self, fault: Any, method: str, ask: Any) -> bool:
         word = "Error" if method.startswith("IpamDriver") else "Err"
+        if isinstance(fault, str) and fault.startswith("did "):  # does it, then misbehaves
+            fault = fault.removeprefix("did ")
+            with LOCK:
+                METHODS[method](ask)
+                STATE.keep()
         if isinstance(fault, dict):
             self.say(200, json.dumps(fault))
         elif fault == "err":
             self.say(200, json.dumps({word: f"made to fail in {method}"}))
-        elif fault == "undone":  # does it, and says that it failed
-            with LOCK:
-                METHODS[method](ask)
-                STATE.keep()
-            self.say(200, json.dumps({word: f"made to fail after {method}"}))
         elif fault == "500":
             self.say(500, json.dumps({"Err": f"broken in {method}"}))
         elif fault == "404":

@@ -26,7 +26,7 @@ from berth.networks.ports.choose import parse_port
 from berth.plan.run import Runner
 from berth.plan.steps.handover import MoveLinkOut
 from berth.plugins.errors import PluginBabbles, PluginRefused, PluginUnusable
-from berth.plugins.rpc import Nothing, Plugins
+from berth.plugins.rpc import Plugins
 from berth.wire import plugins as wire
 from berth.wire.networks import EndpointSettings
 
@@ -235,10 +235,7 @@ class Foreign:
 
     async def _tell(self, name: str, method: str, end: LiveEndpoint) -> None:
         body = wire.EndpointOnly(end.network_id, end.endpoint_id)
-        try:
-            await in_thread(self._plugins.call, name, f"{KIND}.{method}", body, Nothing, patient=False)
-        except EngineError as exc:
-            log.warning("plugin %s, %s.%s: %s", name, KIND, method, exc)
+        await in_thread(self._plugins.take_back, name, f"{KIND}.{method}", body)
 
 
 async def _drop(ipam: Ipam, pools: Iterable[Pool]) -> None:

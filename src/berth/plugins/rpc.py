@@ -16,11 +16,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from berth.base.errors import EngineError
 from berth.plugins.discovery import Found, Places, Tls
 from berth.plugins.errors import (
     BadPluginFile,
     PluginBabbles,
     PluginLacks,
+    PluginNotFound,
     PluginRefused,
     PluginSilent,
     PluginStatus,
@@ -73,6 +75,8 @@ class Plugins:
         self._patience_s = patience_s
         self._first_pause_s = first_pause_s
         self._known: dict[str, tuple[Found, tuple[str, ...]]] = {}
+        #: Calls that take something back and found nobody, by plugin, oldest first; for as long as the engine runs.
+        self._owed: dict[str, list[tuple[str, object]]] = {}
 
     def names(self) -> tuple[str, ...]:
         """Return the name of every plugin there is, whether it runs or not."""
@@ -92,23 +96,29 @@ class Plugins:
         if kind not in known[1]:
             raise PluginLacks(name, kind, known[1])
 
-    def call(
-        self,
-        name: str,
-        method: str,
-        body: object,
-        answer: type[T],
-        *,
-        limit_s: float | None = None,
-        patient: bool = True,
-    ) -> T:
-        """Call ``Kind.Method`` of a plugin and return its answer; a `patient` call is tried again for a while.
+    def call(self, name: str, method: str, body: object, answer: type[T], *, limit_s: float | None = None) -> T:
+        """Call ``Kind.Method`` of a plugin and return its answer.
 
         Raises `PluginNotFound`, `PluginUnreachable`, `PluginSilent`, `PluginBabbles`, `PluginStatus`, `PluginRefused`.
         """
-        self.require(name, method.partition(".")[0], patient=patient)
-        patience_s = self._patience_s if patient else 0.0
-        return self._call(self._places.find(name), method, body, answer, limit_s or self._limit_s, patience_s)
+        self.require(name, method.partition(".")[0])
+        for owed, what in self._owed.pop(name, ()):
+            self.take_back(name, owed, what)
+        return self._call(self._places.find(name), method, body, answer, limit_s or self._limit_s, self._patience_s)
+
+    def take_back(self, name: str, method: str, body: object) -> None:
+        """Make a call that takes something back: what goes wrong is logged, nothing is waited for.
+
+        Of a plugin that is not there now, it is made before the next call.
+        """
+        try:
+            self.require(name, method.partition(".")[0], patient=False)
+            self._call(self._places.find(name), method, body, Nothing, self._limit_s, 0.0)
+        except (PluginUnreachable, PluginNotFound) as exc:
+            log.warning("plugin %s, %s: %s; it is told when it is back", name, method, exc)
+            self._owed.setdefault(name, []).append((method, body))
+        except EngineError as exc:
+            log.warning("plugin %s, %s: %s", name, method, exc)
 
     def _call(self, found: Found, method: str, body: object, answer: type[T], limit_s: float, patience_s: float) -> T:
         sent = msgspec.json.encode(body) if body is not None else b""

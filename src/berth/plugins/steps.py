@@ -1,18 +1,14 @@
 """Carries out the step that calls a plugin. Blocking. Must not: know what the call is about."""
 
-import logging
 from collections.abc import Callable
 from typing import Any, cast
 
 import msgspec
 
-from berth.base.errors import EngineError
 from berth.plan.model import Step
 from berth.plan.steps.plugin import CallPlugin
 from berth.plugins.errors import PluginBabbles, PluginSilent, PluginUnreachable
 from berth.plugins.rpc import Nothing, Plugins
-
-log = logging.getLogger(__name__)
 
 Table = dict[type[Step], Callable[[Step], Step | None]]
 
@@ -24,10 +20,7 @@ def handlers(plugins: Plugins) -> Table:
         want = cast("CallPlugin", step)
         body: Any = msgspec.json.decode(want.body) if want.body else None
         if want.lenient:
-            try:
-                plugins.call(want.plugin, want.method, body, Nothing, patient=False)
-            except EngineError as exc:
-                log.warning("plugin %s, %s: %s", want.plugin, want.method, exc)
+            plugins.take_back(want.plugin, want.method, body)
             return None
         back = _back(step)
         try:

@@ -1,6 +1,5 @@
 """Address management by a plugin. Must not: know networks or containers."""
 
-import logging
 from collections.abc import Mapping
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 from typing import Final, TypeVar
@@ -12,10 +11,8 @@ from berth.base.errors import EngineError, Forbidden, SystemFault
 from berth.networks.ipam.base import Busy
 from berth.networks.model import Pool
 from berth.plugins.errors import PluginBabbles, PluginRefused
-from berth.plugins.rpc import Nothing, Plugins
+from berth.plugins.rpc import Plugins
 from berth.wire import plugins as wire
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -50,14 +47,11 @@ class Remote:
         self._plugins = plugins
         self._name = name
 
-    async def _call(self, method: str, body: object, answer: type[T], *, patient: bool = True) -> T:
-        return await in_thread(self._plugins.call, self._name, f"{KIND}.{method}", body, answer, patient=patient)
+    async def _call(self, method: str, body: object, answer: type[T]) -> T:
+        return await in_thread(self._plugins.call, self._name, f"{KIND}.{method}", body, answer)
 
     async def _give_back(self, method: str, body: object) -> None:
-        try:
-            await self._call(method, body, Nothing, patient=False)
-        except EngineError as exc:
-            log.warning("plugin %s, %s.%s: %s", self._name, KIND, method, exc)
+        await in_thread(self._plugins.take_back, self._name, f"{KIND}.{method}", body)
 
     async def take_pool(self, wanted: Pool | None, version: int, options: Mapping[str, str], busy: Busy) -> Pool:
         """Ask for a pool, then for its gateway and the addresses kept out; all or none."""
