@@ -65,9 +65,11 @@ NETWORK: Entries = {
     "map": ("Draw the networks of this host", "network_see:MAP"),
     "policy": ("Show what a network may reach outside, and what was refused", "firewall:POLICY"),
     "prune": ("Remove all unused networks", "prune:NETWORKS"),
+    "rename": ("Rename a network", "network_change:RENAME"),
     "rm": ("Remove one or more networks", "network:RM"),
     "shape": ("Limit how much, and how late, a container sends and receives on a network", "network_shape:SHAPE"),
     "trace": ("Find out why a container does not reach something", "network_trace:TRACE"),
+    "update": ("Change networks that are in use", "network_change:UPDATE"),
 }
 
 VOLUME: Entries = {

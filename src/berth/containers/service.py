@@ -277,6 +277,19 @@ class Containers:
             self._register.give_back_name(record.name, record.id)
         self._announce(renamed, "rename", oldName=f"/{record.name}")
 
+    async def network_renamed(self, old: str, new: str) -> None:
+        """Follow a network's new name in the containers that name it."""
+        for found in self._register.all():
+            async with self._locks.hold(found.id):
+                record = self._register.get(found.id)
+                if record is None or not (record.host_config.network_mode == old or old in record.networks):
+                    continue
+                host = record.host_config
+                if host.network_mode == old:
+                    host = msgspec.structs.replace(host, network_mode=new)
+                networks = {new if name == old else name: settings for name, settings in record.networks.items()}
+                await self._register.put(record, host_config=host, networks=networks)
+
     @asynccontextmanager
     async def mounted(self, record: ContainerRecord) -> AsyncIterator[Path]:
         """Lend the root directory of a container, volumes included; while it does not run it cannot start, either."""

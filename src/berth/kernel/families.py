@@ -9,7 +9,7 @@ from berth.plan.model import Step
 Handler = Callable[[Step], Step | None]
 
 #: Modules of this package that carry out steps; each has HANDLERS and UNDO.
-MODULES: Final = ("addressing", "handover", "link", "netns", "nft", "routing", "shaping", "sublink", "sysctl")
+MODULES: Final = ("addressing", "handover", "link", "netns", "nft", "revise", "routing", "shaping", "sublink", "sysctl")
 
 
 def _merged(attribute: str) -> dict[type[Step], Handler]:

@@ -208,7 +208,7 @@ def _set_default_route(step: Step) -> Step | None:
             with contextlib.suppress(LinkNotFound):
                 index = there.index(want.before[1])
                 there.try_send(netlink.default_route(want.before[0], index, delete=True))
-    return SetDefaultRoute(want.namespace, *want.before, before=(want.gateway, want.link))
+    return _undo_default_route(want)
 
 
 def _undo_default_route(step: Step) -> Step | None:

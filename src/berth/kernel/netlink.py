@@ -228,6 +228,11 @@ def _link_head(*, index: int = 0, up: bool | None = None, family: int = 0) -> by
     return _LINK.pack(family, 0, index, IFF_UP if up else 0, 0 if up is None else IFF_UP)
 
 
+def link_head(index: int) -> bytes:
+    """Begin a request about a link known by its index, for a family of messages of another module."""
+    return _link_head(index=index)
+
+
 def new_bridge(name: str, mac: str, mtu: int) -> Message:
     """Make a bridge, still down; a MAC of its own keeps it from changing with its ports."""
     info = nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "bridge"))

@@ -15,6 +15,7 @@ from berth.base.aio import KeyedLocks, Tasks, finish, in_thread
 from berth.base.config import Config
 from berth.base.ids import new_id
 from berth.base.paths import Layout
+from berth.base.sharing import Sharing
 from berth.events.bus import Bus
 from berth.events.model import Event
 from berth.kernel import conntrack, link, nft, sublink
@@ -53,7 +54,7 @@ from berth.networks.model import (
     retired_group,
     veth_name,
 )
-from berth.networks.options import parse_bridge
+from berth.networks.options import name_servers, parse_bridge
 from berth.networks.planning import next_link_name, pool_of, ways_out
 from berth.networks.ports.publishing import Publishing, publisher, publishers, publishes
 from berth.networks.reaper import Reaper
@@ -99,6 +100,8 @@ class Attachments:
         self._config = config
         self._register = register
         self._locks = KeyedLocks()
+        #: Who opens, closes or changes one container shares; who changes a network is alone.
+        self.sharing = Sharing()
         self._publishing = publishing
         self._foreign = foreign
         self._tasks = Tasks()
@@ -114,15 +117,16 @@ class Attachments:
 
     async def declare(self, tenant: Tenant) -> None:
         """Check everything a container wants and keep it; nothing happens in the kernel."""
-        tenant = wants.normalised(tenant, self._register)
-        wants.check(tenant, self._register)
-        if tenant.mode.startswith("container:") and (owner := self.find_tenant(tenant.mode.partition(":")[2])):
-            tenant = msgspec.structs.replace(tenant, joins=owner.name)
-        old = self._tenants.get(tenant.container_id)
-        if old is not None:
-            self._register.unexpect(old)
-        self._register.expect(tenant)
-        await self._tenants.put(tenant.container_id, tenant)
+        async with self.sharing.shared():
+            tenant = wants.normalised(tenant, self._register)
+            wants.check(tenant, self._register)
+            if tenant.mode.startswith("container:") and (owner := self.find_tenant(tenant.mode.partition(":")[2])):
+                tenant = msgspec.structs.replace(tenant, joins=owner.name)
+            old = self._tenants.get(tenant.container_id)
+            if old is not None:
+                self._register.unexpect(old)
+            self._register.expect(tenant)
+            await self._tenants.put(tenant.container_id, tenant)
 
     async def forget(self, container_id: str) -> None:
         """Drop what a container wants; it has been closed."""
@@ -134,7 +138,7 @@ class Attachments:
 
     async def renamed(self, container_id: str, new_name: str) -> None:
         """Take over a container's new name."""
-        async with self._locks.hold(container_id):
+        async with self.sharing.shared(), self._locks.hold(container_id):
             old = self._tenants.get(container_id)
             if old is None:
                 return
@@ -158,7 +162,7 @@ class Attachments:
 
     async def open(self, container_id: str) -> Sandbox:
         """Give a container its namespace, links, addresses, ports, names and files; all or nothing."""
-        async with self._locks.hold(container_id):
+        async with self.sharing.shared(), self._locks.hold(container_id):
             tenant = self.tenant(container_id)
             self.reaper.stir()
             if self._live.get(container_id) is not None:
@@ -379,14 +383,22 @@ class Attachments:
     def _resolv_conf(self, tenant: Tenant) -> hosts_files.ResolvConf:
         return hosts_files.asked(
             self._host_resolv_conf(),
-            tenant.dns or self._config.dns,
+            self._servers(tenant),
             tenant.dns_search or self._config.dns_search,
             tenant.dns_options or self._config.dns_opts,
         )
 
     def _names_servers(self, tenant: Tenant) -> bool:
         """Tell whether a container's servers were given, not copied from the host."""
-        return bool(tenant.dns or self._config.dns)
+        return bool(self._servers(tenant))
+
+    def _servers(self, tenant: Tenant) -> tuple[str, ...]:
+        """Return the servers named for a container: by itself, by a network of its, for all."""
+        if tenant.dns:
+            return tenant.dns
+        records = (self._register.named(name) for name in tenant.endpoints)
+        found = (name_servers(record.options) for record in records if record is not None)
+        return next((one for one in found if one), tuple(self._config.dns))
 
     def _file_texts(
         self, tenant: Tenant, ends: Iterable[LiveEndpoint], *, resolver: bool, on_host: bool
@@ -498,7 +510,7 @@ class Attachments:
 
     async def close(self, container_id: str) -> None:
         """Take away what `open` gave; may be repeated. Links and namespace go behind the answer."""
-        async with self._locks.hold(container_id):
+        async with self.sharing.shared(), self._locks.hold(container_id):
             await finish(self._close(container_id))
 
     async def _close(self, container_id: str) -> None:
@@ -540,7 +552,7 @@ class Attachments:
         self, record: NetworkRecord, container_id: str, settings: EndpointSettings, *, running: bool
     ) -> None:
         """Put a container on one more network, at once if it runs."""
-        async with self._locks.hold(container_id):
+        async with self.sharing.shared(), self._locks.hold(container_id):
             tenant = self.tenant(container_id)
             wants.check_joinable(tenant, record)
             wants.check_endpoint(record, settings)
@@ -616,7 +628,7 @@ class Attachments:
 
         Return its driver options, in which limits are kept.
         """
-        async with self._locks.hold(container_id):
+        async with self.sharing.shared(), self._locks.hold(container_id):
             tenant, live = self.tenant(container_id), self._live.get(container_id)
             settings = tenant.endpoints.get(record.name)
             if settings is None:
@@ -642,7 +654,7 @@ class Attachments:
         self, ref: str, record: NetworkRecord | None, container_id: str, *, force: bool, running: bool
     ) -> None:
         """Take a container off a network, at once if it runs."""
-        async with self._locks.hold(container_id):
+        async with self.sharing.shared(), self._locks.hold(container_id):
             tenant = self.tenant(container_id)
             name = record.name if record else ref
             live = self._live.get(container_id) if running or force else None
@@ -692,6 +704,53 @@ class Attachments:
         record = self._register.by_id(end.network_id)
         attributes = {"container": container_id, "name": end.network_name, "type": record.driver if record else ""}
         self._bus.publish(Event(type="network", action=action, actor_id=end.network_id, attributes=attributes))
+
+    # -- while a network changes
+
+    def tenants_on(self, record: NetworkRecord) -> list[Tenant]:
+        """Return everything that wants a network, running or not."""
+        return [one for one in self._tenants.all() if record.name in one.endpoints or one.mode == record.name]
+
+    def lives(self) -> list[LiveSandbox]:
+        """Return what every running container has."""
+        return self._live.all()
+
+    def claim_ports(self, tenant: Tenant, ends: Iterable[LiveEndpoint]) -> tuple[Published, ...]:
+        """Hold the ports a container wants, now that something leads to it."""
+        return self._claim_ports(tenant, ends)
+
+    def release_ports(self, live: LiveSandbox) -> None:
+        """Give them back."""
+        self._publishing.release(live.published)
+
+    async def follow(
+        self,
+        tenants: Iterable[tuple[Tenant, Tenant]],
+        lives: Iterable[tuple[Tenant, LiveSandbox, LiveSandbox]],
+    ) -> None:
+        """Take over what the change of a network, done in the kernel, has made of those who want or have it."""
+        for was, now in tenants:
+            if now != was:
+                await self._tenants.put(now.container_id, now)
+        for tenant, before, after in lives:
+            await self._live.put(after.container_id, after)
+            await self._publishing.move_proxy((before.endpoints, before.published), (after.endpoints, after.published))
+            if before.published and not after.published:
+                self._publishing.release(before.published)
+            await in_thread(self._readdress_files, tenant, before, after)
+            if after.has_dns:
+                await self._reconfigure_names(tenant, after)
+                for end in after.endpoints:
+                    await self._announce(tenant, end)
+
+    def _readdress_files(self, tenant: Tenant, before: LiveSandbox, after: LiveSandbox) -> None:
+        hosts = self._layout.container(tenant.container_id) / "hosts"
+        for was, now in zip(before.endpoints, after.endpoints, strict=True):
+            if (was.ipv4, was.ipv6) != (now.ipv4, now.ipv6):
+                sandboxes.edit_lines(hosts, drop=_own_lines(tenant, was), add=_own_lines(tenant, now))
+        if any(one.protocol == "udp" for one in before.published):
+            ends = publishers(before.endpoints).items()
+            conntrack.forget_datagrams([end.ipv4 if version == 4 else end.ipv6 for version, end in ends])
 
     # -- starting again
 

@@ -25,6 +25,8 @@ LINK_PREFIX: Final = "com.docker.network.container_iface_prefix"
 HOST_SOURCES: Final = {4: "com.docker.network.host_ipv4", 6: "com.docker.network.host_ipv6"}
 #: The flags ``--ipv4`` and ``--ipv6`` as options, so that a daemon's defaults can set them.
 ENABLE: Final = {4: "com.docker.network.enable_ipv4", 6: "com.docker.network.enable_ipv6"}
+#: Ours: name servers for a network's containers that name none themselves, separated by commas.
+NAME_SERVERS: Final = "berth.network.dns"
 ENDPOINT_LINK: Final = "com.docker.network.endpoint.ifname"
 
 #: Names of auxiliary addresses that are containers' way out instead of the bridge.
@@ -72,6 +74,8 @@ class BridgeOptions:
     #: Forms of the flags; None = not given.
     enable_ipv4: bool | None = None
     enable_ipv6: bool | None = None
+    #: Ours, see `NAME_SERVERS`.
+    name_servers: tuple[str, ...] = ()
 
     def mode(self, version: int) -> GatewayMode:
         """Return the gateway mode of an IP version."""
@@ -100,7 +104,19 @@ def parse_bridge(options: Mapping[str, str]) -> BridgeOptions:
         source6=_address(options, HOST_SOURCES[6], 6),
         enable_ipv4=parse_boolean(options, ENABLE[4], default=True) if ENABLE[4] in options else None,
         enable_ipv6=parse_boolean(options, ENABLE[6], default=False) if ENABLE[6] in options else None,
+        name_servers=name_servers(options),
     )
+
+
+def name_servers(options: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the name servers of a network's own. Raises `BadOption`."""
+    found = tuple(text.strip() for text in options.get(NAME_SERVERS, "").split(",") if text.strip())
+    for text in found:
+        try:
+            ip_address(text)
+        except ValueError:
+            raise BadOption(f"failed to parse {NAME_SERVERS} value: {text} (invalid address)") from None
+    return found
 
 
 def parse_boolean(options: Mapping[str, str], key: str, *, default: bool) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 
 from berth.base.ids import by_prefix, is_full_id, short
-from berth.networks.errors import AddressTaken, NetworkAmbiguous, NetworkNotFound, NoAddressLeft
+from berth.networks.errors import AddressTaken, NetworkAmbiguous, NetworkNotFound, NoAddressLeft, PoolOverlaps
 from berth.networks.ipam.addresses import contains, fixed
 from berth.networks.ipam.book import AddressBook, Usage, number_of
 from berth.networks.ipam.subnets import SubnetIndex
@@ -63,6 +63,43 @@ class Register:
                 self._bridges[record.bridge] = record
         self._networks[record.id] = record
         self._by_name[record.name] = record.id
+
+    def claim_instead(self, old: NetworkRecord, new: NetworkRecord) -> None:
+        """Keep from others what a network will have instead of what it had. Raises `PoolOverlaps`."""
+        self.unclaim(old)
+        for pool in new.pools:
+            held = self.subnets.clash(ip_network(pool.subnet))
+            if held is not None:
+                self.claim(old)
+                raise PoolOverlaps(pool.subnet, str(held.subnet), f"network {held.holder}")
+        self.claim(new)
+
+    def change(
+        self,
+        old: NetworkRecord,
+        new: NetworkRecord,
+        tenants: Iterable[tuple[Tenant, Tenant]],
+        lives: Iterable[tuple[LiveSandbox, LiveSandbox]],
+    ) -> None:
+        """Know a network, and those who want or have it, as they are after a change; its claims were changed before."""
+        tenants, lives = list(tenants), list(lives)
+        for was, _ in tenants:
+            self.unexpect(was)
+        for before, _ in lives:
+            for end in before.endpoints:
+                if end.network_id == old.id:
+                    self.take_back(old.id, before.container_id, (end.ipv4, end.ipv6))
+        if new.name != old.name:
+            del self._by_name[old.name]
+            self._books.pop(old.name, None)
+        self.add(new)
+        for _, now in tenants:
+            self.expect(now)
+        for _, after in lives:
+            for end in after.endpoints:
+                if end.network_id == new.id:
+                    self.keep(new.id, after.container_id, end)
+                    self.attach(after.container_id, end)
 
     def discard(self, record: NetworkRecord) -> None:
         """Forget a network."""

@@ -26,6 +26,7 @@ from berth.kernel.routes import Routed, RouteView
 from berth.networks import configs, creation, default_bridge, render
 from berth.networks.allocation import allocate, collisions
 from berth.networks.attachments import Attachments
+from berth.networks.changes.service import Changer
 from berth.networks.dns.client import DnsClient
 from berth.networks.dns.model import Sockets
 from berth.networks.drivers.base import NetworkDriver, Seen, SeenLink, Way
@@ -116,6 +117,7 @@ class Networks:
         self._config = config
         self._clock = clock or SystemClock()
         self._register = Register()
+        self._creating: set[str] = set()
         self._publishing = Publishing(layout, proxy)
         self._foreign = Foreign(plugins or Plugins(Places((), ())), runner, self._register.by_id)
         self._attachments = Attachments(
@@ -131,13 +133,18 @@ class Networks:
             foreign=self._foreign,
         )
         #: Answers why something does not reach something.
-        self.explain = Explainer(layout, endpoints, live, self._register, self._attachments.upstreams)
+        self.explain = Explainer(
+            layout, endpoints, live, self._register, self._attachments.upstreams,
+            names_on_default=config.default_bridge_names,
+        )  # fmt: skip
         self.see = Seer(live, self._register)
         #: Answers questions about names.
         self.names = Names(layout, endpoints, live, dns, bus)
         #: Watches over the rules in the kernel, and tells about them.
         self.firewall = Firewall(layout, self._register, bus)
-        self._creating: set[str] = set()
+        self.change = Changer(
+            layout, networks, self._register, self._attachments, runner, self._creating, self._changed
+        )
         self._routes = RouteView()
         self._pruning = False
         for record in networks.all():
@@ -340,10 +347,11 @@ class Networks:
 
     async def remove(self, ref: str) -> None:
         """Remove a network that no running container is on."""
-        record = self.get(ref)
-        if record.is_predefined:
-            raise PredefinedNetwork(record.name)
-        await finish(self._remove(record))
+        async with self._attachments.sharing.shared():
+            record = self.get(ref)
+            if record.is_predefined:
+                raise PredefinedNetwork(record.name)
+            await finish(self._remove(record))
         self._tell("destroy", record)
 
     async def _remove(self, record: NetworkRecord) -> None:
@@ -410,6 +418,12 @@ class Networks:
             return self._clock.now_ns() - parse_duration_ns(text)
         except BadOption:
             raise InvalidFilter("until", text) from None
+
+    async def _changed(self, record: NetworkRecord) -> None:
+        """Follow a network's change in what depends on all of them."""
+        if record.enable_ipv6:
+            await in_thread(_forward, ipv6=True)
+        self._tell("update", record)
 
     def _tell(self, action: str, record: NetworkRecord) -> None:
         attributes = {"name": record.name, "type": record.driver}

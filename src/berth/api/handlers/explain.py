@@ -7,6 +7,7 @@ from berth.api.call import Call
 from berth.api.routes import Route
 from berth.base.errors import InvalidArgument, NotFound
 from berth.networks.explain.known import Subject
+from berth.wire.network_changes import NetworkUpdate
 
 
 def _subjects(call: Call) -> dict[str, Subject]:
@@ -55,7 +56,25 @@ async def trace(call: Call) -> web.StreamResponse:
     return call.json(answer)
 
 
+async def update(call: Call) -> web.StreamResponse:
+    """POST /berth/networks/{id}/update: change a network that is in use; its containers follow."""
+    record = await call.engine.networks.change.update(call.path["id"], await call.body(NetworkUpdate))
+    return call.json({"Id": record.id, "Name": record.name})
+
+
+async def rename(call: Call) -> web.StreamResponse:
+    """POST /berth/networks/{id}/rename: give it another name; containers that name it follow."""
+    name = call.text("name")
+    if not name:
+        raise InvalidArgument("Neither old nor new names may be empty")
+    old, new = await call.engine.networks.change.rename(call.path["id"], name)
+    await call.engine.containers.network_renamed(old, new)
+    return call.empty()
+
+
 ROUTES: tuple[Route, ...] = (
+    Route("POST", "/berth/networks/{id}/update", update),
+    Route("POST", "/berth/networks/{id}/rename", rename),
     Route("GET", "/berth/networks", list_networks),
     Route("GET", "/berth/networks/trace", trace),
     Route("GET", "/berth/networks/{id}", inspect),

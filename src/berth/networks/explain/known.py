@@ -36,7 +36,8 @@ class Entry(NamedTuple):
 class Known:
     """Every container and network at one moment."""
 
-    def __init__(self, entries: Iterable[Entry], register: Register) -> None:
+    def __init__(self, entries: Iterable[Entry], register: Register, *, names_on_default: bool = False) -> None:
+        self._nameless = "" if names_on_default else DEFAULT
         self._entries = {entry.subject.id: entry for entry in entries}
         self._records: dict[str, NetworkRecord] = {record.id: record for record in register.all()}
 
@@ -78,7 +79,7 @@ class Known:
             bridge=record.bridge if record else "",
             internal=record.internal if record else False,
             icc=options.icc if options else True,
-            has_names=end.network_name != DEFAULT,
+            has_names=end.network_name != self._nameless,
             is_way_out=is_way_out,
         )
 
@@ -136,7 +137,7 @@ class Known:
         found = []
         for subject, tenant, live in self._entries.values():
             for end in live.endpoints if live else ():
-                if end.network_name != DEFAULT:
+                if end.network_name != self._nameless:
                     settings = tenant.endpoints.get(end.network_name, EndpointSettings())
                     names = dns_names(tenant, settings)
                     found += [(end.network_id, end.network_name, name, subject.name) for name in names]

@@ -1,22 +1,17 @@
 """The use case "what is there": networks with their members, links, counters, routes and policy. Changes nothing."""
 
 from collections.abc import Iterable, Mapping
-from ipaddress import ip_address
-from typing import Any, Final
+from typing import Any
 
 from berth.base.aio import in_thread
 from berth.kernel import netview
 from berth.kernel.netview import Counters, LinkView, RouteView, View
 from berth.networks.explain.known import Subject
-from berth.networks.ipam.addresses import bounds, fixed
-from berth.networks.model import LiveEndpoint, LiveSandbox, NetworkRecord, Pool
+from berth.networks.model import LiveEndpoint, LiveSandbox, NetworkRecord
 from berth.networks.options import BridgeOptions, GatewayMode, parse_bridge
 from berth.networks.planning import ways_out
 from berth.networks.register import Register
 from berth.store.base import Records
-
-#: Free addresses are counted up to here: of IPv6 subnets nobody wants the number.
-MOST_COUNTED: Final = 1 << 32
 
 
 class Seer:
@@ -59,7 +54,7 @@ class Seer:
             "Driver": record.driver,
             "Subnets": [pool.subnet for pool in record.pools],
             "Gateways": [pool.gateway for pool in record.pools if pool.gateway],
-            "Free": sum(free_addresses(pool, attached.values()) for pool in record.pools if ":" not in pool.subnet),
+            "Free": sum(one.available for subnet, one in self._register.usage(record).items() if ":" not in subnet),
             "Bridge": record.bridge,
             "MTU": bridge.mtu if bridge else options.mtu or 1500,
             "Internal": record.internal,
@@ -120,14 +115,6 @@ def as_seen_inside(host: Counters) -> dict[str, int]:
         "TxPackets": host.rx_packets,
         "TxDropped": host.rx_dropped,
     }
-
-
-def free_addresses(pool: Pool, ends: Iterable[LiveEndpoint]) -> int:
-    """Count the addresses of a pool that are left to give away."""
-    _, first, last = bounds(pool)
-    taken = set(fixed(pool))
-    taken |= {int(ip_address(end.ipv4)) for end in ends if end.ipv4}
-    return min(MOST_COUNTED, last - first + 1) - sum(first <= number <= last for number in taken)
 
 
 def policy(record: NetworkRecord, options: BridgeOptions) -> list[str]:

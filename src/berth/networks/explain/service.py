@@ -30,7 +30,10 @@ class Explainer:
         live: Records[LiveSandbox],
         register: Register,
         upstreams: Callable[[Tenant, LiveSandbox], tuple[Upstream, ...]],
+        *,
+        names_on_default: bool = False,
     ) -> None:
+        self._names_on_default = names_on_default
         self._layout = layout
         self._tenants = tenants
         self._live = live
@@ -54,7 +57,7 @@ class Explainer:
             Entry(one, self._tenants.get(one.id) or Tenant(one.id, one.name, mode="none"), self._live.get(one.id))
             for one in containers
         ]
-        known = Known(entries, self._register)
+        known = Known(entries, self._register, names_on_default=self._names_on_default)
         question = self._question(source, (asked, port, protocol), find(asked), known)
         facts = await in_thread(gather, question, known)
         return facts, judge(facts)

@@ -1,8 +1,8 @@
 """Networks in words and numbers."""
 
 from berth.kernel.netview import Counters
-from berth.networks.explain.see import as_seen_inside, free_addresses, policy
-from berth.networks.model import LiveEndpoint, NetworkRecord, Pool
+from berth.networks.explain.see import as_seen_inside, policy
+from berth.networks.model import NetworkRecord
 from berth.networks.options import GATEWAY_MODES, ICC, MASQUERADE, parse_bridge
 
 
@@ -30,14 +30,6 @@ def test_policies_of_two_families_are_said_apart_where_they_differ() -> None:
     assert "IPv6: what leaves keeps its address: others need a route back" in words
     fixed = {"com.docker.network.host_ipv4": "192.0.2.7"}
     assert "IPv4: what leaves has the address 192.0.2.7" in said(**fixed)
-
-
-def test_free_addresses() -> None:
-    pool = Pool("10.0.0.0/29", "10.0.0.1", auxiliary=(("printer", "10.0.0.6"),))
-    end = LiveEndpoint("n", "n", "e", ipv4="10.0.0.2")
-    assert free_addresses(pool, ()) == 4
-    assert free_addresses(pool, (end,)) == 3
-    assert free_addresses(Pool("10.0.0.0/24", "10.0.0.1", ip_range="10.0.0.128/25"), (end,)) == 127
 
 
 def test_what_the_host_received_the_container_sent() -> None:

@@ -1,0 +1,1 @@
+"""Changes of networks that are in use: containers stay connected and follow."""
