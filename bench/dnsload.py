@@ -1,4 +1,4 @@
-"""Queries a second of a name server: batches of packets by sendmmsg, several processes, replies checked.
+"""Queries a second of a name server, and how long they take: batches by sendmmsg, several processes, replies checked.
 
 bench/dnsload.py                                    own server, in a throw-away namespace (root)
 bench/dnsload.py --pid PID --port 53 --name web     the resolver of a running container, Docker's or ours
@@ -6,6 +6,7 @@ bench/dnsload.py --pid PID --port 53 --name web     the resolver of a running co
 
 import argparse
 import ctypes
+import json
 import multiprocessing
 import os
 import socket
@@ -17,6 +18,7 @@ import tempfile
 import time
 from multiprocessing.queues import Queue
 from pathlib import Path
+from typing import NamedTuple
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x4000_0000
@@ -73,7 +75,7 @@ def question(name: str, ident: int) -> bytes:
 
 
 def load(netns: str, target: tuple[str, int], names: list[str], batch: int, seconds: float, out: Queue) -> None:
-    """Send `batch` queries, take `batch` replies, and so on; report counts."""
+    """Send `batch` queries, take `batch` replies, and so on; report counts, and the time from send to reply."""
     if netns:
         enter(netns)
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -86,8 +88,9 @@ def load(netns: str, target: tuple[str, int], names: list[str], batch: int, seco
     timeout = struct.pack("ll", 1, 0)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
     good = lost = 0
+    took: list[tuple[float, int]] = []
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while (begun := time.monotonic()) < end:
         sent = 0
         while sent < batch:
             sent += max(
@@ -100,26 +103,53 @@ def load(netns: str, target: tuple[str, int], names: list[str], batch: int, seco
                 lost += batch - got
                 break
             got += n
+            took.append((time.monotonic() - begun, n))
         good += got
     flags, answers = struct.unpack_from("!2xH2xH", taking.buffers[0].raw)
     if flags & 0xF or not answers:
         raise SystemExit(f"bad reply: flags {flags:#x}, {answers} answers")
-    out.put((good, lost))
+    out.put((good, lost, took))
 
 
-def measure(netns: str, target: tuple[str, int], options: argparse.Namespace) -> tuple[float, int]:
+class Result(NamedTuple):
+    """One round: answers a second, lost queries, microseconds within which half and 99 % of the answers came."""
+
+    rate: float
+    lost: int
+    half_us: float
+    most_us: float
+
+
+def within(took: list[tuple[float, int]], share: float) -> float:
+    """Return within how many microseconds that share of the replies came."""
+    wanted = share * sum(n for _, n in took)
+    seen = 0
+    for seconds, n in sorted(took):
+        seen += n
+        if seen >= wanted:
+            return seconds * 1e6
+    return 0.0
+
+
+def measure(netns: str, target: tuple[str, int], options: argparse.Namespace) -> Result:
     out: Queue = multiprocessing.Queue()
     load_args = (netns, target, options.name, options.batch, options.seconds, out)
     workers = [multiprocessing.Process(target=load, args=load_args) for _ in range(options.processes)]
     for worker in workers:
         worker.start()
+    results = [out.get(timeout=options.seconds + 30) for _ in workers]
     for worker in workers:
         worker.join()
-    results = [out.get(timeout=5) for _ in workers]
-    return sum(good for good, _ in results) / options.seconds, sum(lost for _, lost in results)
+    took = [one for _, _, times in results for one in times]
+    return Result(
+        sum(good for good, _, _ in results) / options.seconds,
+        sum(lost for _, lost, _ in results),
+        within(took, 0.5),
+        within(took, 0.99),
+    )
 
 
-def own_server(options: argparse.Namespace) -> list[tuple[float, int]]:
+def own_server(options: argparse.Namespace) -> list[Result]:
     """Serve one container in a throw-away namespace and measure that."""
     import asyncio
 
@@ -179,6 +209,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64, help="queries under way per process")
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args()
     options.name = options.name or ["web"]
     if options.pid:
@@ -186,10 +217,15 @@ def main() -> None:
         results = [measure(netns, (options.address, options.port), options) for _ in range(options.rounds)]
     else:
         results = own_server(options)
-    rates = [rate for rate, _ in results]
+    rates = [one.rate for one in results]
+    half, most = (statistics.median(getattr(one, key) for one in results) for key in ("half_us", "most_us"))
+    lost = sum(one.lost for one in results)
+    if options.json:
+        print(json.dumps({"rate": statistics.median(rates), "lost": lost, "half_us": half, "most_us": most}))
+        return
     print(
         f"{statistics.median(rates):,.0f} queries/s (median of {len(rates)}: {min(rates):,.0f} to {max(rates):,.0f}), "
-        f"{sum(lost for _, lost in results)} lost"
+        f"{lost} lost; half within {half:,.0f} µs, 99 % within {most:,.0f} µs"
     )
 
 

@@ -175,15 +175,52 @@ def op_published(engine: Engine, _: int) -> float:
     return json.loads(done.out)["end"]["sum_received"]["bits_per_second"] / 1e9
 
 
-def op_dns(engine: Engine, _: int) -> float:
-    """Queries a second that the resolver answers for a name on the container's network."""
+def _names(engine: Engine, name: str, *options: str) -> dict[str, float]:
+    """Load the resolver of a container and return the figures."""
     pid = engine.docker("inspect", "-f", "{{.State.Pid}}", "standing").out.strip()
     load = Path(__file__).parent / "dnsload.py"
     done = subprocess.run(
-        [sys.executable, str(load), "--pid", pid, "--name", "iperf", "--rounds", "1"],
+        [sys.executable, str(load), "--pid", pid, "--name", name, "--rounds", "1", "--json", *options],
         capture_output=True, text=True, check=True, timeout=60, env=os.environ | {"PYTHONPATH": str(RESULTS.parents[1] / "src")},
     )  # fmt: skip
-    return float(done.stdout.split(" queries/s")[0].replace(",", ""))
+    return json.loads(done.stdout)
+
+
+def op_dns(engine: Engine, _: int) -> float:
+    """Queries a second that the resolver answers for a name on the container's network."""
+    return _names(engine, "iperf")["rate"]
+
+
+def op_dns_worst(engine: Engine, _: int) -> float:
+    """Microseconds within which 99 % of them are answered, one under way."""
+    return _names(engine, "iperf", "--batch", "1")["most_us"]
+
+
+def op_dns_outside(engine: Engine, _: int) -> float:
+    """Queries a second for a name that a server outside knows; the server is the container's own."""
+    with upstream(engine):
+        return _names(engine, "name.example", "--batch", "16")["rate"]
+
+
+def op_dns_outside_worst(engine: Engine, _: int) -> float:
+    """Microseconds within which 99 % of them are answered, one under way."""
+    with upstream(engine):
+        return _names(engine, "name.example", "--batch", "1")["most_us"]
+
+
+@contextlib.contextmanager
+def upstream(engine: Engine) -> Iterator[None]:
+    """Run a name server inside the container that asks it."""
+    pid = engine.docker("inspect", "-f", "{{.State.Pid}}", "standing").out.strip()
+    script = str(Path(__file__).parent / "dnsupstream.py")
+    server = subprocess.Popen(["nsenter", "-t", pid, "-n", sys.executable, script])
+    sockets = Path(f"/proc/{pid}/net/udp")
+    try:
+        wait_for(lambda: "0100007F:0035" in sockets.read_text(), "the name server outside")
+        yield
+    finally:
+        server.kill()
+        server.wait()
 
 
 OPERATIONS = [
@@ -201,6 +238,9 @@ OPERATIONS = [
     Operation("pull 190 MB", op_pull, 3),
     Operation("start+stop 20", op_twenty, 3),
     Operation("names: queries answered", op_dns, 5, "/s", higher_is_better=True),
+    Operation("names: 99 % within", op_dns_worst, 5, "µs"),
+    Operation("names from outside: answered", op_dns_outside, 3, "/s", higher_is_better=True),
+    Operation("names from outside: 99 % within", op_dns_outside_worst, 3, "µs"),
     Operation("bridge throughput", op_bridge, 3, "Gbit/s", higher_is_better=True),
     Operation("published-port throughput", op_published, 3, "Gbit/s", higher_is_better=True),
 ]
@@ -243,7 +283,9 @@ def prepare(engine: Engine) -> None:
     """Give an engine the standing objects that operations use."""
     engine.docker("network", "create", "bench")
     engine.docker("network", "create", "other")
-    engine.docker("run", "-d", "--name", "standing", "--network", "bench", "busybox", "sleep", "36000")
+    engine.docker(
+        "run", "-d", "--name", "standing", "--network", "bench", "--dns", "127.0.0.1", "busybox", "sleep", "36000"
+    )
     engine.docker(
         "run", "-d", "--name", "iperf", "--network", "bench", "-p", "5201:5201", "-v", "/:/host:ro", "--tmpfs", "/host/tmp", "busybox",
         "chroot", "/host", "iperf3", "-s",
