@@ -16,6 +16,7 @@ import dns.rdatatype
 import pytest
 
 from berth.kernel import netns
+from berth.kernel.mount import MS_BIND, mount
 from berth.networks.dns.client import DnsClient, command
 from berth.networks.dns.model import Sockets
 from berth.wire.networks import EndpointSettings
@@ -165,3 +166,27 @@ async def test_leaving_the_last_open_network_closes_the_hosts_own_servers(tmp_pa
         assert internal()
         await world.service.connect("open", one.id, EndpointSettings(), running=True)
         assert not internal()
+
+
+@isolated
+async def test_containers_follow_the_hosts_name_servers(tmp_path: Path) -> None:
+    """Another Wi-Fi, a VPN: Docker's containers go on asking the old ones until they are started anew."""
+    conf = tmp_path / "resolv.conf"
+    conf.write_text("nameserver 192.0.2.53\n")
+    mount(str(conf), "/etc/resolv.conf", flags=MS_BIND)
+    async with named_world(tmp_path) as world:
+        await world.network("red")
+        one = await world.container("one", "red")
+        own = await world.container("own", "red", dns=("192.0.2.99",))
+        assert world.dns is not None
+
+        def asked(container: Container) -> list[str]:
+            assert world.dns is not None
+            return [upstream.address for upstream in world.dns.config_of(container.id).upstreams]
+
+        await world.service.servers.look()
+        assert asked(one) == ["192.0.2.53"]
+        conf.write_text("nameserver 198.51.100.1\nnameserver 198.51.100.2\n")
+        await world.service.servers.look()
+        assert asked(one) == ["198.51.100.1", "198.51.100.2"]
+        assert asked(own) == ["192.0.2.99"]

@@ -67,9 +67,7 @@ class Parts:
     def start_services(self) -> None:
         """Start what runs in the background for as long as the engine does."""
         self.tasks.start("firewall", supervise("firewall", self.engine.networks.firewall.watch, pause_s=PAUSE_S))
-        self.tasks.start(
-            "name servers", supervise("name servers", self.engine.networks.names.watch_servers, pause_s=PAUSE_S)
-        )
+        self.tasks.start("name servers", supervise("name servers", self.engine.networks.servers.watch, pause_s=PAUSE_S))
 
     async def close(self) -> None:
         """Stop the background work and close the records. Containers and the name server stay."""

@@ -7,7 +7,6 @@ What is slow and nobody waits for, the deletion of links and namespaces, happens
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
@@ -37,6 +36,7 @@ from berth.networks.errors import (
 )
 from berth.networks.firewall import egress
 from berth.networks.foreign import Foreign, Granted, Place
+from berth.networks.host_servers import host_resolv_conf
 from berth.networks.ipam.addresses import MAC_PREFIX, mac_of
 from berth.networks.joining import Joining
 from berth.networks.limits import link_local, plan_settings, plan_shape
@@ -68,10 +68,6 @@ from berth.store.base import Records
 from berth.wire.networks import EndpointSettings
 
 log = logging.getLogger(__name__)
-
-HOST_RESOLV_CONF: Final = Path("/etc/resolv.conf")
-#: Where systemd-resolved lists the servers behind its stub.
-RESOLVED_CONF: Final = Path("/run/systemd/resolve/resolv.conf")
 
 
 class Attachments:
@@ -370,19 +366,9 @@ class Attachments:
 
     # -- names and files
 
-    def _host_resolv_conf(self) -> hosts_files.ResolvConf:
-        for path in (HOST_RESOLV_CONF, RESOLVED_CONF):
-            try:
-                conf = hosts_files.parse_resolv_conf(path.read_text(errors="replace"))
-            except OSError:
-                continue
-            if set(conf.servers) != {hosts_files.STUB}:
-                return conf
-        return hosts_files.ResolvConf()
-
     def _resolv_conf(self, tenant: Tenant) -> hosts_files.ResolvConf:
         return hosts_files.asked(
-            self._host_resolv_conf(),
+            host_resolv_conf(),
             self._servers(tenant),
             tenant.dns_search or self._config.dns_search,
             tenant.dns_options or self._config.dns_opts,
@@ -474,6 +460,11 @@ class Attachments:
         """Follow a changed set of networks: only internal ones left means that nothing is asked from the host."""
         if self._dns is not None and live.has_dns:
             await self._dns.configure(self._serve_config(tenant, live))
+
+    async def follow_host_servers(self) -> None:
+        """Take over changed name servers of the host (another Wi-Fi, a VPN) into containers that run."""
+        for live in self._live.all():
+            await self._reconfigure_names(self.tenant(live.container_id), live)
 
     async def _announce(self, tenant: Tenant, end: LiveEndpoint) -> None:
         named = self.named_endpoint(tenant, end)

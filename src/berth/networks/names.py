@@ -4,7 +4,6 @@ The daemon's half of ``berth dns``. Must not: decide answers (the name server do
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -13,8 +12,6 @@ from berth.base.aio import in_thread
 from berth.base.clock import rfc3339
 from berth.base.errors import InvalidArgument
 from berth.base.paths import Layout
-from berth.events.bus import Bus
-from berth.events.model import Event
 from berth.networks import hosts_files
 from berth.networks.dns import inquiry, reply, report
 from berth.networks.dns.client import DnsClient
@@ -28,24 +25,20 @@ from berth.networks.render import dns_names
 from berth.store.base import Records
 from berth.wire.networks import EndpointSettings
 
-log = logging.getLogger(__name__)
-
-#: Seconds between two looks for new queries, for who follows; and at the servers outside.
+#: Seconds between two looks for new queries, for who follows.
 FOLLOW_S: Final = 0.2
-LOOK_S: Final = 5.0
 
 
 class Names:
     """Answers questions about names."""
 
     def __init__(
-        self, layout: Layout, tenants: Records[Tenant], live: Records[LiveSandbox], dns: DnsClient | None, bus: Bus
+        self, layout: Layout, tenants: Records[Tenant], live: Records[LiveSandbox], dns: DnsClient | None
     ) -> None:
         self._layout = layout
         self._tenants = tenants
         self._live = live
         self._dns = dns
-        self._bus = bus
 
     # -- query
 
@@ -172,25 +165,6 @@ class Names:
             ],
             "Upstreams": [_server(one) for one in await self._dns.servers()],
         }
-
-    async def watch_servers(self) -> None:
-        """Tell, once, that a server outside died or came back, for as long as the engine runs."""
-        dead: set[str] = set()
-        while True:
-            await asyncio.sleep(LOOK_S)
-            if self._dns is None or not self._dns.has_work:
-                continue
-            servers = {one.address: one for one in await self._dns.servers()}
-            now_dead = {address for address, one in servers.items() if one.dead_in}
-            for address in now_dead - dead:
-                self._tell("name-server-down", address, servers[address].why)
-            for address in (dead - now_dead) & set(servers):
-                self._tell("name-server-up", address, "")
-            dead = now_dead
-
-    def _tell(self, action: str, address: str, reason: str) -> None:
-        attributes = {"name": address} | ({"reason": reason} if reason else {})
-        self._bus.publish(Event(type="daemon", action=action, actor_id=address, attributes=attributes))
 
 
 def _question(name: str, type_name: str) -> tuple[str, int]:

@@ -73,6 +73,7 @@ from berth.networks.options import BRIDGE_NAME, parse_bridge
 from berth.networks.ports.proxy_client import ProxyClient
 from berth.networks.ports.publishing import Publishing, forwards
 from berth.networks.register import Register
+from berth.networks.server_watch import ServerWatch
 from berth.plan.model import Planned
 from berth.plan.run import Runner
 from berth.plan.steps.link import RetireBridge
@@ -139,7 +140,9 @@ class Networks:
         )  # fmt: skip
         self.see = Seer(live, self._register)
         #: Answers questions about names.
-        self.names = Names(layout, endpoints, live, dns, bus)
+        self.names = Names(layout, endpoints, live, dns)
+        #: Looks after name servers outside.
+        self.servers = ServerWatch(dns, bus, self._attachments.follow_host_servers)
         #: Watches over the rules in the kernel, and tells about them.
         self.firewall = Firewall(layout, self._register, bus)
         self.change = Changer(

@@ -6,6 +6,7 @@ not: read a clock (every call is given the time, seconds that only grow) or know
 
 import struct
 from collections.abc import Callable, Iterator
+from itertools import cycle, pairwise
 from typing import Final, NamedTuple
 
 from berth.networks.dns import message, reply
@@ -32,6 +33,9 @@ _OVERHEAD: Final = 700
 #: Authenticated data, RFC 4035 section 3.2.3.
 _AD: Final = 0x0020
 _DO: Final = 0x8000
+_POINTER: Final = 0xC0
+#: Orders kept ready of an answer with several addresses.
+_TURNS: Final = 8
 _CLIENT_SUBNET: Final = 8  # RFC 7871
 _AXFR, _IXFR = 252, 251
 
@@ -79,6 +83,8 @@ class Entry(NamedTuple):
     expires: float
     #: Who said so.
     upstream: str
+    #: Where in `body` the addresses of the name asked for stand, one after the other, and how long one is.
+    block: tuple[int, int, int] = (0, 0, 0)
 
     @property
     def size(self) -> int:
@@ -108,7 +114,29 @@ def entry_of(wire: bytes, now: float, upstream: str) -> Entry | None:
     counts = tuple(sum(part.section == section for part in kept) for section in range(3))
     ttls = tuple((part.ttl_at - got.body_at, min(part.ttl, MAX_TTL_S)) for part in kept)
     flags = got.flags & _AD
-    return Entry(got.code, flags, counts, wire[got.body_at : end], ttls, now, now + life, upstream)  # type: ignore[arg-type]  # three sections
+    return Entry(
+        got.code,
+        flags,
+        counts,  # type: ignore[arg-type]  # three sections
+        wire[got.body_at : end],
+        ttls,
+        now,
+        now + life,
+        upstream,
+        _block(got),
+    )
+
+
+def _block(got: Reply) -> tuple[int, int, int]:
+    """Find addresses that may change places: all of one length, each with a mere pointer for its name."""
+    found = [part for part in got.answers if part.rtype in (message.A, message.AAAA) and part.rtype == got.qtype]
+    size = 12 + (4 if got.qtype == message.A else 16)
+    alike = all(part.end - part.start == size and got.wire[part.start] >= _POINTER for part in found)
+    names = {got.wire[part.start : part.start + 2] for part in found}
+    in_a_row = all(one.end == other.start for one, other in pairwise(found))
+    if len(found) < 2 or not alike or not in_a_row or len(names) > 1:
+        return (0, 0, 0)
+    return (found[0].start - got.body_at, found[-1].end - got.body_at, size)
 
 
 def _life(got: Reply) -> int:
@@ -125,8 +153,11 @@ def _life(got: Reply) -> int:
     return min(least, soa.ttl, reply.soa_minimum(got, soa), MAX_NEGATIVE_TTL_S)
 
 
-def answer(entry: Entry, query: Query, now: float, limit: int) -> bytes:
-    """Write the answer to `query` out of an entry; marked as cut where it does not fit into `limit` bytes."""
+def answer(entry: Entry, query: Query, now: float, limit: int, turn: int = 0) -> bytes:
+    """Write the answer to `query` out of an entry; marked as cut where it does not fit into `limit` bytes.
+
+    Several addresses begin with another one at each `turn`: who takes the first spreads the load, as the owner meant.
+    """
     if now < entry.expires:
         body = _aged(entry, int(now - entry.born))
     else:
@@ -134,6 +165,8 @@ def answer(entry: Entry, query: Query, now: float, limit: int) -> bytes:
         for at, _ in entry.ttls:
             _TTL.pack_into(fresh, at, STALE_TTL_S)
         body = bytes(fresh)
+    if entry.block[2] and turn:
+        body = _turned(body, *entry.block, turn)
     tail = message.opt_of(query, entry.code)
     flags = message.QR | message.RA | query.flags & (message.RD | message.CD) | entry.flags | entry.code
     answers, authorities, additionals = entry.counts
@@ -142,6 +175,11 @@ def answer(entry: Entry, query: Query, now: float, limit: int) -> bytes:
     extra = 1 if tail else 0
     head = _HEADER.pack(query.ident, flags, 1, answers, authorities, additionals + extra)
     return b"".join((head, query.question, body, tail))
+
+
+def _turned(body: bytes, start: int, end: int, size: int, turn: int) -> bytes:
+    cut = start + turn * size % (end - start)
+    return b"".join((body[:start], body[cut:end], body[start:cut], body[end:]))
 
 
 def _aged(entry: Entry, by_s: int) -> bytes:
@@ -156,14 +194,14 @@ def _aged(entry: Entry, by_s: int) -> bytes:
 class Aging(Iterator[bytes]):
     """The answer to one query after its ident, ready to send; ends when it is too old. Written anew once a second."""
 
-    __slots__ = ("_clock", "_entry", "_limit", "_query", "_second", "_tail")
+    __slots__ = ("_clock", "_entry", "_limit", "_query", "_second", "_tails")
 
     def __init__(self, entry: Entry, query: Query, limit: int, clock: Callable[[], float]) -> None:
         self._entry = entry
         self._query = query
         self._limit = limit
         self._second = -1
-        self._tail = b""
+        self._tails: Iterator[bytes] = iter(())
         self._clock = clock
 
     def __next__(self) -> bytes:
@@ -174,8 +212,10 @@ class Aging(Iterator[bytes]):
         second = int(now - entry.born)
         if second != self._second:
             self._second = second
-            self._tail = answer(entry, self._query, now, self._limit)[2:]
-        return self._tail
+            start, end, size = entry.block
+            turns = range(min(_TURNS, (end - start) // size)) if size else range(1)
+            self._tails = cycle([answer(entry, self._query, now, self._limit, turn)[2:] for turn in turns])
+        return next(self._tails)
 
 
 class Kept:

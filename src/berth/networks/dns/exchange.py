@@ -20,8 +20,11 @@ from berth.networks.processes.loop import Loop, Timer
 #: How long a server has that others beat before it counts as silent, and how long a "no such thing" of a later
 #: server waits for those before it, seconds.
 LATE_S: Final = 1.0
-#: What says that there is no way, not that a server is dead.
-_NO_WAY: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL)
+#: What says that there is no way, or that we have no means, not that a server is dead.
+_NO_WAY: Final = (
+    errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL,
+    errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM,
+)  # fmt: skip
 
 
 class Outcome(NamedTuple):

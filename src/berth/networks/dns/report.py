@@ -144,7 +144,7 @@ def sums(container_id: str, ledger: Ledger) -> Sums:
 def outside(realms: Iterable[Realm]) -> tuple[Outside, ...]:
     """Return the servers that are asked, with what all who ask them know."""
     found: dict[Upstream, list[Health]] = {}
-    for realm in realms:
+    for realm in (one for one in realms if one.users):
         for upstream, health in realm.health.items():
             found.setdefault(upstream, []).append(health)
     rows = []

@@ -161,3 +161,22 @@ def test_any_bytes_are_kept_or_not(junk: bytes) -> None:
     if got is not None:
         _, query = ask()
         answer(got, query, 0.0, 65535)
+
+
+def test_several_addresses_take_turns() -> None:
+    made, query = ask()
+    entry = kept(
+        reply_to(made, "www.example. 60 CNAME x.example.", *(f"x.example. 60 A 192.0.2.{i}" for i in range(3)))
+    )
+    ready = Aging(entry, query, 512, lambda: 1.0)
+    seen = [dns.message.from_wire(b"\0\0" + next(ready)) for _ in range(6)]
+    assert [str(got.answer[1][0]) for got in seen] == ["192.0.2.0", "192.0.2.1", "192.0.2.2"] * 2
+    assert all({str(one) for one in got.answer[1]} == {"192.0.2.0", "192.0.2.1", "192.0.2.2"} for got in seen)
+    assert all(got.answer[0].to_text() == "www.example. 59 IN CNAME x.example." for got in seen)
+
+
+def test_one_address_and_other_types_keep_their_order() -> None:
+    made, _ = ask()
+    assert kept(reply_to(made, "www.example. 60 A 192.0.2.1")).block == (0, 0, 0)
+    made, _ = ask(kind="MX")
+    assert kept(reply_to(made, "www.example. 60 MX 1 a.example.", "www.example. 60 MX 2 b.example.")).block == (0, 0, 0)
