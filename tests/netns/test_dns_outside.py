@@ -10,6 +10,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import dns.flags
 import dns.message
@@ -337,6 +338,43 @@ def test_what_was_cut_comes_by_tcp(world: World, outside: Make) -> None:
             assert asker.ask("big.com", tcp=True) == set(many)
 
         await asyncio.to_thread(ask)
+
+    world.run(story)
+
+
+def test_giant_answers_pass_and_do_not_fill_memory(world: World, outside: Make) -> None:
+    asker = world.container()
+
+    def handle(query: dns.message.Message, tcp: bool) -> list[bytes]:
+        reply = dns.message.make_response(query)
+        texts = [f'"{i:03}{"x" * 250}"' for i in range(220)]
+        reply.answer.append(dns.rrset.from_text(query.question[0].name, 300, "IN", "TXT", *texts))
+        if tcp:
+            return [reply.to_wire()]
+        cut = dns.message.make_response(query)
+        cut.flags |= dns.flags.TC
+        return [cut.to_wire()]
+
+    there = outside(asker, handle)
+
+    async def story(client: DnsClient) -> None:
+        await serve(client, asker, there.upstream)
+
+        def memory() -> int:
+            return int(Path(f"/proc/{client.pid}/statm").read_text().split()[1]) * 4096
+
+        def ask() -> None:
+            before = memory()
+            for i in range(150):
+                wide = dns.message.make_query(f"big{i}.com", "TXT", use_edns=0, payload=65000)
+                for _ in range(2):
+                    assert len(asker.exchange(wide).answer[0]) == 220
+            assert len(asker.reply("big0.com", "TXT", tcp=True).answer[0]) == 220
+            assert memory() - before < 8 << 20
+
+        await asyncio.to_thread(ask)
+        (line, *_) = await client.recent(asker.id)
+        assert (line.type, line.code, line.records) == ("TXT", "NOERROR", ())
 
     world.run(story)
 

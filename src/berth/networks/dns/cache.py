@@ -194,7 +194,7 @@ def _aged(entry: Entry, by_s: int) -> bytes:
 class Aging(Iterator[bytes]):
     """The answer to one query after its ident, ready to send; ends when it is too old. Written anew once a second."""
 
-    __slots__ = ("_clock", "_entry", "_limit", "_query", "_second", "_tails")
+    __slots__ = ("_clock", "_entry", "_limit", "_query", "_second", "_tails", "_turns")
 
     def __init__(self, entry: Entry, query: Query, limit: int, clock: Callable[[], float]) -> None:
         self._entry = entry
@@ -203,6 +203,13 @@ class Aging(Iterator[bytes]):
         self._second = -1
         self._tails: Iterator[bytes] = iter(())
         self._clock = clock
+        start, end, one = entry.block
+        self._turns = min(_TURNS, (end - start) // one) if one else 1
+
+    @property
+    def size(self) -> int:
+        """How many bytes it may take."""
+        return self._turns * len(self._entry.body)
 
     def __next__(self) -> bytes:
         now = self._clock()
@@ -212,8 +219,7 @@ class Aging(Iterator[bytes]):
         second = int(now - entry.born)
         if second != self._second:
             self._second = second
-            start, end, size = entry.block
-            turns = range(min(_TURNS, (end - start) // size)) if size else range(1)
+            turns = range(self._turns)
             self._tails = cycle([answer(entry, self._query, now, self._limit, turn)[2:] for turn in turns])
         return next(self._tails)
 

@@ -11,6 +11,8 @@ from berth.networks.dns.why import Why
 
 #: Queries remembered of one container.
 REMEMBERED: Final = 128
+#: Bytes of one answer that are remembered.
+_LONGEST: Final = 2048
 #: Upper ends of the classes that answers from outside are sorted into by their time, milliseconds; the last is open.
 CLASSES_MS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
@@ -47,6 +49,8 @@ class Ledger:
     def note(self, begun: float, took_s: float, reply: bytes, reason: Why) -> None:
         """Write one answer down."""
         self.tally(reason).n += 1
+        if len(reply) > _LONGEST:  # only what was asked, and the code: the counts of records become 0
+            reply = reply[:6] + bytes(6) + reply[12:_LONGEST]
         self.recent.append((begun, took_s, reply, reason))
         if reason.kind in (why.UPSTREAM, why.FAILED):
             took_ms = took_s * 1000

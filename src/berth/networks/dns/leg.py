@@ -85,6 +85,7 @@ class Leg:
         up = self.upstream
         family = socket.AF_INET6 if ":" in up.address else socket.AF_INET
         self._sock = sock = self._outlet.open(family, kind, from_host=up.from_host)
+        self._outlet.streams += kind == socket.SOCK_STREAM
         self._ident = int.from_bytes(os.urandom(2), "big")
         problem = sock.connect_ex((up.address, up.port))
         if problem not in (0, errno.EINPROGRESS):
@@ -97,7 +98,7 @@ class Leg:
         try:
             sock.send(self._renumbered())
         except OSError:
-            self._hang_up(registered=False)
+            self._hang_up()
             raise
         self._loop.add(sock.fileno(), READ, self._on_datagram)
         self._timer = self._loop.after(RESEND_S, self._on_resend)
@@ -190,10 +191,10 @@ class Leg:
         else:
             self._failed(self, why)
 
-    def _hang_up(self, *, registered: bool = True) -> None:
+    def _hang_up(self) -> None:
         if self._sock is not None:
-            if registered:
-                self._loop.drop(self._sock.fileno())
+            self._loop.drop(self._sock.fileno())
+            self._outlet.streams -= self._sock.type == socket.SOCK_STREAM
             self._sock.close()
             self._sock = None
         self._stream.clear()

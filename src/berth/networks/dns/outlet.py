@@ -14,6 +14,8 @@ from typing import Final
 _FEW_SPARES: Final = 4
 _MANY_SPARES: Final = 32
 _SELDOM_S: Final = 1.0
+#: TCP connections of one container that may be under way: each may hold an answer of 64 KiB that does not end.
+MAX_STREAMS: Final = 128
 
 
 class Outlet:
@@ -24,9 +26,13 @@ class Outlet:
         self._spares: dict[socket.AddressFamily, list[socket.socket]] = {}
         self._visited = 0.0
         self._at_once = _FEW_SPARES
+        #: TCP connections that are open; who opens and closes them counts.
+        self.streams = 0
 
     def open(self, family: socket.AddressFamily, kind: socket.SocketKind, *, from_host: bool) -> socket.socket:
         """Make an unconnected socket. Raises OSError."""
+        if kind == socket.SOCK_STREAM and self.streams >= MAX_STREAMS:
+            raise OSError(errno.ENOBUFS, "too many TCP connections under way")
         if from_host:
             return _make(family, kind, 1)[0]
         spares = self._spares.setdefault(family, []) if kind == socket.SOCK_DGRAM else []

@@ -38,6 +38,8 @@ _BATCH: Final = range(64)
 _CACHE_LIMIT: Final = 256
 #: Orders kept ready of an answer with several addresses.
 _ROTATIONS: Final = 16
+#: Bytes that one ready answer may take, all its orders together; a larger one is written anew each time.
+_READY_LIMIT: Final = 16_384
 #: TCP connections of one container at once.
 _CONNECTIONS: Final = 128
 #: How long no connection is taken after the process ran out of descriptors, seconds.
@@ -169,7 +171,7 @@ class Served:
         assert self._realm is not None
         ready = self._forwarder.answer(query, data, outcome.upstreams, self._realm, tell, tcp=tcp)
         if ready is not None:
-            self._keep(data, ready.tails, ready.reason)
+            self._keep(data, ready.tails, ready.reason, ready.tails.size)
 
     def _answer_known(self, query: Query, data: bytes, outcome: Answer, tell: Tell, *, tcp: bool) -> None:
         records = outcome.records
@@ -184,9 +186,11 @@ class Served:
         tell(turns[0], outcome.reason)
         tails = [turn[2:] for turn in turns]
         ready = tails[0] if len(tails) == 1 else itertools.cycle(tails[1:] + tails[:1])
-        self._keep(data, ready, outcome.reason)
+        self._keep(data, ready, outcome.reason, sum(map(len, tails)))
 
-    def _keep(self, data: bytes, ready: Ready, reason: Why) -> None:
+    def _keep(self, data: bytes, ready: Ready, reason: Why, size: int) -> None:
+        if size > _READY_LIMIT:
+            return
         if len(self._cache) >= _CACHE_LIMIT:
             self._cache.clear()
         self._cache[data[2:]] = (ready, self.ledger.tally(reason), reason)
