@@ -134,6 +134,30 @@ class Shape(msgspec.Struct, frozen=True):
 NO_LIMITS: Final = Shape()
 
 
+class Lease(msgspec.Struct, frozen=True):
+    """An address on loan from a DHCP server, and what it takes to keep it."""
+
+    address: str
+    prefix: int
+    router: str
+    server: str
+    #: Hexadecimal: whom to send to.
+    server_mac: str
+    #: Hexadecimal: what the server knows the container by.
+    client_id: str
+    hostname: str
+    obtained_ns: int
+    #: How long it lasts, when to ask its server to keep it, when to ask any (T1, T2); zero for ever.
+    seconds: int
+    renewal: int
+    rebinding: int
+
+    @property
+    def ends_ns(self) -> int:
+        """When it ends, nanoseconds since the epoch; 0 for never."""
+        return self.obtained_ns + self.seconds * 1_000_000_000 if self.seconds else 0
+
+
 class LiveEndpoint(msgspec.Struct, frozen=True):
     """A container's attachment to one network, as it is in the kernel; gone at reboot."""
 
@@ -151,6 +175,8 @@ class LiveEndpoint(msgspec.Struct, frozen=True):
     prefix6: int = 0
     gateway6: str = ""
     gw_priority: int = 0
+    #: Where the IPv4 address comes from, if from a DHCP server.
+    lease: Lease | None = None
     #: The default route never leads through it.
     no_default_route: bool = False
     #: Further addresses, CIDR texts.

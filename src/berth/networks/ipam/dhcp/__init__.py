@@ -1,0 +1,1 @@
+"""Addresses from the DHCP server of the network that containers are on."""
