@@ -1,10 +1,13 @@
 """Macvlan networks through the docker CLI and the API, on Berth and on the original."""
 
+import os
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.support.engines import Answer, Engine
+from tests.support.engines import Answer, Engine, wait_for
 
 pytestmark = [pytest.mark.root, pytest.mark.compat]
 
@@ -130,3 +133,33 @@ def test_two_networks_share_a_parent(engine: Engine, parent: str) -> None:
     engine.docker("network", "create", "-d", "macvlan", "-o", f"parent={parent}", "--subnet", "10.179.0.0/24", "mvy")
     engine.docker("run", "-d", "--name", "mvone", "--network", "mvx", "busybox", "sleep", "600")
     engine.docker("run", "-d", "--name", "mvtwo", "--network", "mvy", "busybox", "sleep", "600")
+
+
+@pytest.fixture
+def dhcp_server(engine: Engine, parent: str, tmp_path: Path) -> Iterator[Path]:
+    """A DHCP server behind the parent; its list of leases."""
+    held, pid = tmp_path / "leases", tmp_path / "pid"
+    engine.host("ip", "addr", "add", "192.168.78.1/24", "dev", "mvp1")
+    engine.host("dnsmasq", "--conf-file=/dev/null", "--port=0", "--interface=mvp1", "--user=root", "--no-ping",
+                f"--dhcp-leasefile={held}", f"--pid-file={pid}", "--dhcp-range=192.168.78.100,192.168.78.150,1h",
+                "--dhcp-authoritative")  # fmt: skip
+    yield held
+    engine.wipe_containers()
+    os.kill(int(pid.read_text()), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("engine", ["berth"], indirect=True)
+def test_addresses_from_the_networks_own_server(engine: Engine, parent: str, dhcp_server: Path) -> None:
+    engine.docker("network", "create", "-d", "macvlan", "-o", f"parent={parent}", "--ipam-driver", "dhcp", "mv")
+    engine.docker("run", "-d", "--name", "mvone", "--hostname", "web", "--network", "mv", "busybox", "sleep", "600")
+    address = engine.docker("inspect", "-f", "{{.NetworkSettings.Networks.mv.IPAddress}}", "mvone").out.strip()
+    assert f" {address} web " in dhcp_server.read_text()
+    assert f"{address}/24" in engine.docker("exec", "mvone", "ip", "addr").out
+    assert "default via 192.168.78.1" in engine.docker("exec", "mvone", "ip", "route").out
+    shown = engine.api("GET", "/networks/mv").body["Containers"]
+    assert [one["Lease"]["Server"] for one in shown.values()] == ["192.168.78.1"]
+    engine.kill9()
+    engine.start()
+    assert f"{address}/24" in engine.docker("exec", "mvone", "ip", "addr").out
+    engine.docker("rm", "-f", "mvone")
+    wait_for(lambda: address not in dhcp_server.read_text(), "the lease given back")

@@ -284,7 +284,7 @@ async def test_killed_in_any_step_leaves_nothing_to_the_next_start(tmp_path: Pat
     world = await start()
     before = snapshot()
     for killed_at in range(1, 9):
-        if _killed(world, killed_at, _create_everything) == 0:
+        if killed(world, killed_at, _create_everything) == 0:
             break
         world = await start()  # its records are in memory: what has been made belongs to nothing now
         assert snapshot() == before, killed_at
@@ -293,7 +293,7 @@ async def test_killed_in_any_step_leaves_nothing_to_the_next_start(tmp_path: Pat
     assert snapshot() != before
 
 
-def _killed(world: World, step: int, work: Callable[[World], Awaitable[None]]) -> int:
+def killed(world: World, step: int, work: Callable[[World], Awaitable[None]]) -> int:
     child = os.fork()
     if child == 0:  # a daemon of its own, on the same machine
         link.host.cache_clear()

@@ -67,6 +67,7 @@ class Parts:
     def start_services(self) -> None:
         """Start what runs in the background for as long as the engine does."""
         self.tasks.start("firewall", supervise("firewall", self.engine.networks.firewall.watch, pause_s=PAUSE_S))
+        self.tasks.start("leases", supervise("leases", self.engine.networks.keep_leases, pause_s=PAUSE_S))
         self.tasks.start("name servers", supervise("name servers", self.engine.networks.servers.watch, pause_s=PAUSE_S))
 
     async def close(self) -> None:

@@ -6,10 +6,10 @@ from ipaddress import ip_interface
 from typing import cast
 
 from berth.kernel import netlink, netns, sysctl
-from berth.kernel.link import inside
+from berth.kernel.link import address_messages, inside
 from berth.kernel.netlink import LinkNotFound
 from berth.plan.model import Step
-from berth.plan.steps.address import AddAddresses, DropAddresses
+from berth.plan.steps.address import AddAddresses, DropAddresses, SwapAddress
 
 
 def _add(step: Step) -> Step | None:
@@ -42,5 +42,36 @@ def _undo_add(step: Step) -> Step | None:
     return DropAddresses(want.namespace, want.link, want.addresses)
 
 
-HANDLERS: dict[type[Step], Callable[[Step], Step | None]] = {AddAddresses: _add, DropAddresses: _drop}
-UNDO: dict[type[Step], Callable[[Step], Step | None]] = {AddAddresses: _undo_add}
+def _swap(step: Step) -> Step | None:
+    want = cast("SwapAddress", step)
+    undo = SwapAddress(want.namespace, want.link, want.after, want.before, want.gateways[::-1])
+    with inside(want.namespace) as there:
+        index = there.index(want.link)
+        old, gateway = ip_interface(want.before), want.gateways[1]
+        # first the old: of two addresses in a subnet the first one's end is the second's, too
+        there.try_send(netlink.delete_address(index, str(old.ip), old.network.prefixlen))
+        route = [netlink.default_route(gateway, index, replace=True)] if gateway else []
+        refused = [one for one in there.try_send(*address_messages(index, (want.after,)), *route) if one is not None]
+        if refused:
+            new = ip_interface(want.after)
+            back = [netlink.default_route(want.gateways[0], index, replace=True)] if want.gateways[0] else []
+            there.try_send(
+                netlink.delete_address(index, str(new.ip), new.network.prefixlen),
+                *address_messages(index, (want.before,)),
+                *back,
+            )
+            raise refused[0]
+    return undo
+
+
+def _undo_swap(step: Step) -> Step | None:
+    want = cast("SwapAddress", step)
+    return SwapAddress(want.namespace, want.link, want.after, want.before, want.gateways[::-1])
+
+
+HANDLERS: dict[type[Step], Callable[[Step], Step | None]] = {
+    AddAddresses: _add,
+    DropAddresses: _drop,
+    SwapAddress: _swap,
+}
+UNDO: dict[type[Step], Callable[[Step], Step | None]] = {AddAddresses: _undo_add, SwapAddress: _undo_swap}

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from berth.base.aio import KeyedLocks, Tasks, finish, in_thread
+from berth.base.clock import Clock
 from berth.base.config import Config
 from berth.base.ids import new_id
 from berth.base.paths import Layout
@@ -38,7 +39,9 @@ from berth.networks.firewall import egress
 from berth.networks.foreign import Foreign, Granted, Place
 from berth.networks.host_servers import host_resolv_conf
 from berth.networks.ipam.addresses import MAC_PREFIX, mac_of
+from berth.networks.ipam.dhcp.pools import DHCP
 from berth.networks.joining import Joining
+from berth.networks.leases import Keeping, Leased, Leases
 from berth.networks.limits import link_local, plan_settings, plan_shape
 from berth.networks.model import (
     BY_LINK4,
@@ -86,6 +89,7 @@ class Attachments:
         register: Register,
         publishing: Publishing,
         foreign: Foreign,
+        clock: Clock,
     ) -> None:
         self._layout = layout
         self._tenants = tenants
@@ -102,6 +106,8 @@ class Attachments:
         self._foreign = foreign
         self._tasks = Tasks()
         self.spare = SpareNamespace(layout.namespaces, self._tasks)
+        #: Addresses from DHCP servers.
+        self.leases = Leases(layout, live, runner, clock, Keeping(register, publishing, self._locks, self._relet))
         self.reaper = Reaper(self._tasks, retired_group(layout))
         self._joining = Joining(layout, tenants, live, self.reaper, self._locks, self.find_tenant)
 
@@ -220,6 +226,7 @@ class Attachments:
             sockets = await in_thread(sandboxes.prepare, self._runner, plan, namespace, files, resolver=resolver)
         except BaseException:
             await self._foreign.part(namespace, ends)
+            await self.leases.give_up(tenant, ends)
             if self._live.get(ident) is not None:
                 await self._live.drop(ident)
             self._give_back(ident, ends, published)
@@ -254,6 +261,8 @@ class Attachments:
         """Reserve what an attachment needs, its addresses with whoever gives them."""
         if record.config_only:
             raise ConfigNotJoinable(record.name)
+        if record.ipam_driver == DHCP:
+            return await self._lent(tenant, record, settings, ends)
         granted = await self._foreign.grant(record, settings)
         try:
             return self._reserve(tenant, record, settings, ends, granted)
@@ -261,6 +270,27 @@ class Attachments:
             if granted is not None:
                 await self._foreign.give_back(record, [address for address, _ in granted.found.values()])
             raise
+
+    async def _lent(
+        self, tenant: Tenant, record: NetworkRecord, settings: EndpointSettings, ends: Iterable[LiveEndpoint]
+    ) -> LiveEndpoint:
+        """Reserve what an attachment needs, its address with the DHCP server of the network."""
+        if settings.mac_address and not driver_of(record).own_mac(record):
+            raise MacFixed(record.driver)
+        leased = await self.leases.obtain(tenant, record, settings)
+        settings = msgspec.structs.replace(settings, mac_address=self.leases.mac(tenant, record, settings) or None)
+        end = msgspec.structs.replace(self._reserve(tenant, record, settings, ends, leased), lease=leased.lease)
+        self._register.attach(tenant.container_id, end)
+        return end
+
+    async def _relet(self, before: LiveSandbox, after: LiveSandbox, old: LiveEndpoint, new: LiveEndpoint) -> None:
+        """Follow an attachment's address to another: proxy, files and names; kernel and records have it already."""
+        tenant = self.tenant(after.container_id)
+        were, are = (before.endpoints, before.published), (after.endpoints, after.published)
+        await self._publishing.move_proxy(were, are)
+        hosts = self._layout.container(after.container_id) / "hosts"
+        await in_thread(sandboxes.edit_lines, hosts, drop=_own_lines(tenant, old), add=_own_lines(tenant, new))
+        await self._announce(tenant, new)
 
     async def _join(self, tenant: Tenant, live: LiveSandbox, ends: list[LiveEndpoint]) -> None:
         """Have plugins make their attachments, in a namespace that is there; the list then has what they said.
@@ -281,7 +311,7 @@ class Attachments:
         record: NetworkRecord,
         settings: EndpointSettings,
         ends: Iterable[LiveEndpoint],
-        granted: Granted | None,
+        granted: Granted | Leased | None,
     ) -> LiveEndpoint:
         endpoint_id, options = new_id(), parse_endpoint(settings.driver_opts)
         end = LiveEndpoint(record.id, record.name, endpoint_id, gw_priority=settings.gw_priority or 0)
@@ -512,6 +542,7 @@ class Attachments:
             await self._live.drop(container_id)
             self._joining.let_go(live.netns_path)
             return
+        await self.leases.release(live.netns_path, live.endpoints)
         links = tuple(end.host_link for end in live.endpoints if end.host_link)
         commands = self._publishing.withdrawal(live.endpoints, live.published)
         if links or commands:
@@ -590,6 +621,7 @@ class Attachments:
             if published is not live.published:
                 self._publishing.release(published)
             await self._foreign.part(live.netns_path, [end])
+            await self.leases.give_up(tenant, [end])
             await self._live.put(ident, live)
             self._register.detach(ident, end)
             raise
@@ -666,6 +698,7 @@ class Attachments:
         left = tuple(one for one in live.endpoints if one is not end)
         plan = self._publishing.plan_move((live.endpoints, live.published), (left, live.published))
         plan += plan_routes(live.netns_path, live.endpoints, left)
+        await self.leases.release(live.netns_path, [end])
         await in_thread(self._leave, plan, live.netns_path, end)
         await self._foreign.part(live.netns_path, [end])
         self.reaper.put(links=1)

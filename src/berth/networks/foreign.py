@@ -19,7 +19,7 @@ from berth.networks.drivers.remote import KIND
 from berth.networks.errors import BadOption, BridgeSubnetTaken, NotASwarmManager
 from berth.networks.ipam.base import Ipam
 from berth.networks.ipam.pools import Network
-from berth.networks.ipam.registry import foreign_ipam
+from berth.networks.ipam.registry import IPAMS, foreign_ipam
 from berth.networks.model import OWN_IPAM, LiveEndpoint, NetworkRecord, Pool, Tenant
 from berth.networks.planning import next_link_name, pool_of
 from berth.networks.ports.choose import parse_port
@@ -98,7 +98,7 @@ class Foreign:
 
     async def require_ipam(self, name: str) -> None:
         """Make sure that an address management is there."""
-        if name not in ("", OWN_IPAM, "null"):
+        if name not in ("", OWN_IPAM, *IPAMS):
             await in_thread(self._plugins.require, name, "IpamDriver")
 
     async def take_pools(

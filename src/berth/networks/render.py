@@ -57,8 +57,17 @@ def _pool(record: NetworkRecord, at: int) -> dict[str, Any]:
     return out
 
 
-def _member(name: str, end: LiveEndpoint) -> dict[str, str]:
-    return {
+def _lease(end: LiveEndpoint | None) -> dict[str, Any]:
+    """Render where an address comes from, if from a DHCP server; Docker has no such thing."""
+    lease = end.lease if end else None
+    if lease is None:
+        return {}
+    names = {"Server": lease.server, "ClientID": lease.client_id, "Obtained": rfc3339(lease.obtained_ns)}
+    return {"Lease": names | {"Expires": rfc3339(lease.ends_ns)}}
+
+
+def _member(name: str, end: LiveEndpoint) -> dict[str, Any]:
+    return _lease(end) | {
         "Name": name,
         "EndpointID": end.endpoint_id,
         "MacAddress": end.mac,
@@ -80,7 +89,7 @@ def endpoint(
             ("LinkLocalIPs", wanted.link_local_ips),
         )
         config = {key: value for key, value in pairs if value}
-    return {
+    return _lease(end) | {
         "IPAMConfig": config,
         "Links": settings.links or None,
         "Aliases": settings.aliases or None,

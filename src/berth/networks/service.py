@@ -49,6 +49,7 @@ from berth.networks.firewall import ruleset
 from berth.networks.firewall.ruleset import BridgePolicy
 from berth.networks.firewall.service import Firewall
 from berth.networks.foreign import Foreign, check_bridge_pools
+from berth.networks.ipam.dhcp.pools import DHCP
 from berth.networks.ipam.pools import (
     DEFAULT_BRIDGE_SOURCES,
     DEFAULT_SOURCES,
@@ -56,6 +57,7 @@ from berth.networks.ipam.pools import (
     PoolSource,
     choose_subnet,
 )
+from berth.networks.leases import check_dhcp
 from berth.networks.model import (
     DEFAULT,
     OWN_IPAM,
@@ -132,6 +134,7 @@ class Networks:
             register=self._register,
             publishing=self._publishing,
             foreign=self._foreign,
+            clock=self._clock,
         )
         #: Answers why something does not reach something.
         self.explain = Explainer(
@@ -240,8 +243,11 @@ class Networks:
         pools = await finish(self._foreign.take_pools(ipam.driver, asked, versions, ipam.options or {}, busy))
         record = creation.record_of(want, new_id(), pools, self._clock.now_ns())
         try:
-            if record.bridge:
+            if ipam.driver == DHCP:
+                check_dhcp(record)
+            elif record.bridge:
                 check_bridge_pools(pools, clash)
+            if record.bridge:
                 other = self._register.on_bridge(record.bridge)
                 if other is not None:
                     raise BridgeNameTaken(record.id, record.bridge, other.id, other.bridge)
@@ -570,6 +576,10 @@ class Networks:
         link.reap(self._attachments.reaper.group)
         self._sweep(records)
         self.firewall.settle()
+
+    async def keep_leases(self) -> None:
+        """Renew the leases of running containers, for ever; run under `supervise`."""
+        await self._attachments.leases.keep()
 
     def _sweep(self, records: Sequence[NetworkRecord]) -> None:
         """Remove what carries our mark and belongs to no record."""

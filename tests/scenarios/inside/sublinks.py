@@ -19,6 +19,7 @@ import pytest
 from berth.base.errors import EngineError, Kind, SystemFault
 from berth.kernel import link, netlink, netns, sublink
 from berth.wire.networks import IPAM, EndpointIPAMConfig, EndpointSettings, IPAMConfig, NetworkCreate
+from tests.netns.test_dhcp import served, until
 from tests.netns.test_networks import World, ask, serve
 from tests.netns.throwaway import isolated
 
@@ -161,6 +162,21 @@ async def ipvlan_host_access() -> None:
 
 
 @isolated
+async def ipvlan_dhcp() -> None:
+    here, neighbour = world("dhcp")
+    want = NetworkCreate(name="lan", driver="ipvlan", options={"parent": "wire"}, ipam=IPAM(driver="dhcp"))
+    await here.service.create(want)
+    with served(neighbour, PLACE / "dhcp") as server:
+        one, two = await here.container("one", "lan"), await here.container("two", "lan")
+        first, second = one.address("lan"), two.address("lan")
+        assert server.held() == {first: "one", second: "two"}, "told apart though they share a MAC"
+        assert one.ask(second) == f"two {first}"
+        assert one.ask("192.168.77.1") == f"neighbour {first}"
+        await one.close()
+        await until(lambda: server.held() == {second: "two"})
+
+
+@isolated
 async def vlans() -> None:
     here, neighbour = world("vlan")
     await here.service.create(net("ten", "macvlan", "192.168.10.0/24", gateway="192.168.10.1", parent="wire.10"))
@@ -218,6 +234,7 @@ TESTS: Final[tuple[Callable[[], None], ...]] = (
     ipvlan_flags,
     ipvlan_without_a_parent,
     ipvlan_host_access,
+    ipvlan_dhcp,
     vlans,
     failing_at_any_step,
 )

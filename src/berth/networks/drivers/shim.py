@@ -51,6 +51,8 @@ def settled(record: NetworkRecord, seen: Seen) -> NetworkRecord:
 def _check_reachable(parent: str, pool: Pool, addresses: tuple[str, ...]) -> None:
     """Refuse a subnet of which the host cannot tell containers from neighbours."""
     subnet = ip_network(pool.subnet)
+    if subnet.prefixlen == 0:
+        raise HostAccessRefused("host_access needs a subnet whose addresses the engine gives: name it with --subnet")
     own = next((one for one in addresses if ip_interface(one).ip in subnet), None)
     if own is not None and not pool.ip_range:
         raise HostAccessRefused(

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import Final
 
 from berth.networks.ipam.base import Ipam
+from berth.networks.ipam.dhcp.pools import DHCP, DhcpPools
 from berth.networks.ipam.none import Null
 from berth.networks.ipam.remote import Remote
 from berth.networks.model import OWN_IPAM
 from berth.plugins.rpc import Plugins
 
 #: Those that are there without a plugin, besides the engine's own.
-IPAMS: Final[Mapping[str, Ipam]] = {"null": Null()}
+IPAMS: Final[Mapping[str, Ipam]] = {DHCP: DhcpPools(), "null": Null()}
 
 
 def foreign_ipam(name: str, plugins: Plugins) -> Ipam | None:

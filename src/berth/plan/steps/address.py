@@ -11,6 +11,19 @@ class AddAddresses(Step, frozen=True):
     addresses: tuple[str, ...]
 
 
+class SwapAddress(Step, frozen=True):
+    """Give a link of a pinned namespace one IPv4 address (CIDR text) in place of another.
+
+    `gateways` are those of the default route through the link, before and after; empty texts for none.
+    """
+
+    namespace: str
+    link: str
+    before: str
+    after: str
+    gateways: tuple[str, str] = ("", "")
+
+
 class DropAddresses(Step, frozen=True):
     """Take them away; nothing happens if they are not there."""
 
