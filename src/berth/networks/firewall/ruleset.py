@@ -118,6 +118,7 @@ table inet {table} {{
 	}}
 	chain remote {{
 		type nat hook prerouting priority dstnat; policy accept;
+		iifname != "lo" ip daddr 127.0.0.0/8 return comment "a neighbour's packet must not pass for one of this machine"
 		fib daddr type local jump publish
 	}}
 	chain local {{
