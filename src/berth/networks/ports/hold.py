@@ -8,6 +8,7 @@ import os
 import socket
 from typing import Final, NamedTuple
 
+from berth.kernel import listeners
 from berth.networks.errors import AllPortsAllocated, PortAllocated, PortBusy
 from berth.networks.model import Published
 from berth.networks.ports.choose import ANYWHERE, Wish
@@ -35,8 +36,6 @@ _KINDS: Final = {
     "udp": (socket.SOCK_DGRAM, 0),
     "sctp": (socket.SOCK_STREAM, socket.IPPROTO_SCTP),
 }
-#: Errors that say that the kernel has no such protocol: then there is nobody to clash with either.
-_NO_PROTOCOL: Final = frozenset({errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT})
 #: Errors that say that the kernel, or this namespace, has no IPv6.
 _NO_FAMILY: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 ANYWHERE_6: Final = "::"
@@ -50,17 +49,12 @@ def _bracketed(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
-def _bound(key: Key) -> socket.socket | None:
-    """Bind a socket to a port; those for IPv6 listen too, as the proxy wants them. None without the protocol."""
+def _bound(key: Key) -> socket.socket:
+    """Bind a socket to a port; those for IPv6 listen too, as the proxy wants them."""
     if ":" in key.host_ip:
         return socket.socket(fileno=open_listener(key.protocol, key.host_ip, key.port))
     kind, number = _KINDS[key.protocol]
-    try:
-        held = socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC, number)
-    except OSError as exc:
-        if exc.errno in _NO_PROTOCOL:
-            return None
-        raise
+    held = socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC, number)
     try:
         held.bind((key.host_ip, key.port))
     except OSError:
@@ -149,8 +143,13 @@ class PortHolder:
             if exc.errno in _NO_FAMILY and key.host_ip == ANYWHERE_6:
                 return 0
             where = f"{_bracketed(key.host_ip)}:{key.port}/{key.protocol}"
-            raise PortBusy(claim.name, claim.endpoint_id, where, os.strerror(exc.errno or 0).lower()) from exc
-        port = held.getsockname()[1] if held is not None else key.port
+            reason = os.strerror(exc.errno or 0).lower()
+            if key.protocol == "sctp" and not listeners.has_protocol("sctp"):
+                reason += " (this kernel has no SCTP)"
+            if exc.errno == errno.EADDRINUSE and (other := listeners.holder(key.protocol, key.host_ip, key.port)):
+                reason += f" (by {other})"
+            raise PortBusy(claim.name, claim.endpoint_id, where, reason) from exc
+        port: int = held.getsockname()[1]
         self._note(Key(key.protocol, key.host_ip, port), claim, held)
         return port
 
