@@ -7,7 +7,7 @@ from berth.cli.errors import CommandFailed
 from berth.cli.flags import Parsed
 from berth.cli.mounts import tmpfs_flags, volume_flags
 from berth.cli.pairs import pairs, read_environment_file, read_label_file
-from berth.cli.ports import expose, publish
+from berth.cli.ports import expose, publish, sources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def container_body(parsed: Parsed, *, detached: bool, api: tuple[int, int]) -> B
         "Volumes": {target: {} for target in anonymous},
         "WorkingDir": parsed.text("workdir"),
         "Entrypoint": None,
-        "Labels": pairs(labels),
+        "Labels": pairs(labels) | sources(parsed.list("publish")),
     }
     if parsed.given("entrypoint"):
         body["Entrypoint"] = [parsed.text("entrypoint")]

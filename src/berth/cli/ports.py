@@ -20,11 +20,11 @@ def _range(text: str, what: str) -> tuple[int, int]:
     return start, end
 
 
-def _short_form(spec: str) -> str:
-    """Turn ``published=80,target=80,…`` into the short form."""
+def _fields(spec: str) -> dict[str, str]:
+    """Read ``published=80,target=80,…``; ``from`` may be there more than once."""
     from berth.cli.flags import split_csv
 
-    found = {"published": "", "target": "", "protocol": "tcp", "host_ip": ""}
+    found = {"published": "", "target": "", "protocol": "tcp", "host_ip": "", "from": ""}
     for field in split_csv(spec):
         key, equals, value = field.partition("=")
         if not equals or not value:
@@ -33,10 +33,34 @@ def _short_form(spec: str) -> str:
             continue
         if key not in found:
             raise CommandFailed(f"invalid field key: {key}", 125)
-        found[key] = value
+        found[key] = f"{found[key]},{value}" if key == "from" and found[key] else value
     if not found["target"]:
         raise CommandFailed(f"missing mandatory field '\"target\"' in {spec}", 125)
-    return f"{found['published']}:{found['target']}/{found['protocol']}"
+    return found
+
+
+def _short_form(spec: str) -> str:
+    """Turn the long form into the short one."""
+    found = _fields(spec)
+    address = found["host_ip"]
+    where = f"[{address}]:" if ":" in address else f"{address}:" if address else ""
+    return f"{where}{found['published']}:{found['target']}/{found['protocol']}"
+
+
+def sources(specs: list[str]) -> dict[str, str]:
+    """Return the labels that say who may use published ports: what ``from=`` names in the long form of ``-p``.
+
+    Raises:
+        CommandFailed: A text is no port mapping.
+    """
+    labels: dict[str, str] = {}
+    for spec in specs:
+        found = _fields(spec) if "=" in spec else {}
+        if found.get("from"):
+            first, last = _range(found["target"], "containerPort")
+            for port in range(first, last + 1):
+                labels[f"berth.publish.from.{port}/{found['protocol']}"] = found["from"]
+    return labels
 
 
 def _split(spec: str) -> tuple[str, str, str]:

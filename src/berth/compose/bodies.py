@@ -198,7 +198,7 @@ def create_body(
     links = link_texts(project, service)
     body: Body = {
         "Image": image_of(project, want.service),
-        "Labels": {**(service.get("labels") or {}), **compose_labels(project, want)},
+        "Labels": {**(service.get("labels") or {}), **_publish_from(service), **compose_labels(project, want)},
         "Env": [
             key if value is None else f"{key}={value}" for key, value in (service.get("environment") or {}).items()
         ],
@@ -282,6 +282,17 @@ def _restart(service: Section) -> Body:
         return {"Name": name, "MaximumRetryCount": policy.get("max_attempts", 0) if name == "on-failure" else 0}
     name, _, count = str(service.get("restart") or "no").partition(":")
     return {"Name": name, "MaximumRetryCount": int(count or 0)}
+
+
+def _publish_from(service: Section) -> dict[str, str]:
+    """Return the labels that say who may use published ports: ``x-from`` of a port, a subnet or several."""
+    found = {}
+    for port in service.get("ports") or ():
+        subnets = port.get("x-from")
+        if subnets:
+            text = subnets if isinstance(subnets, str) else ",".join(map(str, subnets))
+            found[f"berth.publish.from.{port['target']}/{port['protocol']}"] = text
+    return found
 
 
 def _port_bindings(service: Section) -> Body:

@@ -20,6 +20,7 @@ from berth.containers.parts import ImagePart, NetworkPart, VolumePart
 from berth.containers.register import Register
 from berth.containers.surroundings import Host
 from berth.networks.model import Tenant
+from berth.networks.ports import sources
 from berth.volumes.mounts.model import MountPoint
 from berth.volumes.mounts.parse import inherit, parse_volumes_from
 from berth.wire.containers import ContainerCreate, HostConfig, config_of
@@ -148,6 +149,7 @@ class Creator:
             mode="none" if config.network_disabled else mode,
             endpoints={name: settings or EndpointSettings() for name, settings in endpoints.items()},
             port_bindings=host.port_bindings or {},
+            publish_from=sources.parse(config.labels or {}),
             publish_all_ports=host.publish_all_ports,
             exposed_ports=tuple(sorted(exposed)),
             dns=tuple(host.dns or ()),

@@ -457,6 +457,10 @@ class Containers:
         self._announce(record, "top")
         return table
 
+    async def pids(self, record: ContainerRecord) -> list[int]:
+        """List the host's pids of a running container's processes."""
+        return await in_thread(self._launched.launcher.processes, record)
+
     async def changes(self, ref: str) -> list[dict[str, Any]] | None:
         """List what the container has changed of its image's files; None (Docker's null) if nothing."""
         record = self._register.find(ref)

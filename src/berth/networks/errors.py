@@ -304,6 +304,16 @@ class PortBusy(SystemFault):
         )
 
 
+class LimitNotKept(InvalidArgument):
+    """A port for some only, where only the proxy could lead it and rules cannot tell who asks."""
+
+    def __init__(self, name: str, endpoint_id: str, host_ip: str) -> None:
+        super().__init__(
+            f"driver failed programming external connectivity on endpoint {name} ({endpoint_id}): [{host_ip}] leads to "
+            "a container without IPv6 by the proxy, which cannot keep a port for some: give its network --ipv6"
+        )
+
+
 class AllPortsAllocated(SystemFault):
     """No port of a range is free."""
 

@@ -90,6 +90,8 @@ class Tenant(msgspec.Struct, frozen=True):
     endpoints: dict[str, EndpointSettings] = {}
     port_bindings: PortMap = {}
     publish_all_ports: bool = False
+    #: ``80/tcp`` → the only subnets that may use what is published of it.
+    publish_from: dict[str, tuple[str, ...]] = {}
     #: ``"80/tcp"``: of image, ``--expose`` and ``-p`` together.
     exposed_ports: tuple[str, ...] = ()
     dns: tuple[str, ...] = ()
@@ -117,6 +119,8 @@ class Published(msgspec.Struct, frozen=True, order=True):
     container_port: int
     host_ip: str
     host_port: int
+    #: The only subnets that may use it; empty for everybody.
+    sources: tuple[str, ...] = ()
 
 
 class Shape(msgspec.Struct, frozen=True):

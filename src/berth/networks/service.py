@@ -72,6 +72,7 @@ from berth.networks.model import (
 )
 from berth.networks.names import Names
 from berth.networks.options import BRIDGE_NAME, parse_bridge
+from berth.networks.ports.exposed import Exposed
 from berth.networks.ports.proxy_client import ProxyClient
 from berth.networks.ports.publishing import Publishing, forwards
 from berth.networks.register import Register
@@ -141,6 +142,8 @@ class Networks:
             layout, endpoints, live, self._register, self._attachments.upstreams,
             names_on_default=config.default_bridge_names,
         )  # fmt: skip
+        #: Tells every port by which containers are reached.
+        self.exposed = Exposed(endpoints, live, self._register)
         self.see = Seer(live, self._register)
         #: Answers questions about names.
         self.names = Names(layout, endpoints, live, dns)

@@ -87,6 +87,9 @@ def _wait(session: Session, parsed: Parsed) -> int:
 def _port(session: Session, parsed: Parsed) -> None:
     from berth.cli.natural import natural_key
 
+    if parsed.args == ["ls"]:
+        _all_ports(session, exposed=parsed.flag("exposed"))
+        return
     container = session.client.get(f"/containers/{part(parsed.args[0])}/json")
     ports: dict[str, list[dict[str, str]] | None] = container["NetworkSettings"].get("Ports") or {}
     lines: list[str] = []
@@ -106,6 +109,19 @@ def _port(session: Session, parsed: Parsed) -> None:
             lines.extend(f"{port} -> {_joined(binding)}" for binding in bindings or ())
     if lines:
         session.line("\n".join(sorted(lines, key=natural_key)))
+
+
+def _all_ports(session: Session, *, exposed: bool) -> None:
+    """Print every port by which containers are reached."""
+    from berth.cli.tabular import align
+
+    lines = ["PORT\tCONTAINER\tTARGET\tWAY\tREACHED BY\tWHY"]
+    for one in session.client.get("/berth/ports", {"exposed": "1"} if exposed else None):
+        where = _joined({"HostIp": one["Address"], "HostPort": str(one["Port"])})
+        target = f"{one['ContainerPort']}/{one['Protocol']}"
+        cells = (f"{where}/{one['Protocol']}", one["Container"], target, one["Way"], one["Reach"], one["Why"])
+        lines.append("\t".join(cells))
+    session.line(align("\n".join(lines)))
 
 
 def _joined(binding: dict[str, str]) -> str:
@@ -159,7 +175,14 @@ RM = Command(
     most=None,
 )
 RENAME = Command("CONTAINER NEW_NAME", _rename, least=2, most=2)
-PORT = Command("CONTAINER [PRIVATE_PORT[/PROTO]]", _port, least=1, most=2)
+PORT = Command(
+    "CONTAINER [PRIVATE_PORT[/PROTO]]",
+    _port,
+    (Flag("exposed", "", "bool", 'With "ls" for the container: only ports that other machines reach'),),
+    least=1,
+    most=2,
+    long='With "ls" for the container: every port by which any container is reached, by what way, and why.',
+)
 TOP = Command("CONTAINER [ps OPTIONS]", _top, least=1, most=None, interspersed=False)
 DIFF = Command("CONTAINER", _diff, least=1, most=1)
 EXPORT = Command(

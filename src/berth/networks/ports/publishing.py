@@ -7,15 +7,18 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+import msgspec
+
 from berth.base.errors import EngineError
 from berth.base.paths import Layout
+from berth.networks.errors import LimitNotKept
 from berth.networks.firewall import ruleset
 from berth.networks.firewall.ruleset import Forward
 from berth.networks.model import LiveEndpoint, LiveSandbox, Published, Tenant
 from berth.networks.options import BridgeOptions
 from berth.networks.planning import gateway_endpoint
 from berth.networks.ports import proxied
-from berth.networks.ports.choose import wishes
+from berth.networks.ports.choose import Wish, wishes
 from berth.networks.ports.hold import Claim, PortHolder
 from berth.networks.ports.proxied import HostPort
 from berth.networks.ports.proxy_client import ProxyClient
@@ -65,7 +68,7 @@ def forwards(ends: Iterable[LiveEndpoint], published: Iterable[Published]) -> li
         if end is not None:
             port = 0 if one.host_ip == LOOPBACK_6 else one.host_port
             address = end.ipv4 if version == 4 else end.ipv6
-            found.append(Forward(one.protocol, one.host_ip, port, address, one.container_port))
+            found.append(Forward(one.protocol, one.host_ip, port, address, one.container_port, one.sources))
     return found
 
 
@@ -94,9 +97,17 @@ class Publishing:
             default_ip=next(iter(options.values())).host_binding,
         )
         modes = {version: one.mode(version) for version, one in options.items()}
-        wanted, plain = split(wanted, modes, proxy=self._proxy is not None)
+        limited = [wish for wish in wanted if _sources(tenant, wish)]
+        for wish in limited:
+            if ":" in wish.host_ip and 6 not in modes:
+                raise LimitNotKept(tenant.name, end.endpoint_id, wish.host_ip)
+        # what the proxy passes on comes from the host: no rule could tell who asked
+        bound, plain = split(limited, modes, proxy=False)
+        free = split([wish for wish in wanted if wish not in limited], modes, proxy=self._proxy is not None)
+        bound, plain = bound + free[0], plain + free[1]
         claim = Claim(tenant.container_id, tenant.name, end.endpoint_id)
-        return (*(self._holder.claim(wanted, claim, ipv6=True) if wanted else ()), *plain)
+        held = self._holder.claim(bound, claim, ipv6=True) if bound else ()
+        return tuple(msgspec.structs.replace(one, sources=_sources(tenant, one)) for one in (*held, *plain))
 
     def release(self, published: Iterable[Published]) -> None:
         """Give host ports back."""
@@ -191,6 +202,10 @@ class Publishing:
     def close(self) -> None:
         """Let go of every port held here."""
         self._holder.close()
+
+
+def _sources(tenant: Tenant, one: Wish | Published) -> tuple[str, ...]:
+    return tenant.publish_from.get(f"{one.container_port}/{one.protocol}", ())
 
 
 def _host_port(one: Published) -> HostPort:
