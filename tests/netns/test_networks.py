@@ -500,7 +500,7 @@ async def test_everything_that_was_made_goes(tmp_path: Path) -> None:
     assert not world.live.all()
     assert not world.tenants.all()
     world.service.dissolve()
-    assert snapshot() == (["lo"], "")
+    assert snapshot() == (["lo"], [])
 
 
 @isolated
@@ -993,7 +993,7 @@ async def test_a_daemon_killed_while_it_makes_a_network_leaves_nothing_to_its_ne
         return world
 
     world = await start()
-    before = snapshot(), nft.run_once("list ruleset")
+    before = snapshot(), nft.run_once(f"list table inet {world.layout.nft_table}")
     for killed_at in (1, 2):
         child = os.fork()
         if child == 0:  # a daemon of its own, on the same machine
@@ -1009,7 +1009,7 @@ async def test_a_daemon_killed_while_it_makes_a_network_leaves_nothing_to_its_ne
         assert os.waitstatus_to_exitcode(status) == 7, "it was killed in that step"
         assert snapshot() != before[0], "and something was there"
         world = await start()
-        assert (snapshot(), nft.run_once("list ruleset")) == before, killed_at
+        assert (snapshot(), nft.run_once(f"list table inet {world.layout.nft_table}")) == before, killed_at
 
 
 @isolated
