@@ -25,6 +25,8 @@ class Asker:
         pid = engine.docker("inspect", "-f", "{{.State.Pid}}", name).out.strip()
         self._space = f"/proc/{pid}/ns/net"
         self.asked: list[dns.message.Message] = []
+        #: One in a container with an explicit ``ndots`` option.
+        self.strict: Asker | None = None
         self._upstream = netns.inside(self._space, self._bind)
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -84,11 +86,15 @@ def asker(request: pytest.FixtureRequest) -> Iterator[Asker]:
             more = ("--network-alias", "Pool") if last > 20 else ("--dns", "127.0.0.1", "--hostname", "webhost")
             address = ("--network", "dnswire", "--ip", f"10.98.0.{last}")
             engine.docker("run", "-d", "--name", f"dnswire-{name}", *address, *more, *sleep)
+        strict = ("--network", "dnswire", "--dns", "127.0.0.1", "--dns-option", "ndots:1")
+        engine.docker("run", "-d", "--name", "dnswire-strict", *strict, *sleep)
         made = Asker(engine, "dnswire-web")
+        made.strict = Asker(engine, "dnswire-strict")
         yield made
+        made.strict.close()
         made.close()
     finally:
-        engine.docker("rm", "-f", "dnswire-web", "dnswire-one", "dnswire-two", check=False)
+        engine.docker("rm", "-f", "dnswire-web", "dnswire-one", "dnswire-two", "dnswire-strict", check=False)
         engine.docker("network", "rm", "dnswire", check=False)
 
 
@@ -140,6 +146,16 @@ def test_unknown_names_are_sent_on_from_inside(
     reply = asker.ask(dns.message.make_query(name, "A"))
     assert reply.rcode() == code
     assert [str(item) for rrset in reply.answer for item in rrset] == answers
+
+
+def test_with_ndots_names_without_a_dot_stay_inside(asker: Asker) -> None:
+    strict = asker.strict
+    assert strict is not None
+    reply = strict.ask(dns.message.make_query("unknown", "A"))
+    assert (reply.rcode(), reply.answer, strict.asked) == (dns.rcode.NOERROR, [], [])
+    assert strict.ask(dns.message.make_query("dnswire-one", "A")).answer
+    assert strict.ask(dns.message.make_query("with.dot", "A")).answer
+    assert len(strict.asked) == 1
 
 
 def test_edns_reaches_the_upstream(asker: Asker) -> None:

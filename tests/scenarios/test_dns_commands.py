@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 import dns.message
+import dns.query
 import dns.rrset
 import pytest
 
@@ -236,3 +237,28 @@ def _until_answered(space: str) -> float:
 
     wait_for(answered, "an answer")
     return time.monotonic() - begun
+
+
+def test_kept_answers_and_names_outlive_the_daemons_death(own_berth: Berth) -> None:
+    engine = own_berth
+    engine.docker("network", "create", "front")
+    run = ("run", "-d", "--network", "front", "--dns", "127.0.0.1", "--name")
+    engine.docker(*run, "asker", "busybox", "sleep", "600")
+    engine.docker(*run, "web", "busybox", "sleep", "600")
+    outside = Upstream(engine, "asker")
+
+    def by(name: str) -> str:
+        done = engine.berth("dns", "query", name, "--from", "asker", "--format", "json")
+        return json.loads(done.out)["Tries"][-1]["Said"]["By"]  # type: ignore[no-any-return]
+
+    assert by("warm.example") == "upstream"
+    engine.kill9()
+    query = dns.message.make_query("warm.example", "A")
+    for name in ("warm.example", "web"):
+        query = dns.message.make_query(name, "A")
+        reply = netns.inside(outside.space, lambda query=query: dns.query.udp(query, "127.0.0.11", timeout=2))  # type: ignore[misc]
+        assert reply.answer, name
+    engine.start()
+    assert (by("warm.example"), by("web")) == ("cache", "name")
+    engine.docker("rm", "-f", "asker", "web")
+    engine.docker("network", "rm", "front")

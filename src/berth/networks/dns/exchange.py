@@ -152,7 +152,12 @@ class Exchange:
 
     def _on_failed(self, leg: Leg, why: str) -> None:
         self._legs.remove(leg)
-        self._judge.was_silent(leg.upstream, why)
+        if self._tcp:  # it may speak UDP only, which most queries need: no reason to call it dead
+            health = self._judge.health(leg.upstream)
+            health.unheard += 1
+            health.why = f"by TCP: {why}"
+        else:
+            self._judge.was_silent(leg.upstream, why)
         if self._over:
             self._end()
         else:
