@@ -321,7 +321,7 @@ async def test_a_daemon_killed_in_any_step_of_a_change_changes_nothing(tmp_path:
         world.runner.recover()
         await world.service.adopt(alive)
         assert kernel(world, one, two) == before, killed_at
-        assert two.ask(one.address("red")).startswith("one ")
+        assert two.ask(one.address("red")).startswith("one "), killed_at
     assert killed_at > 10
 
 

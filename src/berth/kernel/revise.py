@@ -37,19 +37,20 @@ def _added(index: int, cidr: str) -> Message:
 
 
 def _carry_out(route: RouteSocket, want: ReviseLink) -> None:
+    """Change the link: addresses go before its MAC changes, and come after."""
     index = route.index(want.name)
     before, after = want.addresses
-    mtu = want.mtu[1] if want.mtu[0] != want.mtu[1] else 0
-    mac = want.mac[1] if want.mac[0] != want.mac[1] else ""
-    add = [_added(index, one) for one in after if one not in before]
-    messages = [*add, *_revised(want.name, index, mtu=mtu, mac=mac)]
-    if messages:
-        route.send(*messages)
     given = [ip_interface(one) for one in before if one not in after]
     drop = [netlink.delete_address(index, str(one.ip), one.network.prefixlen) for one in given]
     for refused in route.try_send(*drop) if drop else ():
         if refused is not None and refused.number != errno.EADDRNOTAVAIL:  # that it is gone already is as good
             raise refused
+    mtu = want.mtu[1] if want.mtu[0] != want.mtu[1] else 0
+    mac = want.mac[1] if want.mac[0] != want.mac[1] else ""
+    add = [_added(index, one) for one in after if one not in before]
+    messages = [*_revised(want.name, index, mtu=mtu, mac=mac), *add]
+    if messages:
+        route.send(*messages)
 
 
 def _reversed(want: ReviseLink) -> ReviseLink:

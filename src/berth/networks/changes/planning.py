@@ -78,11 +78,12 @@ def _container(old: NetworkRecord, new: NetworkRecord, move: Move) -> Iterator[P
         yield Planned(ReviseLink(was.host_link, "", mtu=mtu), who)
     if icc[0] != icc[1] and was.host_link:
         yield Planned(SetPort(was.host_link, (not icc[0], not icc[1]), publishes(move.tenant)), who)
-    if both != before or mtu[0] != mtu[1] or was.mac != now.mac:
-        yield Planned(ReviseLink(was.link, namespace, (before, both), mtu, (was.mac, now.mac)), who)
+    if both != before or mtu[0] != mtu[1]:
+        yield Planned(ReviseLink(was.link, namespace, (before, both), mtu), who)
     yield from _routes(move)
-    if both != after:
-        yield Planned(ReviseLink(was.link, namespace, (both, after)), who)
+    if both != after or was.mac != now.mac:
+        # never an old address under a new MAC: neighbours would remember it when the change is taken back
+        yield Planned(ReviseLink(was.link, namespace, (both, after), mac=(was.mac, now.mac)), who)
 
 
 def _cidrs(end: LiveEndpoint) -> tuple[str, ...]:

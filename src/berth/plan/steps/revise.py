@@ -6,7 +6,7 @@ from berth.plan.model import Step
 class ReviseLink(Step, frozen=True):
     """Change a link: pairs of what it had before and what it has after; `namespace` is a pinned one or the host's.
 
-    Addresses are CIDR texts; an MTU of 0 and an empty MAC stay as they are. New addresses come before old ones go.
+    Addresses are CIDR texts; an MTU of 0 and an empty MAC stay as they are.
     """
 
     name: str
