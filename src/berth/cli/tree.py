@@ -68,6 +68,7 @@ NETWORK: Entries = {
     "rename": ("Rename a network", "network_change:RENAME"),
     "rm": ("Remove one or more networks", "network:RM"),
     "shape": ("Limit how much, and how late, a container sends and receives on a network", "network_shape:SHAPE"),
+    "tap": ("Show the packets of a container", "network_tap:TAP"),
     "trace": ("Find out why a container does not reach something", "network_trace:TRACE"),
     "update": ("Change networks that are in use", "network_change:UPDATE"),
 }

@@ -344,6 +344,13 @@ class NotRunning(Conflict):
         super().__init__(f"cannot join network namespace of a non running container: container {container_id}")
 
 
+class NoNetworkNow(Conflict):
+    """The container whose packets are asked for does not run."""
+
+    def __init__(self, container_id: str) -> None:
+        super().__init__(f"container {container_id} is not running: it has no network now")
+
+
 class CannotJoin(SystemFault):
     """The namespace wanted can never be joined; Docker answers 500."""
 

@@ -39,6 +39,7 @@ from berth.networks.errors import (
     HasActiveEndpoints,
     NetworkNameTaken,
     NetworkNotFound,
+    NoNetworkNow,
     PoolsExhausted,
     PredefinedNetwork,
     PruneRunning,
@@ -492,6 +493,18 @@ class Networks:
     def is_open(self, container_id: str) -> bool:
         """Tell whether a container has its networks in the kernel now."""
         return self._live.get(container_id) is not None
+
+    def namespace(self, container_id: str) -> str:
+        """Return the pinned namespace a running container is in, empty for the host's. Raises `NoNetworkNow`."""
+        live = self._live.get(container_id)
+        if live is None:
+            raise NoNetworkNow(container_id)
+        return live.netns_path
+
+    def is_in(self, container_id: str, namespace: str) -> bool:
+        """Tell whether a container is still in a namespace."""
+        live = self._live.get(container_id)
+        return live is not None and live.netns_path == namespace
 
     def settings(self, container_id: str) -> dict[str, Any]:
         """Return ``NetworkSettings`` of container inspect."""

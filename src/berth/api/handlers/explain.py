@@ -1,12 +1,16 @@
 """``/berth/networks``: what Docker has not: see, explain and change networks that are in use."""
 
+import contextlib
+
 import msgspec
 from aiohttp import web
 
 from berth.api.call import Call
 from berth.api.routes import Route
 from berth.base.errors import InvalidArgument, NotFound
+from berth.networks.explain import tap as tapping
 from berth.networks.explain.known import Subject
+from berth.wire import pcap
 from berth.wire.network_changes import NetworkUpdate
 
 
@@ -56,6 +60,30 @@ async def trace(call: Call) -> web.StreamResponse:
     return call.json(answer)
 
 
+async def tap(call: Call) -> web.StreamResponse:
+    """GET /berth/networks/tap: the packets of a container, as a capture file that grows."""
+    engine = call.engine
+    container = engine.containers.find(call.text("container"))
+    namespace = engine.networks.namespace(container.id)
+    count, snap = call.integer("count", 0) or 0, call.integer("snap", pcap.SNAP) or pcap.SNAP
+    if count < 0 or not 64 <= snap <= pcap.SNAP:
+        raise InvalidArgument(f"count is 0 or more, snap from 64 to {pcap.SNAP}")
+    wish = tapping.Wish(call.text("link"), count, snap, tapping.wanted(call.text("filter")))
+
+    def is_there() -> bool:
+        return engine.networks.is_in(container.id, namespace)
+
+    pieces = tapping.captured(namespace, wish, is_there)
+    async with contextlib.aclosing(pieces):
+        first = await anext(pieces)
+        response = await call.stream("application/vnd.tcpdump.pcap")
+        await response.write(first)
+        async for piece in pieces:
+            await response.write(piece)
+    await response.write_eof()
+    return response
+
+
 async def update(call: Call) -> web.StreamResponse:
     """POST /berth/networks/{id}/update: change a network that is in use; its containers follow."""
     record = await call.engine.networks.change.update(call.path["id"], await call.body(NetworkUpdate))
@@ -77,5 +105,6 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/berth/networks/{id}/rename", rename),
     Route("GET", "/berth/networks", list_networks),
     Route("GET", "/berth/networks/trace", trace),
+    Route("GET", "/berth/networks/tap", tap, stream=True),
     Route("GET", "/berth/networks/{id}", inspect),
 )
