@@ -8,6 +8,7 @@ import asyncio
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -54,6 +55,18 @@ class Finished:
     returncode: int
     stdout: bytes
     stderr: bytes
+
+
+def ending_with_us(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> list[str]:
+    """Return the command that runs `argv` and is killed when the engine dies, however it dies; it costs one exec more.
+
+    To be spawned by the main thread: the kernel sends the signal when the thread that spawned ends (prctl(2),
+    PR_SET_PDEATHSIG). Raises `ProgramMissing`.
+    """
+    program = shutil.which(argv[0], path=(environment or os.environ).get("PATH"))
+    if program is None:
+        raise ProgramMissing(argv[0])
+    return ["setpriv", "--pdeathsig", "KILL", "--", program, *argv[1:]]
 
 
 Stdio = int | IO[bytes] | None
