@@ -1,0 +1,230 @@
+"""Makes the files of an image layer from its archive, as overlay wants them.
+
+The caller has made the layer's directory the root of its process (chroot), so that no name, symlink or hard link in
+the archive can lead out of it. What a layer says about those below it becomes overlay's marks (OCI image-spec,
+layer.md "Whiteouts"; Documentation/filesystems/overlayfs.rst "whiteouts and opaque directories").
+Runs inside `berth.kernel.layer_child`: standard library only.
+"""
+
+import errno
+import os
+import posixpath
+import shutil
+import stat
+from typing import Final
+
+from berth.kernel.tarstream import BadTar, Entry, TarStream, show
+
+_WHITEOUT: Final = b".wh."
+_WHITEOUT_META: Final = b".wh..wh."
+_OPAQUE: Final = b".wh..wh..opq"
+_OPAQUE_MARK: Final = "trusted.overlay.opaque"
+#: Overlay's own marks: from an archive they could point a layer at files that are not its own.
+_REFUSED_XATTRS: Final = (b"trusted.overlay.", b"user.overlay.")
+#: Attributes that this file system does not take, or that mean nothing here, are left out.
+_TOLERATED: Final = (errno.EOPNOTSUPP, errno.EPERM, errno.EINVAL)
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_KINDS: Final = {b"3": stat.S_IFCHR, b"4": stat.S_IFBLK, b"6": stat.S_IFIFO}
+
+
+class LayerTree:
+    """The tree below ``/``, which is empty; nobody else writes there. Files are made with umask 0."""
+
+    def __init__(self, stream: TarStream) -> None:
+        self._stream = stream
+        self._directories: dict[bytes, Entry] = {}
+        self._whiteouts: set[bytes] = set()
+        self._size = 0
+        self._exact = True
+
+    def fill(self) -> int:
+        """Make everything; return the bytes of the files. Raises `BadTar`, `OSError` with the path in it."""
+        os.umask(0)
+        for entry in self._stream.entries():
+            path = _inside(entry.name)
+            try:
+                self._add(path, entry)
+            except OSError as exc:
+                if exc.filename is None:
+                    exc.filename = path
+                raise
+        for path, entry in reversed(self._directories.items()):
+            self._finish(path, entry)
+        return self._size if self._exact else _measured()
+
+    def _add(self, path: bytes, entry: Entry) -> None:
+        if path == b"/":
+            if entry.kind != b"5":
+                raise BadTar(f"{show(entry.name)}: the root is no directory")
+            self._directories[path] = entry
+            return
+        name = path[path.rindex(b"/") + 1 :]
+        if name.startswith(_WHITEOUT):
+            self._whiteout(path, name)
+            return
+        for attempt in range(3):
+            try:
+                self._make(path, entry)
+                return
+            except FileNotFoundError:
+                if attempt == 2 or (attempt and entry.kind == b"1"):
+                    raise
+                self._parents(path)
+            except FileExistsError:
+                if attempt == 2 or self._clear(path, entry):
+                    return
+
+    def _make(self, path: bytes, entry: Entry) -> None:
+        kind = entry.kind
+        if kind == b"0":
+            self._file(path, entry)
+            return
+        if kind == b"5":
+            os.mkdir(path, 0o755)
+            self._directories[path] = entry
+            return
+        if kind == b"1":
+            os.link(_inside(entry.link), path, follow_symlinks=False)
+            return
+        if kind == b"2":
+            os.symlink(entry.link, path)
+            self._size += len(entry.link)
+        else:
+            major, minor = entry.device
+            if major >= 1 << 12 or minor >= 1 << 20:
+                raise BadTar(f"{show(entry.name)}: device {major}:{minor}")
+            os.mknod(path, entry.mode | _KINDS[kind], os.makedev(major, minor))
+        if entry.uid or entry.gid:
+            os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
+            if kind != b"2":
+                os.chmod(path, entry.mode)
+        for key, value in entry.xattrs:
+            _set_xattr(path, key, value)
+        os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
+
+    def _file(self, path: bytes, entry: Entry) -> None:
+        fd = os.open(path, _NEW_FILE, entry.mode)
+        try:
+            if entry.size:
+                self._stream.copy(entry, fd)
+                self._size += entry.size
+            # Owner 0:0 is what a file made here has already: no directory passes its group on before the end.
+            if entry.uid or entry.gid:
+                os.fchown(fd, entry.uid, entry.gid)
+                if entry.mode & 0o6000:
+                    os.fchmod(fd, entry.mode)  # after the owner: chown clears set-user-id
+            if entry.xattrs:
+                for key, value in entry.xattrs:
+                    _set_xattr(fd, key, value)  # after the data: writing clears capabilities
+            os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
+        finally:
+            os.close(fd)
+
+    def _clear(self, path: bytes, entry: Entry) -> bool:
+        """Take away what an earlier entry made in this place; True if it is a directory and may stay one."""
+        there = os.lstat(path)
+        if path in self._whiteouts:
+            # The layer hides what lies below it here and puts something new in its place.
+            self._whiteouts.discard(path)
+            os.unlink(path)
+            if entry.kind == b"5":
+                self._make(path, entry)
+                os.setxattr(path, _OPAQUE_MARK, b"y", follow_symlinks=False)
+                return True
+            return False
+        if stat.S_ISDIR(there.st_mode):
+            if entry.kind == b"5":
+                self._directories.pop(path, None)
+                self._directories[path] = entry
+                return True
+            below = path + b"/"
+            for known in [known for known in self._directories if known == path or known.startswith(below)]:
+                del self._directories[known]
+            self._whiteouts = {known for known in self._whiteouts if not known.startswith(below)}
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+        self._exact = False
+        return False
+
+    def _parents(self, path: bytes) -> None:
+        """Make the directories above `path`, also where a dangling symlink of this layer points."""
+        os.makedirs(os.path.realpath(posixpath.dirname(path)), 0o755, exist_ok=True)
+
+    def _whiteout(self, path: bytes, name: bytes) -> None:
+        directory = posixpath.dirname(path)
+        if name == _OPAQUE:
+            self._parents(path)
+            os.setxattr(directory, _OPAQUE_MARK, b"y")
+            return
+        hidden = name[len(_WHITEOUT) :]
+        if name.startswith(_WHITEOUT_META):
+            return  # bookkeeping of a file system that Docker once used
+        if hidden in (b"", b".", b".."):
+            raise BadTar(f"{show(path)}: a mark of removal without a name")
+        target = posixpath.join(directory, hidden)
+        self._parents(target)
+        try:
+            os.mknod(target, stat.S_IFCHR, 0)
+            self._whiteouts.add(target)
+        except FileExistsError:
+            # What the layer itself brings stays; a directory then hides the one below it.
+            if stat.S_ISDIR(os.lstat(target).st_mode):
+                os.setxattr(target, _OPAQUE_MARK, b"y", follow_symlinks=False)
+
+    def _finish(self, path: bytes, entry: Entry) -> None:
+        # Last, because making entries changes the times, and modes and attributes pass on to what is made.
+        try:
+            fd = os.open(path, _DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError):
+            return  # a later entry took its place
+        except OSError as exc:
+            if exc.errno == errno.ELOOP:
+                return
+            raise
+        try:
+            if entry.uid or entry.gid:
+                os.fchown(fd, entry.uid, entry.gid)
+            os.fchmod(fd, entry.mode)
+            for key, value in entry.xattrs:
+                _set_xattr(fd, key, value)
+            os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
+        finally:
+            os.close(fd)
+
+
+def _inside(name: bytes) -> bytes:
+    """Return a member's name as an absolute path without ``.``, ``..`` and doubled slashes."""
+    if b"./" not in name and b"//" not in name and not name.endswith((b"/.", b"/..")) and name not in (b".", b".."):
+        return b"/" + name.strip(b"/")
+    clean = posixpath.normpath(name.lstrip(b"/") or b".")
+    if clean == b".." or clean.startswith(b"../"):
+        raise BadTar(f'invalid name "{show(name)}": it leads out of the layer')
+    return b"/" if clean == b"." else b"/" + clean
+
+
+def _set_xattr(where: int | bytes, key: bytes, value: bytes) -> None:
+    if key.startswith(_REFUSED_XATTRS):
+        return
+    try:
+        if isinstance(where, int):
+            os.setxattr(where, key, value)
+        else:
+            os.setxattr(where, key, value, follow_symlinks=False)
+    except OSError as exc:
+        if exc.errno not in _TOLERATED:
+            raise
+
+
+def _measured() -> int:
+    """Add up the files that are there, each once: entries that replaced others have spoilt the count."""
+    total = 0
+    seen: set[int] = set()
+    for top, names, files in os.walk("/"):
+        for name in (*names, *files):
+            found = os.lstat(os.path.join(top, name))
+            if not stat.S_ISDIR(found.st_mode) and found.st_ino not in seen:
+                seen.add(found.st_ino)
+                total += found.st_size
+    return total
