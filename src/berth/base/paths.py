@@ -81,13 +81,18 @@ class Layout:
 
     @property
     def images(self) -> Path:
-        """Root of the containers/storage image store."""
+        """Root of the image store: blobs, layers, records of images, what is arriving."""
         return self.data_root / "images"
 
     @property
-    def images_run(self) -> Path:
-        """Run root of the containers/storage image store."""
-        return self.exec_root / "images"
+    def arriving(self) -> Path:
+        """Scratch space of images, on the disk of the store; emptied at start."""
+        return self.images / "arriving"
+
+    @property
+    def skopeo(self) -> Path:
+        """Configuration and home directory of skopeo."""
+        return self.exec_root / "skopeo"
 
     @property
     def volumes(self) -> Path:

@@ -17,15 +17,16 @@ from berth.base.clock import Clock, rfc3339
 from berth.base.ids import ImageId, short
 from berth.base.paths import Layout
 from berth.images import messages
-from berth.images.bundle import add_layer, finish_bundle
+from berth.images.bundle import add_layer, finish_bundle, is_packed, lay_out
 from berth.images.catalogue import Catalogue
 from berth.images.changes import apply_changes
 from berth.images.errors import BadArchive, ImageNotFound, InvalidReference
 from berth.images.intake import Intake
-from berth.images.manifest import Manifest, Platform, choose, parse_manifest
+from berth.images.manifest import Platform, choose, digest_of, parse_manifest
 from berth.images.messages import Message
-from berth.images.model import ImageRecord
+from berth.images.model import ImageRecord, StoredImage
 from berth.images.packing import write_archive
+from berth.images.record import hex_of
 from berth.images.reference import Reference, parse_reference
 from berth.images.skopeo import scratch
 from berth.images.unpacking import unpack_stream
@@ -84,7 +85,7 @@ class Archives:
             raise BadArchive(f"manifest.json: {exc}") from None
         for index, row in enumerate(rows):
             names = [parse_reference(name).or_latest() for name in row.repo_tags or ()]
-            ident = await self._intake.take_in(f"docker-archive:{archive}:@{index}", slot="load")
+            ident = await self._intake.take_from(f"docker-archive:{archive}:@{index}")
             if not quiet:
                 for message in self._layer_lines(ident):
                     yield message
@@ -95,20 +96,16 @@ class Archives:
         index = parse_manifest(await in_thread(_member, archive, "index.json"))
         tree = directory / "layout"
         await in_thread(_extract_blobs, archive, tree)
-        for number, entry in enumerate(index.manifests or ()):
+        for entry in index.manifests or ():
             notes = entry.annotations or {}
-            single = directory / f"image-{number}"
-            chosen = entry
-            inner = parse_manifest(await in_thread((tree / _blob_path(entry.digest)).read_bytes))
+            raw = await in_thread(_checked_blob, tree, entry.digest)
+            inner = parse_manifest(raw)
             if inner.is_index:
                 fit = choose(inner, self._platform)
                 if fit is None:
                     raise BadArchive(f"it has no image for {self._platform}")
-                chosen = fit
-            await in_thread(_single_layout, single, Manifest(schema_version=2, manifests=[chosen]))
-            ident = await self._intake.take_in(
-                f"oci:{single}", options=["--src-shared-blob-dir", str(tree / "blobs")], slot="load"
-            )
+                raw = await in_thread(_checked_blob, tree, fit.digest)
+            ident = await self._intake.take_blobs(tree, raw)
             if not quiet:
                 for message in self._layer_lines(ident):
                     yield message
@@ -119,7 +116,7 @@ class Archives:
     def _layer_lines(self, ident: ImageId) -> list[Message]:
         image = self._catalogue.by_id(ident)
         chain = image.stored.layer_chain if image is not None else ()
-        return [messages.progress("Loading layer", short(one.diff_id), one.size, one.size) for one in chain]
+        return [messages.progress("Loading layer", short(one.diff_id), one.tar_size, one.tar_size) for one in chain]
 
     async def _name(self, ident: ImageId, names: Sequence[Reference]) -> list[Message]:
         self._publish("load", ident, ident)
@@ -139,17 +136,22 @@ class Archives:
                 known += [name for name in names if name not in known]
         async with scratch(self._layout, "save") as directory:
             saved: list[tuple[Path, list[Reference]]] = []
-            for ident, (_, names) in wanted.items():
-                target = directory / ident.removeprefix("sha256:")
-                await self._intake.skopeo.copy(
-                    f"containers-storage:@{ident.removeprefix('sha256:')}",
-                    f"dir:{target}",
-                    options=["--format", "v2s2"],
-                )
-                saved.append((target, names))
+            for ident, (image, names) in wanted.items():
+                saved.append((await self._unpacked(image.stored, directory / hex_of(ident)), names))
                 self._publish("save", ident, ident)
             async for piece in write_archive(saved):
                 yield piece
+
+    async def _unpacked(self, image: StoredImage, directory: Path) -> Path:
+        """Lay an image out with layers that are not packed, as every engine takes them."""
+        laid = directory / "image"
+        await in_thread(lay_out, self._intake.storage, image, laid)
+        if not is_packed(image, any_layer=True):
+            return laid
+        target = directory / "unpacked"
+        options = ["--format", "v2s2", "--dest-decompress"]
+        await self._intake.skopeo.copy(f"dir:{laid}", f"dir:{target}", options=options)
+        return target
 
     def _to_save(self, ref: str) -> list[tuple[ImageRecord, list[Reference]]]:
         image = self._catalogue.resolve_or_none(ref)
@@ -197,7 +199,7 @@ class Archives:
                 platform=platform or self._platform,
                 comment=comment,
             )
-            ident = await self._intake.take_in(f"dir:{directory}")
+            ident = await self._intake.take_directory(directory)
         self._publish("import", ident, ident)
         if target is not None:
             await self._catalogue.put(target.or_latest(), ident)
@@ -231,7 +233,8 @@ def _member(archive: Path, name: str) -> bytes:
 
 
 def _extract_blobs(archive: Path, tree: Path) -> None:
-    (tree / "blobs" / "sha256").mkdir(parents=True)
+    """Put an archive's blobs into `tree` by the hex of their digests, which nobody has checked."""
+    tree.mkdir()
     with tarfile.open(archive, "r:") as tar:
         for info in tar:
             parts = os.path.normpath(info.name).split("/")
@@ -240,22 +243,20 @@ def _extract_blobs(archive: Path, tree: Path) -> None:
             body = tar.extractfile(info)
             if body is None:
                 continue
-            with (tree / "blobs" / "sha256" / parts[2]).open("wb") as out:
+            with (tree / parts[2]).open("wb") as out:
                 while piece := body.read(1 << 20):
                     out.write(piece)
 
 
-def _single_layout(directory: Path, index: Manifest) -> None:
-    directory.mkdir()
-    (directory / "oci-layout").write_bytes(b'{"imageLayoutVersion":"1.0.0"}')
-    (directory / "index.json").write_bytes(msgspec.json.encode(index))
-
-
-def _blob_path(digest: str) -> str:
-    algorithm, _, value = digest.partition(":")
-    if algorithm != "sha256" or not value.isalnum():
-        raise BadArchive(f"digest {digest}")
-    return f"blobs/sha256/{value}"
+def _checked_blob(tree: Path, digest: str) -> bytes:
+    try:
+        with (tree / hex_of(digest)).open("rb") as body:
+            data = body.read(_MANIFEST_LIMIT)
+    except FileNotFoundError:
+        raise BadArchive(f"blob {digest} is missing") from None
+    if digest_of(data) != digest:
+        raise BadArchive(f"what is there as {digest} has the digest {digest_of(data)}")
+    return data
 
 
 def _oci_names(text: str) -> list[Reference]:

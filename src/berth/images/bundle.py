@@ -1,4 +1,4 @@
-"""Makes images from layers of our own: a directory skopeo can copy into the store (its ``dir:`` transport).
+"""Images as directories (skopeo's ``dir:`` transport): made from layers of our own, or laid out from the store.
 
 Blocking parts run in threads of the caller's choice. Must not: know names or recipes.
 """
@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import IO, Final
 
 from berth.images.manifest import MadeLayer, Platform, digest_of, make_config, make_manifest
+from berth.images.model import StoredImage
+from berth.images.record import hex_of
+from berth.images.storage import Storage
 
 #: First line of a directory of this kind (containers/image, directory transport).
 _VERSION: Final = b"Directory Transport Version: 1.1\n"
@@ -96,3 +99,18 @@ def finish_bundle(
     (directory / "manifest.json").write_bytes(make_manifest(blob, layers))
     (directory / "version").write_bytes(_VERSION)
     return digest_of(blob)
+
+
+def is_packed(image: StoredImage, *, any_layer: bool = False) -> bool:
+    """Tell whether all layers of an image, or any of them, came packed."""
+    packed = [layer.blob != layer.diff_id for layer in image.layer_chain]
+    return any(packed) if any_layer else all(packed)
+
+
+def lay_out(storage: Storage, image: StoredImage, directory: Path) -> None:
+    """Write an image of the store as it came into a new directory of this form, by hard links; blocking."""
+    directory.mkdir(parents=True)
+    for digest in {image.id, *(layer.blob for layer in image.layer_chain)}:
+        os.link(storage.blob(digest), directory / hex_of(digest))
+    (directory / "manifest.json").write_bytes(storage.manifest(image.id))
+    (directory / "version").write_bytes(_VERSION)

@@ -34,7 +34,7 @@ class Catalogue:
     def resolve(self, ref: str) -> ImageRecord:
         """Return the image that `ref` means; raises `ImageNotFound`, `InvalidReference`."""
         bare = ref.removeprefix("sha256:")
-        images = self._storage.look().images
+        images = self._storage.images
         if is_full_id(bare):
             if f"sha256:{bare}" in images:
                 return self.record(images[f"sha256:{bare}"])
@@ -55,7 +55,7 @@ class Catalogue:
         """Return the image with exactly this name, or None; a digest wins over a tag beside it."""
         key = reference.with_digest(reference.digest).full if reference.digest else reference.full
         tag = self._tags.get(key)
-        stored = self._storage.look().images.get(tag.image_id) if tag is not None else None
+        stored = self._storage.images.get(tag.image_id) if tag is not None else None
         return None if stored is None else self.record(stored)
 
     def resolve_or_none(self, ref: str) -> ImageRecord | None:
@@ -77,12 +77,12 @@ class Catalogue:
 
     def by_id(self, ident: str) -> ImageRecord | None:
         """Return the image with this identifier, or None."""
-        stored = self._storage.look().images.get(ident)
+        stored = self._storage.images.get(ident)
         return None if stored is None else self.record(stored)
 
     def all(self) -> list[ImageRecord]:
         """Return every image in the store, named or not."""
-        return [self.record(stored) for stored in self._storage.look().images.values()]
+        return [self.record(stored) for stored in self._storage.images.values()]
 
     def record(self, stored: StoredImage) -> ImageRecord:
         """Put an image and its names together."""
@@ -127,7 +127,7 @@ class Catalogue:
 
     async def tidy(self) -> None:
         """Drop names of images the store does not hold, as after a loss of its directory."""
-        images = self._storage.look().images
+        images = self._storage.images
         for ident in [ident for ident in self._by_image if ident not in images]:
             await self.drop(list(self._by_image[ident]))
 

@@ -1,5 +1,6 @@
 """Manifests and configurations of images: reading registries' answers, making our own. Pure."""
 
+import base64
 import hashlib
 import re
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_CONFIG: Final = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar"
+DOCKER_PACKED_LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
 OCI_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
@@ -107,6 +109,38 @@ def digest_of(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
+def manifest_digest(raw: bytes) -> str:
+    """Return the digest a registry has for a manifest: one of the first schema is signed within itself.
+
+    There the digest is that of what was signed (distribution, "Image Manifest V 2, Schema 1", "Signed Manifests").
+    """
+    try:
+        signed = msgspec.json.decode(raw, type=_Signed)
+        if not signed.signatures:
+            return digest_of(raw)
+        said = msgspec.json.decode(_unpadded(signed.signatures[0].protected), type=_Protected)
+        return digest_of(raw[: said.format_length] + _unpadded(said.format_tail))
+    except (msgspec.DecodeError, ValueError):
+        return digest_of(raw)
+
+
+class _Signature(msgspec.Struct):
+    protected: str = ""
+
+
+class _Signed(msgspec.Struct):
+    signatures: list[_Signature] = msgspec.field(default_factory=list)
+
+
+class _Protected(msgspec.Struct, rename="camel"):
+    format_length: int
+    format_tail: str
+
+
+def _unpadded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
 def parse_manifest(raw: bytes) -> Manifest:
     """Read a manifest or index; raises `BadArchive`."""
     try:
@@ -141,12 +175,14 @@ def parse_time_ns(text: str) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MadeLayer:
-    """A layer of an image we make: an unpacked tar stream by its digest."""
+    """A layer of an image we make: a tar stream by its digest, and the blob that holds it if it is packed."""
 
     digest: str
     size: int
     created_by: str
     comment: str = ""
+    blob: str = ""
+    blob_size: int = 0
 
 
 def make_config(
@@ -186,6 +222,11 @@ def make_manifest(config: bytes, layers: Sequence[MadeLayer]) -> bytes:
             "schemaVersion": 2,
             "mediaType": DOCKER_MANIFEST,
             "config": {"mediaType": DOCKER_CONFIG, "size": len(config), "digest": digest_of(config)},
-            "layers": [{"mediaType": DOCKER_LAYER, "size": one.size, "digest": one.digest} for one in layers],
+            "layers": [
+                {"mediaType": DOCKER_PACKED_LAYER, "size": one.blob_size, "digest": one.blob}
+                if one.blob
+                else {"mediaType": DOCKER_LAYER, "size": one.size, "digest": one.digest}
+                for one in layers
+            ],
         }
     )

@@ -23,11 +23,16 @@ class TagRecord(msgspec.Struct, frozen=True, kw_only=True):
 class Layer:
     """A layer as it lies on disk."""
 
-    ident: str
+    #: Digest of its tar stream: a layer is the same in all images that have it.
     diff_id: str
+    #: Digest of the blob it came as, which may be packed.
+    blob: str
     #: Absolute path, short on purpose: it becomes part of an overlay mount's options.
     path: str
+    #: Bytes of its files.
     size: int
+    #: Bytes of its tar stream.
+    tar_size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +56,7 @@ class StoredImage:
     config_json: bytes
     diff_ids: tuple[str, ...]
     history: tuple[HistoryEntry, ...]
-    #: Digest of the manifest in the store; the registry's may differ.
+    #: Digest of the manifest as it came.
     manifest_digest: str
 
 
@@ -75,7 +80,7 @@ class ImageRecord:
 
     @property
     def size(self) -> int:
-        """Bytes of all its layers, unpacked."""
+        """Bytes of the files of all its layers."""
         return sum(layer.size for layer in self.stored.layer_chain)
 
     @property
@@ -100,8 +105,12 @@ class ImageRecord:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Directories to mount, topmost first, as overlay's ``lowerdir`` wants them."""
-        return tuple(layer.path for layer in reversed(self.stored.layer_chain))
+        """Directories to mount, topmost first, as overlay's ``lowerdir`` wants them: no directory twice.
+
+        A layer that comes several times, as empty ones often do, counts where it is topmost: what it says it says
+        again there, whatever lies between.
+        """
+        return tuple(dict.fromkeys(layer.path for layer in reversed(self.stored.layer_chain)))
 
     @property
     def familiar(self) -> str:

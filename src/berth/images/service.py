@@ -8,7 +8,7 @@ import platform as machine
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from berth.base.aio import KeyedLocks, Tasks, in_thread
+from berth.base.aio import KeyedLocks, Tasks
 from berth.base.clock import Clock, SystemClock
 from berth.base.errors import InvalidArgument
 from berth.base.ids import ImageId, is_full_id
@@ -25,7 +25,7 @@ from berth.images.model import ImageRecord, TagRecord
 from berth.images.recipes.service import Recipes
 from berth.images.reference import Reference, parse_reference
 from berth.images.removal import plan_removal
-from berth.images.skopeo import Skopeo, sweep
+from berth.images.skopeo import Skopeo
 from berth.images.storage import Storage
 from berth.images.transfers import Transfers
 from berth.store.base import Records
@@ -56,14 +56,11 @@ class Images:
         self._clock = clock or SystemClock()
         self._storage = Storage(layout.images)
         self._catalogue = Catalogue(self._storage, tags, self._clock)
-        self._skopeo = Skopeo(
-            layout, environment=environment or {}, insecure_registries=insecure_registries, mirrors=mirrors
-        )
+        skopeo = Skopeo(layout, environment=environment or {}, insecure_registries=insecure_registries, mirrors=mirrors)
         self._locks = KeyedLocks()
         self._tasks = Tasks()
         self.platform: Platform = machine_platform(machine.machine())
-        intake = Intake(layout, self._storage, self._skopeo, self._locks)
-        self._intake = intake
+        intake = Intake(layout, self._storage, skopeo, self._locks, self._clock)
         self._transfers = Transfers(layout, self._catalogue, intake, self._tasks, self._publish, self.platform)
         self._archives = Archives(layout, self._catalogue, intake, self._clock, self._publish, self.platform)
         self._recipes = Recipes(
@@ -82,12 +79,13 @@ class Images:
 
     async def adopt(self) -> None:
         """Tidy up after an engine that was killed."""
-        await in_thread(sweep, self._layout)
+        await self._storage.adopt()
         await self._catalogue.tidy()
 
     async def close(self) -> None:
-        """Stop transfers and builds under way."""
+        """Stop transfers and builds under way, and wait until the disk has what has arrived."""
         await self._tasks.close()
+        await self._storage.close()
 
     # Looking
 
@@ -105,7 +103,7 @@ class Images:
 
     def all_ids(self) -> list[str]:
         """Return the identifiers of all images."""
-        return list(self._storage.look().images)
+        return list(self._storage.images)
 
     async def layers_size(self) -> int:
         """Return the bytes all layers take, shared ones counted once."""
@@ -197,10 +195,6 @@ class Images:
         )
         return {"ImagesDeleted": deleted, "SpaceReclaimed": max(before - self._storage.layer_bytes(), 0)}
 
-    async def store(self, directory_source: str) -> ImageId:
-        """Take an image in from any source skopeo can read, without a name; for parts that make images."""
-        return await self._intake.take_in(directory_source)
-
     async def _let_go(self, image: ImageRecord) -> None:
         """Delete an image unless it has a name or a container is on it."""
         async with self._locks.hold(image.id):
@@ -221,18 +215,18 @@ class Images:
 
     async def _delete(self, image: ImageRecord) -> list[str]:
         chain = present.chain_ids(image.stored.diff_ids)
-        await self._skopeo.delete(image.id)
-        kept = {ident for other in self._storage.look().images.values() for ident in present.chain_ids(other.diff_ids)}
+        await self._storage.remove(image.id)
+        kept = {ident for other in self._storage.images.values() for ident in present.chain_ids(other.diff_ids)}
         return [image.id, *(ident for ident in reversed(chain) if ident not in kept)]
 
     def _shared_sizes(self) -> dict[str, int]:
         users: dict[str, int] = {}
-        images = self._storage.look().images
+        images = self._storage.images
         for stored in images.values():
             for layer in stored.layer_chain:
-                users[layer.ident] = users.get(layer.ident, 0) + 1
+                users[layer.diff_id] = users.get(layer.diff_id, 0) + 1
         return {
-            ident: sum(layer.size for layer in stored.layer_chain if users[layer.ident] > 1)
+            ident: sum(layer.size for layer in stored.layer_chain if users[layer.diff_id] > 1)
             for ident, stored in images.items()
         }
 

@@ -1,6 +1,6 @@
-"""Drives skopeo: copies between registries, archives, directories and the engine's own image store.
+"""Drives skopeo: copies between registries, archives and directories.
 
-Every call gets configuration of our own (store, registries, policy, home directory), so nothing on the host needs
+Every call gets configuration of our own (registries, policy, home directory), so nothing on the host needs
 to be set up and none of the host's credentials are used. Must not: know tags or images.
 """
 
@@ -28,8 +28,6 @@ log = logging.getLogger(__name__)
 ASK_LIMIT_S: Final = 60.0
 #: How long one copy may take, in seconds; large images over slow lines take hours, a dead copy must end some day.
 COPY_LIMIT_S: Final = 6 * 3600.0
-#: Start of the names of everything the images package puts into the scratch space.
-SCRATCH_PREFIX: Final = "images-"
 #: Where programs are looked for when the daemon's environment does not say.
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PASSED_ON: Final = frozenset(
@@ -48,7 +46,7 @@ class _Tags(msgspec.Struct):
 
 
 class Skopeo:
-    """Runs skopeo against one image store."""
+    """Runs skopeo."""
 
     def __init__(
         self,
@@ -59,8 +57,8 @@ class Skopeo:
         mirrors: Sequence[str] = (),
     ) -> None:
         self._layout = layout
-        self._home = layout.images_run.with_name("skopeo")
-        self._temporary = layout.temporary / f"{SCRATCH_PREFIX}skopeo"
+        self._home = layout.skopeo
+        self._temporary = layout.arriving / "skopeo"
         self._insecure = frozenset(insecure_registries)
         self._mirrors = tuple(mirrors)
         self._environment = passed_on(environment)
@@ -79,9 +77,12 @@ class Skopeo:
         With `on_output` it runs on a terminal of its own and every piece of what it draws is handed over.
         """
         await self._prepare()
-        argv = ["skopeo", "--insecure-policy", "copy", *options, source, target]
+        quiet = ["--quiet"] if on_output is None else []
+        argv = ["skopeo", "--insecure-policy", "copy", *quiet, *options, source, target]
+        # Killed with the engine: what it still wrote afterwards would be in the way of the next start.
+        argv = process.ending_with_us(argv, self._env())
         if on_output is None:
-            await process.run([*argv[:3], "--quiet", *argv[3:]], timeout_s=COPY_LIMIT_S, env=self._env())
+            await process.run(argv, timeout_s=COPY_LIMIT_S, env=self._env())
         else:
             await process.run_on_terminal(argv, timeout_s=COPY_LIMIT_S, env=self._env(), on_output=on_output)
 
@@ -105,12 +106,6 @@ class Skopeo:
         argv = ["skopeo", "--insecure-policy", "list-tags", *options, *self.tls(reference, "")]
         done = await process.run([*argv, f"docker://{reference.repository}"], timeout_s=ASK_LIMIT_S, env=self._env())
         return msgspec.json.decode(done.stdout, type=_Tags).tags
-
-    async def delete(self, ident: str) -> None:
-        """Delete an image and the layers no other needs from the store."""
-        await self._prepare()
-        argv = ["skopeo", "--insecure-policy", "delete", f"containers-storage:@{ident.removeprefix('sha256:')}"]
-        await process.run(argv, timeout_s=ASK_LIMIT_S * 10, env=self._env())
 
     async def login(self, registry: str, auth: AuthConfig) -> None:
         """Check credentials against a registry; they are not kept."""
@@ -155,7 +150,6 @@ class Skopeo:
         return self._environment | {
             "HOME": str(self._home),
             "XDG_RUNTIME_DIR": str(self._home),
-            "CONTAINERS_STORAGE_CONF": str(self._home / "storage.conf"),
             "CONTAINERS_REGISTRIES_CONF": str(self._home / "registries.conf"),
             "TMPDIR": str(self._temporary),
             # Copying layers is one long pipeline: with the Go runtime's eager preemption and collection, a third of
@@ -174,27 +168,8 @@ class Skopeo:
         self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._temporary.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._layout.images.mkdir(parents=True, exist_ok=True, mode=0o710)
-        write_atomically(self._home / "storage.conf", storage_conf(self._layout).encode())
         text = registries_conf(self._mirrors, self._insecure)
         write_atomically(self._home / "registries.conf", text.encode())
-
-
-def storage_conf(layout: Layout) -> str:
-    """Write containers-storage.conf(5) for the engine's store.
-
-    skip_mount_home: else every call leaves the store bind-mounted on itself in the host's mount table.
-    enable_partial_images: newer stores could name an image otherwise than by its configuration's digest.
-    """
-    return (
-        "[storage]\n"
-        'driver = "overlay"\n'
-        f"graphroot = {_toml(str(layout.images))}\n"
-        f"runroot = {_toml(str(layout.images_run))}\n"
-        "[storage.options.overlay]\n"
-        'skip_mount_home = "true"\n'
-        "[storage.options.pull_options]\n"
-        'enable_partial_images = "false"\n'
-    )
 
 
 def registries_conf(mirrors: Sequence[str], insecure: Collection[str]) -> str:
@@ -233,12 +208,6 @@ def _toml(text: str) -> str:
     return msgspec.json.encode(text).decode()
 
 
-def sweep(layout: Layout) -> None:
-    """Remove what a killed engine left in the scratch space; blocking."""
-    for path in layout.temporary.glob(f"{SCRATCH_PREFIX}*"):
-        shutil.rmtree(path, ignore_errors=True)
-
-
 async def discard(path: Path) -> None:
     """Remove a temporary tree of ours off the loop."""
     await in_thread(shutil.rmtree, path, ignore_errors=True)
@@ -246,11 +215,11 @@ async def discard(path: Path) -> None:
 
 @asynccontextmanager
 async def scratch(layout: Layout, prefix: str) -> AsyncIterator[Path]:
-    """Lend an empty directory on the data disk, gone when the block ends however it ends."""
+    """Lend an empty directory on the disk of the image store, gone when the block ends however it ends."""
 
     def make() -> Path:
-        layout.temporary.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return Path(tempfile.mkdtemp(prefix=f"{SCRATCH_PREFIX}{prefix}-", dir=layout.temporary))
+        layout.arriving.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=layout.arriving))
 
     path = await in_thread(make)
     try:

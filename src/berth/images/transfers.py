@@ -9,10 +9,11 @@ from typing import Any
 
 import msgspec
 
-from berth.base.aio import Tasks
+from berth.base.aio import Tasks, in_thread
 from berth.base.ids import ImageId, short
 from berth.base.paths import Layout
 from berth.images import messages
+from berth.images.bundle import is_packed, lay_out
 from berth.images.catalogue import Catalogue
 from berth.images.drawing import BlobProgress, Drawing
 from berth.images.errors import NothingToPush, PlatformMissing
@@ -25,6 +26,7 @@ from berth.images.manifest import (
     Platform,
     choose,
     digest_of,
+    manifest_digest,
     parse_manifest,
 )
 from berth.images.messages import Message
@@ -43,6 +45,7 @@ class _Offer:
     """What a registry has under a name: the digest of what the name means, and the manifest for one platform."""
 
     digest: str
+    #: The manifest as it came.
     raw: bytes
     manifest_digest: str
     manifest: Manifest
@@ -97,18 +100,16 @@ class Transfers:
             offer = await self._ask(reference, login, platform)
             say(messages.status(f"Pulling from {reference.path}", reference.tag or reference.digest))
             before = self._catalogue.find(reference)
-            config = offer.manifest.config
-            held = self._catalogue.by_id(config.digest) if config is not None else None
-            if held is None:
-                ident = await self._fetch(say, reference, offer, login)
-            else:
-                ident = held.id
-                if before is None or before.id != ident:
-                    for layer in offer.manifest.layers or ():
-                        say(messages.layer_status("Already exists", short(layer.digest)))
-        await self._catalogue.put(reference.with_digest(offer.digest), ident)
-        if not reference.digest:
-            await self._catalogue.put(reference, ident)
+            while True:
+                ident = await self._bring(say, reference, before, offer, login)
+                # What has no name yet may be pruned any moment: then it comes again.
+                async with self._intake.locks.hold(ident):
+                    if self._catalogue.by_id(ident) is None:
+                        continue
+                    await self._catalogue.put(reference.with_digest(offer.digest), ident)
+                    if not reference.digest:
+                        await self._catalogue.put(reference, ident)
+                    break
         say(messages.status(f"Digest: {offer.digest}"))
         news = before is None or before.id != ident
         say(
@@ -118,17 +119,30 @@ class Transfers:
         )
         self._publish("pull", reference.familiar, reference.familiar_repository)
 
+    async def _bring(
+        self, say: Say, reference: Reference, before: ImageRecord | None, offer: _Offer, login: Sequence[str]
+    ) -> ImageId:
+        """Fetch what is offered unless it is here."""
+        config = offer.manifest.config
+        held = self._catalogue.by_id(config.digest) if config is not None else None
+        if held is None:
+            return await self._fetch(say, reference, offer, login)
+        if before is None or before.id != held.id:
+            for layer in offer.manifest.layers or ():
+                say(messages.layer_status("Already exists", short(layer.digest)))
+        return held.id
+
     async def _ask(self, reference: Reference, login: Sequence[str], platform: Platform) -> _Offer:
         raw = await self._manifest(reference, login)
         top = parse_manifest(raw)
-        digest = reference.digest or digest_of(raw)
+        digest = reference.digest or manifest_digest(raw)
         if not top.is_index:
             return _Offer(digest, raw, digest, top)
         chosen = choose(top, platform)
         if chosen is None:
             raise PlatformMissing(reference.familiar, str(platform))
         inner = await self._manifest(reference.with_digest(chosen.digest), login)
-        return _Offer(digest, raw, chosen.digest, parse_manifest(inner))
+        return _Offer(digest, inner, chosen.digest, parse_manifest(inner))
 
     async def _manifest(self, reference: Reference, login: Sequence[str]) -> bytes:
         # skopeo takes a tag or a digest, not both; the digest says more.
@@ -139,17 +153,17 @@ class Transfers:
             raise pull_refusal(exc.said, reference) from exc
 
     async def _fetch(self, say: Say, reference: Reference, offer: _Offer, login: Sequence[str]) -> ImageId:
-        layers = offer.manifest.layers or []
-        progress = _PullProgress(say, layers)
+        progress = _PullProgress(say, offer.manifest.layers or [])
         progress.begin()
         source = reference.with_digest(offer.manifest_digest)
-        options = [*self._skopeo.tls(reference, "src-"), *_prefixed(login, "src-")]
         try:
-            ident = await self._intake.take_in(
+            ident = await self._intake.fetch(
                 f"docker://{source.full}",
-                options=options,
-                slot=sha256(reference.full.encode()).hexdigest()[:24],
+                manifest=offer.raw,
+                config=lambda: self._skopeo.config(source, login),
+                options=[*self._skopeo.tls(reference, "src-"), *_prefixed(login, "src-")],
                 on_output=progress.feed,
+                on_layer=progress.layer,
             )
         except ProgramFailed as exc:
             raise pull_refusal(exc.said, reference) from exc
@@ -176,18 +190,19 @@ class Transfers:
         async with AsyncExitStack() as stack:
             login = await stack.enter_async_context(self._skopeo.credentials(name.registry, auth))
             directory = await stack.enter_async_context(scratch(self._layout, "push"))
+            await in_thread(lay_out, self._intake.storage, image.stored, directory / "image")
             options = [
                 *self._skopeo.tls(name, "dest-"),
                 *_prefixed(login, "dest-"),
                 "--digestfile",
                 f"{directory}/digest",
             ]
+            if is_packed(image.stored):
+                # As it came, so it goes; layers that are not packed get packed on the way instead.
+                options.append("--preserve-digests")
             try:
                 await self._skopeo.copy(
-                    f"containers-storage:@{image.id.removeprefix('sha256:')}",
-                    f"docker://{name.full}",
-                    options=options,
-                    on_output=progress.feed,
+                    f"dir:{directory}/image", f"docker://{name.full}", options=options, on_output=progress.feed
                 )
             except ProgramFailed as exc:
                 raise push_refusal(exc.said) from exc
@@ -255,7 +270,21 @@ class _PullProgress:
             if seen.blob in self._sizes:
                 self._show(seen)
 
+    def layer(self, blob: str, done: bool) -> None:  # noqa: FBT001  an `OnLayer`
+        """Say that a layer begins to be unpacked, or is."""
+        ident = short(blob)
+        if ident not in self._sizes:
+            return  # of a manifest that had to be converted
+        if self._state.get(ident) != "Download complete":
+            self._set(ident, "Download complete")
+        if done:
+            self._set(ident, "Pull complete")
+        else:
+            self._say(messages.progress("Extracting", ident, self._sizes[ident], self._sizes[ident]))
+
     def _show(self, seen: BlobProgress) -> None:
+        if seen.blob in self._state:
+            return  # what is drawn may lag behind
         if seen.skipped:
             self._set(seen.blob, "Already exists")
         elif seen.done:
@@ -273,16 +302,17 @@ class _PullProgress:
             state = self._state.get(blob)
             if state is None:
                 self._set(blob, "Download complete")
-            if state != "Already exists":
+            if state not in ("Already exists", "Pull complete"):
                 self._set(blob, "Pull complete")
 
 
 class _PushProgress:
-    """Turns what skopeo draws into Docker's words for a push; layers are named by their unpacked digests there."""
+    """Turns what skopeo draws, by blobs, into Docker's words for a push, by the digests of what is in them."""
 
     def __init__(self, say: Say, image: ImageRecord) -> None:
         self._say = say
-        self._sizes = {short(layer.diff_id): layer.size for layer in image.stored.layer_chain}
+        self._layers = {short(layer.blob): short(layer.diff_id) for layer in image.stored.layer_chain}
+        self._sizes = {short(layer.diff_id): layer.tar_size for layer in image.stored.layer_chain}
         self._sent: set[str] = set()
         self._drawing = Drawing()
 
@@ -292,12 +322,13 @@ class _PushProgress:
 
     def feed(self, piece: bytes) -> None:
         for seen in self._drawing.feed(piece):
-            if seen.blob not in self._sizes or seen.skipped:
+            layer = self._layers.get(seen.blob)
+            if layer is None or seen.skipped:
                 continue
-            size = self._sizes[seen.blob]
-            self._sent.add(seen.blob)
+            size = seen.total or self._sizes[layer]
+            self._sent.add(layer)
             current = size if seen.done else min(seen.current, size)
-            self._say(messages.progress("Pushing", seen.blob, current, size))
+            self._say(messages.progress("Pushing", layer, current, size))
 
     def end(self) -> None:
         for ident in self._sizes:

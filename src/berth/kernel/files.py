@@ -1,8 +1,11 @@
 """Files of our own: atomic writes, directories, removal of trees."""
 
+import ctypes
 import os
 import shutil
 from pathlib import Path
+
+from berth.kernel.libc import LIBC, check
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = False) -> None:
@@ -31,3 +34,12 @@ def remove_tree(path: Path) -> None:
         shutil.rmtree(path)
     except FileNotFoundError:
         return
+
+
+def sync_filesystem(path: Path) -> None:
+    """Wait until everything written to the file system of `path` is on its medium (syncfs(2))."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        check(LIBC.syncfs(ctypes.c_int(fd)), f"syncfs {path}")
+    finally:
+        os.close(fd)

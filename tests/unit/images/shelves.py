@@ -1,10 +1,10 @@
-"""An image store as skopeo leaves it, made by hand."""
+"""An image store made by hand."""
 
-import base64
 import json
-import os
 from hashlib import sha256
 from pathlib import Path
+
+from berth.images.record import short_name
 
 
 def digest(text: str) -> str:
@@ -13,59 +13,61 @@ def digest(text: str) -> str:
 
 
 class Shelf:
-    """Writes a store below `root`."""
+    """Writes a store below `root`. A layer is named by the hex of its digest, which is also that of its blob."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._images: list[dict[str, object]] = []
-        self._layers: list[dict[str, object]] = []
-        for part in ("overlay-images", "overlay-layers", "overlay/l"):
+        self._below: dict[str, str] = {}
+        for part in ("blobs/sha256", "layers", "records"):
             (root / part).mkdir(parents=True)
 
-    def layer(self, name: str, parent: str = "", *, size: int = 100, flags: dict[str, bool] | None = None) -> str:
+    def layer(self, name: str, parent: str = "", *, size: int = 100) -> str:
         ident = digest(name)
-        row: dict[str, object] = {"id": ident, "diff-digest": f"sha256:{ident}", "diff-size": size}
-        row |= {"parent": parent} if parent else {}
-        row |= {"flags": flags} if flags else {}
-        self._layers.append(row)
-        home = self.root / "overlay" / ident
+        self._below[ident] = parent
+        home = self.home(ident)
         (home / "diff").mkdir(parents=True)
-        (home / "link").write_text(name.upper())
-        (self.root / "overlay/l" / name.upper()).symlink_to(f"../{ident}/diff")
-        self.save()
+        row = {"diff_id": f"sha256:{ident}", "size": size, "tar_size": size + 1024}
+        (home / "layer.json").write_text(json.dumps(row))
+        (self.root / "blobs/sha256" / ident).write_text(name)
         return ident
 
-    def image(self, layer: str, *, created: str = "2026-01-01T00:00:00Z", config: object = None, **more: object) -> str:
+    def home(self, layer: str) -> Path:
+        return self.root / "layers" / short_name(f"sha256:{layer}")
+
+    def image(
+        self, layer: str, *, created: str = "2026-01-01T00:00:00Z", config: object = None, boot_id: str = "",
+        **more: object,
+    ) -> str:  # fmt: skip
         chain = [layer] if layer else []
-        parents = {row["id"]: row.get("parent") for row in self._layers}
-        while chain and parents.get(chain[-1]):
-            chain.append(str(parents[chain[-1]]))
+        while chain and self._below[chain[0]]:
+            chain.insert(0, self._below[chain[0]])
         body = {
             "created": created,
             "architecture": "amd64",
             "os": "linux",
             "config": config if config is not None else {"Cmd": ["sh"], "Labels": {"kind": "test"}},
-            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{ident}" for ident in reversed(chain)]},
-            "history": [{"created": created, "created_by": ident[:4]} for ident in reversed(chain)],
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{ident}" for ident in chain]},
+            "history": [{"created": created, "created_by": ident[:4]} for ident in chain],
         } | more
         raw = json.dumps(body)
         ident = digest(raw)
-        home = self.root / "overlay-images" / ident
-        home.mkdir()
-        (home / ("=" + base64.b64encode(f"sha256:{ident}".encode()).decode())).write_text(raw)
-        self._images.append({"id": ident, "layer": layer, "names": ["x"], "created": created})
-        self.save()
+        (self.root / "blobs/sha256" / ident).write_text(raw)
+        manifest = f"manifest of {ident}"
+        (self.root / "blobs/sha256" / digest(manifest)).write_text(manifest)
+        record = {
+            "version": 1,
+            "id": f"sha256:{ident}",
+            "manifest": f"sha256:{digest(manifest)}",
+            "layers": [{"blob": f"sha256:{one}", "diff_id": f"sha256:{one}"} for one in chain],
+            "stored_ns": 5,
+            "boot_id": boot_id,
+        }
+        self.record(ident).write_text(json.dumps(record))
         return f"sha256:{ident}"
 
-    def drop(self, image: str) -> None:
-        self._images = [row for row in self._images if row["id"] != image.removeprefix("sha256:")]
-        self.save()
+    def record(self, image: str) -> Path:
+        return self.root / "records" / f"{image.removeprefix('sha256:')}.json"
 
-    def save(self) -> None:
-        for part, name, rows in (
-            ("overlay-images", "images.json", self._images),
-            ("overlay-layers", "layers.json", self._layers),
-        ):
-            fresh = self.root / part / f"{name}.new"
-            fresh.write_text(json.dumps(rows))
-            os.replace(fresh, self.root / part / name)
+    def has(self, layer: str) -> tuple[bool, bool]:
+        """Tell whether a layer's blob and its directory are there."""
+        return (self.root / "blobs/sha256" / layer).exists(), self.home(layer).exists()

@@ -7,6 +7,7 @@ import pytest
 from berth.images import present
 from berth.images.errors import ImageNotFound
 from berth.images.model import ImageRecord
+from berth.images.record import short_name
 from berth.images.storage import Storage
 from berth.wire.filters import Filters
 from tests.unit.images.shelves import Shelf, digest
@@ -21,7 +22,7 @@ def records(tmp_path: Path) -> tuple[ImageRecord, ImageRecord, ImageRecord]:
         shelf.image(shelf.layer("y", below, size=2), created="2026-01-02T00:00:00Z", config={"Labels": {"a": "b"}}),
         shelf.image(shelf.layer("z", size=3), created="2026-01-03T00:00:00.5Z"),
     )
-    images = Storage(tmp_path).look().images
+    images = Storage(tmp_path).images
     one, two, three = (images[ident] for ident in idents)
     return (
         ImageRecord(stored=one, repo_tags=("web:1", "reg.example/a/b:1")),
@@ -58,8 +59,8 @@ def test_inspect_follows_the_version(tmp_path: Path) -> None:
     assert new["Created"] == "2026-01-01T00:00:00.000000000Z"
     assert new["Comment"] == "made"
     assert new["GraphDriver"]["Data"] == {
-        "UpperDir": f"{tmp_path}/overlay/l/X",
-        "LowerDir": f"{tmp_path}/overlay/l/BELOW",
+        "UpperDir": f"{tmp_path}/layers/{short_name('sha256:' + digest('x'))}/diff",
+        "LowerDir": f"{tmp_path}/layers/{short_name('sha256:' + digest('below'))}/diff",
     }
 
 

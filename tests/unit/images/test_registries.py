@@ -1,25 +1,17 @@
 """Configuration handed to skopeo, credentials, and what its refusals become."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from berth.base.errors import Kind
-from berth.base.paths import Layout
 from berth.images.reference import parse_reference
 from berth.images.refusals import login_refusal, pull_refusal, push_refusal
-from berth.images.skopeo import auth_file, passed_on, registries_conf, storage_conf
+from berth.images.skopeo import auth_file, passed_on, registries_conf
 from berth.images.transfers import registry_of
 from berth.wire.images import AuthConfig
 
 HEAD = 'time="2026-01-01T00:00:00Z" level=fatal msg="'
-
-
-def test_the_store_is_ours_and_leaves_no_mount() -> None:
-    text = storage_conf(Layout(Path('/d"q'), Path("/e")))
-    assert 'graphroot = "/d\\"q/images"' in text
-    assert 'skip_mount_home = "true"' in text
 
 
 def test_mirrors_and_insecure_registries() -> None:

@@ -85,7 +85,7 @@ async def info(call: Call) -> web.StreamResponse:
             "Images": len(engine.images.all_ids()),
             "Driver": "overlay2",
             "DriverStatus": [
-                ["Store", "containers/storage"],
+                ["Store", "content-addressed"],
                 ["Backing Filesystem", _backing(engine.layout.data_root)],
             ],
             "SystemStatus": None,

@@ -5,6 +5,7 @@ Such an image says in its labels what it is. Must not: mount or start anything o
 
 import platform as machine
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -144,9 +145,7 @@ class Recipes:
             bundle = directory / "bundle"
             await in_thread(bundle.mkdir)
             below, config = self._base() or (), table.DEBIAN
-            layers = [
-                MadeLayer(digest=one.diff_id, size=one.size, created_by="berth image bootstrap debian") for one in below
-            ]
+            layers = [await in_thread(self._as_it_came, layer) for layer in below]
             tar = bundle / "layer.tar"
             if name != "debian":
                 recipe = table.recipe(name)
@@ -166,7 +165,13 @@ class Recipes:
                 platform=self._platform,
             )
             on_stage("Storing the image")
-            return await self._intake.take_in(f"dir:{bundle}")
+            return await self._intake.take_directory(bundle)
+
+    def _as_it_came(self, layer: Layer) -> MadeLayer:
+        made = MadeLayer(digest=layer.diff_id, size=layer.tar_size, created_by="berth image bootstrap debian")
+        if layer.blob == layer.diff_id:
+            return made
+        return replace(made, blob=layer.blob, blob_size=self._intake.storage.blob(layer.blob).stat().st_size)
 
     async def _busybox(self) -> ImageId:
         async with scratch(self._layout, "busybox") as directory:
@@ -189,7 +194,7 @@ class Recipes:
                 created=rfc3339(now),
                 platform=self._platform,
             )
-            return await self._intake.take_in(f"dir:{bundle}")
+            return await self._intake.take_directory(bundle)
 
     async def _busybox_program(self, directory: Path) -> Path:
         for installed in busybox.INSTALLED:
