@@ -414,7 +414,8 @@ STARTS: Final = (
     Start(_host(NetworkMode="container:nosuch"), 500, "No such container: nosuch", 404,
           why="the start is not at fault, what it refers to is"),
     Start(_host(NetworkMode="container:errstop"), 409, "non running container"),
-    Start(_host(NetworkMode="container:errx"), 500, "cannot join own network namespace"),
+    Start(_host(NetworkMode="container:errx"), 500, "cannot join own network namespace",
+          there_words="cannot join own network"),
     Start(_host(NetworkMode="errnet") | {
         "NetworkingConfig": {"EndpointsConfig": {"errnet": {"IPAMConfig": {"IPv4Address": "10.177.0.1"}}}}},
         403, "Address already in use"),

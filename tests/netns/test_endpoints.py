@@ -6,17 +6,19 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from berth.base.errors import Kind, SystemFault
 from berth.kernel import link, netns, nft, routing, shaping, sysctl
 from berth.kernel.actuator import KernelActuator
+from berth.networks.model import LiveSandbox
 from berth.networks.routing import plan_replies
 from berth.wire.networks import EndpointIPAMConfig, EndpointSettings
-from tests.netns.test_networks import Container, World, ask, misses, neighbour, published, refused, snapshot
+from tests.netns.test_networks import Container, World, ask, misses, neighbour, published, refused, ruleset, snapshot
 from tests.netns.throwaway import isolated
 
 pytestmark = pytest.mark.root
@@ -45,11 +47,6 @@ def routes_inside(namespace: str) -> tuple[list[object], ...]:
                 sorted(one.source for one in routing.reply_rules(there, family)),
             )
         )
-
-
-def ruleset() -> list[str]:
-    """Every line of every table, whatever the order in which they were made."""
-    return sorted(nft.run_once("list ruleset").splitlines())
 
 
 def rules(one: Container, family: int = socket.AF_INET) -> list[str]:
@@ -279,16 +276,10 @@ async def test_a_connect_or_disconnect_that_fails_anywhere_changes_nothing(tmp_p
         assert ask("127.0.0.1", 8080).startswith("one ")
 
 
-@isolated
-async def test_a_daemon_killed_in_a_connect_leaves_the_container_as_it_was(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    await world.service.adopt(set())
-    await world.network("red", enable_ipv6=True)
-    await world.network("blue", enable_ipv6=True)
-    one = await world.container("one", "red", port_bindings=published("8080"))
+async def survives_kills(world: World, one: Container, change: Callable[[], Coroutine[object, object, None]]) -> int:
+    """Kill the daemon in each step of a change, and see that its next start finds all as it was; return the steps."""
     await world.service.settle()
     before = snapshot(), ruleset(), routes_inside(one.namespace)
-    wanted = EndpointSettings(gw_priority=1, driver_opts={"rate-out": "10mbit"})
     for killed_at in range(1, 20):
         child = os.fork()
         if child == 0:
@@ -298,18 +289,143 @@ async def test_a_daemon_killed_in_a_connect_leaves_the_container_as_it_was(tmp_p
             with contextlib.suppress(BaseException):
                 loop = asyncio.new_event_loop()
                 asyncio._set_running_loop(None)
-                loop.run_until_complete(world.service.connect("blue", one.id, wanted, running=True))
+                loop.run_until_complete(change())
             os._exit(0)
         _, status = await asyncio.to_thread(os.waitpid, child, 0)
         if os.waitstatus_to_exitcode(status) == 0:
-            break
+            return killed_at - 1
         world.fresh()
         world.runner.recover()
         await world.service.adopt({one.id})
         await world.service.settle()
         assert (snapshot(), ruleset(), routes_inside(one.namespace)) == before, killed_at
         assert ask("127.0.0.1", 8080).startswith("one ")
-    assert killed_at == 10, "nine steps"
+    raise AssertionError("too many steps")
+
+
+@isolated
+async def test_a_daemon_killed_in_a_change_leaves_the_container_as_it_was(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    await world.network("red", enable_ipv6=True)
+    await world.network("blue", enable_ipv6=True)
+    one = await world.container("one", "red", port_bindings=published("8080"))
+    wanted = EndpointSettings(gw_priority=1, driver_opts={"rate-out": "10mbit"})
+    assert await survives_kills(world, one, lambda: world.service.connect("blue", one.id, wanted, running=True)) == 9
+
+
+@isolated
+async def test_and_so_does_one_killed_in_a_disconnect_or_a_change_of_limits(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    await world.network("red", enable_ipv6=True)
+    await world.network("blue", enable_ipv6=True)
+    both = {"red": EndpointSettings(), "blue": EndpointSettings(gw_priority=1, driver_opts={"rate-in": "8mbit"})}
+    one = await world.container("one", "red", endpoints=both, port_bindings=published("8080"))
+
+    async def shape() -> None:
+        await world.service.shape("blue", one.id, {"rate-in": "", "rate-out": "9mbit"})
+
+    assert await survives_kills(world, one, shape) == 2
+    host_link = world.live.all()[0].endpoints[1].host_link
+    assert shaping.rate_of(link.host(), host_link) == 0, "the last try was left alone"
+    steps = await survives_kills(
+        world, one, lambda: world.service.disconnect("blue", one.id, force=False, running=True)
+    )
+    assert steps == 7
+
+
+def killed_by(world: World, work: Callable[[], Coroutine[object, object, None]]) -> Callable[[], int]:
+    """Do `work` in a daemon of its own that is killed when it writes down that an attachment has changed."""
+
+    def run() -> int:
+        put = world.live.put
+
+        async def deadly(key: str, record: LiveSandbox) -> None:
+            if not record.changing:
+                os._exit(7)
+            await put(key, record)
+
+        child = os.fork()
+        if child == 0:
+            link.host.cache_clear()
+            nft.host.cache_clear()
+            world.live.put = deadly  # type: ignore[method-assign]
+            with contextlib.suppress(BaseException):
+                loop = asyncio.new_event_loop()
+                asyncio._set_running_loop(None)
+                loop.run_until_complete(work())
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        return os.waitstatus_to_exitcode(status)
+
+    return run
+
+
+@isolated
+async def test_a_daemon_killed_after_a_plan_and_before_its_record_is_mended(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    for name in ("red", "blue", "green"):
+        await world.network(name, enable_ipv6=True)
+    both = {"red": EndpointSettings(), "green": EndpointSettings(gw_priority=-1)}
+    one = await world.container("one", "red", endpoints=both, port_bindings=published("8080"))
+
+    async def restarted() -> None:
+        """What the killed daemon wrote of its intention is in this one's records, as it would be on disk."""
+        (live,) = world.live.all()
+        await world.live.put(one.id, msgspec.structs.replace(live, changing=True))
+        world.fresh()
+        world.runner.recover()
+        await world.service.adopt({one.id})
+        await world.service.settle()
+
+    async def state() -> object:
+        await world.service.settle()
+        return snapshot(), ruleset(), routes_inside(one.namespace), world.live.all()
+
+    before = await state()
+    wanted = EndpointSettings(gw_priority=1)
+    connect = killed_by(world, lambda: world.service.connect("blue", one.id, wanted, running=True))
+    assert await asyncio.to_thread(connect) == 7
+    assert way_out(one) == "eth2", "it was done, and nobody knows"
+    await restarted()
+    assert await state() == before
+    # a change of limits: made what the record says
+    shape = killed_by(world, lambda: world.service.shape("red", one.id, {"rate-in": "8mbit"}))
+    assert await asyncio.to_thread(shape) == 7
+    await restarted()
+    assert shaping.rate_of(link.host(), world.live.all()[0].endpoints[0].host_link) == 0
+    assert await state() == before
+    # what went and is still on record goes from there too
+    disconnect = killed_by(world, lambda: world.service.disconnect("red", one.id, force=False, running=True))
+    assert await asyncio.to_thread(disconnect) == 7
+    await restarted()
+    assert [end.network_name for end in world.live.all()[0].endpoints] == ["green"]
+    assert (way_out(one), rules(one)) == ("eth1", [])
+    assert not world.service.inspect("red")["Containers"]
+    assert ask("127.0.0.1", 8080).startswith("one ")
+
+
+@isolated
+async def test_a_change_is_marked_before_and_unmarked_after(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    await world.network("red")
+    await world.network("blue")
+    one = await world.container("one", "red")
+    seen: list[bool] = []
+    put = world.live.put
+
+    async def watched(key: str, record: LiveSandbox) -> None:
+        seen.append(record.changing)
+        await put(key, record)
+
+    world.live.put = watched  # type: ignore[method-assign]
+    await world.service.connect("blue", one.id, EndpointSettings(), running=True)
+    await world.service.shape("blue", one.id, {"rate-in": "8mbit"})
+    await world.service.disconnect("blue", one.id, force=False, running=True)
+    assert seen == [True, False] * 3
 
 
 def carried(sender: str, receiver: str, address: str, port: int, seconds: float = 0.6) -> float:

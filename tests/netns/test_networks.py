@@ -212,6 +212,11 @@ def snapshot() -> tuple[list[str], list[str]]:
     return sorted(one.name for one in link.links()), sorted(nft.run_once("list tables").splitlines())
 
 
+def ruleset() -> list[str]:
+    """Every line of every table, whatever the order in which the tables were made."""
+    return sorted(nft.run_once("list ruleset").splitlines())
+
+
 def published(port: str, host: str = "") -> dict[str, list[PortBinding]]:
     return {"80/tcp": [PortBinding(host, port)]}
 
@@ -702,14 +707,14 @@ async def test_a_start_that_fails_at_any_step_leaves_nothing(tmp_path: Path) -> 
     await world.network("blue")
     both = {"red": EndpointSettings(), "blue": EndpointSettings()}
     await world.service.settle()
-    before = snapshot(), nft.run_once("list ruleset"), await world.namespaces()
+    before = snapshot(), ruleset(), await world.namespaces()
     for fail_at in range(1, 9):
         world.kernel.steps, world.kernel.fail_at = 0, fail_at
         try:
             one = await world.container("one", "red", endpoints=both, port_bindings=published("8080"))
         except SystemFault:
             await world.service.settle()
-            assert (snapshot(), nft.run_once("list ruleset"), await world.namespaces()) == before, fail_at
+            assert (snapshot(), ruleset(), await world.namespaces()) == before, fail_at
             assert not world.live.all()
             assert not world.service.inspect("red")["Containers"]
             continue
@@ -968,20 +973,20 @@ async def test_a_network_that_fails_at_any_step_leaves_nothing(tmp_path: Path) -
     world = World(tmp_path)
     await world.service.adopt(set())
     mode = {"com.docker.network.bridge.gateway_mode_ipv6": "routed", "com.docker.network.host_ipv4": "192.0.2.1"}
-    before = snapshot(), nft.run_once("list ruleset")
+    before = snapshot(), ruleset()
     for fail_at in (1, 2):
         world.kernel.steps, world.kernel.fail_at = 0, fail_at
         with refused(Kind.SYSTEM, "made to fail"):
             await world.network("red", enable_ipv6=True, options=mode, subnet="10.9.0.0/24")
         await world.service.settle()
-        assert (snapshot(), nft.run_once("list ruleset")) == before, fail_at
+        assert (snapshot(), ruleset()) == before, fail_at
         assert not world.networks.get("red")
     world.kernel.fail_at = 0
     world.kernel.steps = 0
     await world.network("red", enable_ipv6=True, options=mode, subnet="10.9.0.0/24")  # nothing of it was kept
     assert world.kernel.steps == 2, "two steps: bridge, rules"
     assert snapshot() != before[0]
-    assert nft.run_once("list ruleset") != before[1]
+    assert ruleset() != before[1]
 
 
 @isolated
@@ -1018,15 +1023,15 @@ async def test_a_routed_container_of_two_families_that_fails_at_any_step_leaves_
     await world.service.adopt(set())
     await world.network("red", enable_ipv6=True, options={"com.docker.network.bridge.gateway_mode_ipv4": "routed"})
     await world.service.settle()
-    before = snapshot(), nft.run_once("list ruleset"), await world.namespaces()
+    before = snapshot(), ruleset(), await world.namespaces()
     for fail_at in (1, 2, 3):
         world.kernel.steps, world.kernel.fail_at = 0, fail_at
         with refused(Kind.SYSTEM, "made to fail"):
             await world.container("one", "red", port_bindings=published("8080"))
         await world.service.settle()
-        assert (snapshot(), nft.run_once("list ruleset"), await world.namespaces()) == before, fail_at
+        assert (snapshot(), ruleset(), await world.namespaces()) == before, fail_at
         assert world.service.inspect("red")["Status"]["IPAM"]["Subnets"]["172.18.0.0/24"]["IPsInUse"] == 3
     world.kernel.fail_at = 0
     one = await world.container("one", "red", port_bindings=published("8080"))
-    assert (snapshot(), nft.run_once("list ruleset"), await world.namespaces()) != before
+    assert (snapshot(), ruleset(), await world.namespaces()) != before
     assert world.service.settings(one.id)["Networks"]["red"]["GlobalIPv6Address"]

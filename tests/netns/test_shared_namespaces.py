@@ -12,8 +12,8 @@ from berth.base.errors import Kind, SystemFault
 from berth.kernel import link, netns, nft
 from berth.networks.model import Tenant
 from berth.wire.networks import EndpointSettings
-from tests.netns.test_endpoints import routes_inside, ruleset
-from tests.netns.test_networks import Container, World, ask, published, refused, serve, snapshot
+from tests.netns.test_endpoints import routes_inside
+from tests.netns.test_networks import Container, World, ask, published, refused, ruleset, serve, snapshot
 from tests.netns.throwaway import isolated
 
 pytestmark = pytest.mark.root

@@ -52,6 +52,8 @@ FIRST_TABLE: Final = 6_265_000
 #: downwards from there: an answer leaves by the network it came in on though a tunnel has the default route.
 PRIORITY: Final = 30_000
 
+#: Where default routes are.
+MAIN_TABLE: Final = 254
 #: struct rtmsg; struct fib_rule_hdr has the same layout.
 _HEAD: Final = struct.Struct("=BBBBBBBBI")
 _U32: Final = struct.Struct("=I")
@@ -145,6 +147,14 @@ UNDO: dict[type[Step], Callable[[Step], Step | None]] = {
     RouteReplies: _undo_route_replies,
     ForgetReplies: _undo_forget_replies,
 }
+
+
+def forget_all(route: RouteSocket) -> None:
+    """Delete every rule of our priority in a namespace; their tables' routes are replaced, or go with their links."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        rules = [_rule(RTM_DELRULE, 0, rule.source, ANY_TABLE) for rule in reply_rules(route, family)]
+        if rules:
+            route.try_send(*rules)
 
 
 # -- questions --------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ What is slow and nobody waits for, the deletion of links and namespaces, happens
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,7 +19,7 @@ from berth.base.sharing import Sharing
 from berth.events.bus import Bus
 from berth.events.model import Event
 from berth.kernel import conntrack, link, nft, sublink
-from berth.networks import hosts_files, sandboxes, wants
+from berth.networks import hosts_files, mending, sandboxes, wants
 from berth.networks.dns.client import DnsClient
 from berth.networks.dns.model import NamedEndpoint, ServeConfig, Sockets, Upstream
 from berth.networks.drivers.base import NetworkDriver, Way
@@ -616,6 +616,7 @@ class Attachments:
             if not published and not publisher(live.endpoints):
                 published = self._claim_ports(tenant, ends)
             plan += self._publishing.plan_move((live.endpoints, live.published), (ends, published))
+            await self._mark(live)
             sockets = await in_thread(sandboxes.prepare, self._runner, plan, live.netns_path, {}, resolver=resolver)
         except BaseException:
             if published is not live.published:
@@ -667,11 +668,24 @@ class Attachments:
             return options
 
     async def _shape_live(self, live: LiveSandbox, end: LiveEndpoint, shape: Shape) -> None:
-        await self._runner.run(plan_shape(live.netns_path, end, end.shape, shape))
+        plan = plan_shape(live.netns_path, end, end.shape, shape)
+        await self._marked(live, self._runner.run(plan))
         shaped = msgspec.structs.replace(end, shape=shape)
         self._register.attach(live.container_id, shaped)
         ends = tuple(shaped if one is end else one for one in live.endpoints)
         await self._live.put(live.container_id, msgspec.structs.replace(live, endpoints=ends))
+
+    async def _mark(self, live: LiveSandbox) -> None:
+        """Note that a container's attachments are about to change, for a daemon that finds only half of it done."""
+        await self._live.put(live.container_id, msgspec.structs.replace(live, changing=True))
+
+    async def _marked(self, live: LiveSandbox, work: Awaitable[object]) -> None:
+        await self._mark(live)
+        try:
+            await work
+        except BaseException:
+            await self._live.put(live.container_id, live)
+            raise
 
     async def disconnect(
         self, ref: str, record: NetworkRecord | None, container_id: str, *, force: bool, running: bool
@@ -699,7 +713,7 @@ class Attachments:
         plan = self._publishing.plan_move((live.endpoints, live.published), (left, live.published))
         plan += plan_routes(live.netns_path, live.endpoints, left)
         await self.leases.release(live.netns_path, [end])
-        await in_thread(self._leave, plan, live.netns_path, end)
+        await self._marked(live, in_thread(self._leave, plan, live.netns_path, end))
         await self._foreign.part(live.netns_path, [end])
         self.reaper.put(links=1)
         published = live.published if publisher(left) else ()
@@ -777,6 +791,16 @@ class Attachments:
             conntrack.forget_datagrams([end.ipv4 if version == 4 else end.ipv6 for version, end in ends])
 
     # -- starting again
+
+    async def mend(self, alive: set[str]) -> None:
+        """Make attachments whole that were changing when an engine was killed; before rules are made of records."""
+        for live in self._live.all():
+            if live.changing and live.container_id in alive:
+                mended = await in_thread(mending.mend, self._runner, live)
+                for end in live.endpoints:
+                    if end not in mended.endpoints:
+                        self._register.detach(live.container_id, end)
+                await self._live.put(live.container_id, mended)
 
     async def adopt(self, alive: set[str]) -> None:
         """Take over running containers' ports and names; close those that do not run."""

@@ -44,3 +44,12 @@ def plan_shape(namespace: str, end: LiveEndpoint, before: Shape, after: Shape) -
     if out != was:
         plan.append(Planned(ShapeLink(namespace, end.link, *out, before=was), f"limit of what leaves by {end.link}"))
     return tuple(plan)
+
+
+def plan_limits(namespace: str, end: LiveEndpoint) -> Plan:
+    """Plan an attachment's limits, none included, whatever they are in the kernel."""
+    out = ShapeLink(namespace, end.link, end.shape.rate_out, end.shape.delay_us, end.shape.loss_ppm)
+    plan = (Planned(out, f"limit of what leaves by {end.link}, as recorded"),)
+    if not end.host_link:
+        return plan
+    return (Planned(ShapeLink("", end.host_link, end.shape.rate_in), "limit of what comes in, as recorded"), *plan)

@@ -210,6 +210,8 @@ class LiveSandbox(msgspec.Struct, frozen=True):
     published: tuple[Published, ...] = ()
     #: Whether the name server holds sockets in the namespace.
     has_dns: bool = False
+    #: An attachment is about to come, go or change: set before the kernel is asked, taken back with the new record.
+    changing: bool = False
     #: Container whose namespace this one shares, and its name: one made anew under it may take its place.
     shared_with: str = ""
     shared_name: str = ""

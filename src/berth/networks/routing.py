@@ -51,11 +51,13 @@ def plan_routes(namespace: str, before: Iterable[LiveEndpoint], after: Iterable[
     before, after = tuple(before), tuple(after)
     plan: list[Planned] = []
     for family in FAMILIES:
-        was, now = _way(gateway_endpoint(before, family), family), _way(gateway_endpoint(after, family), family)
+        was, now = way(before, family), way(after, family)
         if was != now:
             plan.append(Planned(SetDefaultRoute(namespace, *now, before=was), "the default route moves"))
     return (*plan, *plan_replies(namespace, before, after))
 
 
-def _way(end: LiveEndpoint | None, family: int) -> tuple[str, str]:
+def way(ends: Iterable[LiveEndpoint], family: int) -> tuple[str, str]:
+    """Return the gateway and link a family's default route leads through, empty texts for none."""
+    end = gateway_endpoint(ends, family)
     return (end.gateway(family), end.link) if end else ("", "")

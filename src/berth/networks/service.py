@@ -539,6 +539,7 @@ class Networks:
         Containers not in `alive` are closed. What carries our mark and has no record is removed.
         """
         await self._predefine(alive)
+        await self._attachments.mend(alive)
         await in_thread(self._rebuild, alive)
         await self._attachments.adopt(alive)
         self._attachments.spare.refill()

@@ -1,0 +1,65 @@
+"""Makes a running container's attachments what they should be after an engine was killed between doing and recording.
+
+A plan that was cut off is taken back by its journal. What remains is the moment after a plan was whole and before its
+record was written: `LiveSandbox.changing` says that there may have been one. Blocking. Must not: write records.
+"""
+
+import logging
+import socket
+
+import msgspec
+
+from berth.base.errors import EngineError
+from berth.kernel import link, routing
+from berth.kernel.netlink import LinkNotFound, RouteSocket
+from berth.networks.limits import plan_limits
+from berth.networks.model import LiveEndpoint, LiveSandbox
+from berth.networks.routing import FAMILIES, plan_replies, way
+from berth.plan.model import Plan, Planned
+from berth.plan.run import Runner
+from berth.plan.steps.route import SetDefaultRoute
+
+log = logging.getLogger(__name__)
+
+
+def mend(runner: Runner, live: LiveSandbox) -> LiveSandbox:
+    """Drop attachments whose links are gone and lead everything by the others; return what there is then."""
+    try:
+        with link.inside(live.netns_path) as there:
+            names = {one.name for one in there.links()}
+            was = {version: _default_way(there, version) for version in FAMILIES}
+            routing.forget_all(there)
+        ends = tuple(end for end in live.endpoints if _is_there(end, names))
+        runner.run_blocking(_plan(live.netns_path, ends, was))
+    except EngineError as exc:
+        log.warning("container %s: its networks are not what they were: %s", live.container_id[:12], exc)
+        return msgspec.structs.replace(live, changing=False)
+    return msgspec.structs.replace(live, endpoints=ends, changing=False)
+
+
+def _is_there(end: LiveEndpoint, names: set[str]) -> bool:
+    if not end.link:
+        return True
+    if end.link not in names:
+        return False
+    try:
+        return not end.host_link or link.host().link(end.host_link).is_up  # one about to be deleted is down
+    except LinkNotFound:
+        return False
+
+
+def _default_way(there: RouteSocket, version: int) -> tuple[str, str]:
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    names = {one.number: one.name for one in there.links()}
+    found = (route for route in there.routes(family, routing.MAIN_TABLE) if not route.destination)
+    return next(((route.gateway, names.get(route.oif, "")) for route in found), ("", ""))
+
+
+def _plan(namespace: str, ends: tuple[LiveEndpoint, ...], was: dict[int, tuple[str, str]]) -> Plan:
+    plan = []
+    for version in FAMILIES:
+        now = way(ends, version)
+        if now != was[version]:
+            plan.append(Planned(SetDefaultRoute(namespace, *now, before=was[version]), "the default route is mended"))
+    limits = [step for end in ends if end.link for step in plan_limits(namespace, end)]
+    return (*plan, *plan_replies(namespace, (), ends), *limits)
