@@ -8,6 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more about what else the machine does than about the code.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 
 class NotInUnitTests(BaseException):
