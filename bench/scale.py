@@ -47,14 +47,33 @@ class Result:
 
     kind: str
     calls: dict[str, list[float]] = field(default_factory=dict)
+    #: Milliseconds of processor time the daemon itself took for them: what others do on the machine is not in it.
+    cpu: dict[str, list[float]] = field(default_factory=dict)
     memory: dict[int, float] = field(default_factory=dict)
 
     def ends(self, what: str) -> tuple[float, float] | None:
         """Return the medians of the first and the last calls."""
-        took = self.calls.get(what, [])
-        if len(took) < 2 * ENDS:
-            return None
-        return statistics.median(took[:ENDS]), statistics.median(took[-ENDS:])
+        return _ends(self.calls.get(what, []))
+
+    def cpu_ends(self, what: str) -> tuple[float, float] | None:
+        """Return the same of the daemon's processor time."""
+        return _ends(self.cpu.get(what, []))
+
+
+def _ends(took: list[float]) -> tuple[float, float] | None:
+    if len(took) < 2 * ENDS:
+        return None
+    return statistics.median(took[:ENDS]), statistics.median(took[-ENDS:])
+
+
+def busy_ms(engine: Engine) -> float:
+    """Return the processor time of a daemon so far, in milliseconds."""
+    assert engine.process is not None
+    total = 0
+    for task in Path(f"/proc/{engine.process.pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            total += int((task / "schedstat").read_text().split()[0])
+    return total / 1e6
 
 
 class Stopwatch:
@@ -66,11 +85,13 @@ class Stopwatch:
     def each(self, what: str, jobs: Iterator[Callable[[], Any]]) -> int:
         """Do and time jobs one after the other; return how many were done."""
         took = self.result.calls.setdefault(what, [])
+        busy = self.result.cpu.setdefault(what, [])
         deadline = time.monotonic() + self.limit_s
         for job in jobs:
-            began = time.perf_counter()
+            before, began = busy_ms(self.engine), time.perf_counter()
             job()
             took.append((time.perf_counter() - began) * 1e3)
+            busy.append(busy_ms(self.engine) - before)
             if time.monotonic() > deadline:
                 break
         ends = self.result.ends(what)
@@ -145,23 +166,29 @@ def _run(engine: Engine) -> None:
 
 def table(results: list[Result]) -> str:
     """The first and the last calls of each kind, as Markdown."""
-    rows = ["| call | engine | calls | first | last | grew |", "|---|---|---:|---:|---:|---:|"]
+    rows = [
+        "| call | engine | calls | first | last | grew | daemon's CPU, first | last | grew |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
     for what in results[0].calls:
         for result in results:
-            ends = result.ends(what)
+            ends, busy = result.ends(what), result.cpu_ends(what)
             took = result.calls.get(what, [])
-            if ends:
-                first, last = ends
-                rows.append(
-                    f"| {what} | {result.kind} | {len(took):,} | {first:,.1f} ms | {last:,.1f} ms | {last / first:.2f}× |"
+            if ends and busy:
+                said = " | ".join(
+                    f"{first:,.1f} ms | {last:,.1f} ms | {last / first:.2f}×" for first, last in (ends, busy)
                 )
+                rows.append(f"| {what} | {result.kind} | {len(took):,} | {said} |")
             elif took:
-                rows.append(f"| {what} | {result.kind} | {len(took):,} | {statistics.median(took):,.1f} ms | | |")
+                own = statistics.median(result.cpu[what])
+                rows.append(
+                    f"| {what} | {result.kind} | {len(took):,} | {statistics.median(took):,.1f} ms | | | {own:,.1f} ms | | |"
+                )
     for result in results:
         most = max(result.memory)
         rows.append(
             f"| memory | {result.kind} | {most:,} networks | {result.memory[0]:.0f} MB | {result.memory[most]:.0f} MB "
-            f"| {result.memory[most] / result.memory[0]:.2f}× |"
+            f"| {result.memory[most] / result.memory[0]:.2f}× | | | |"
         )
     return "\n".join(rows) + "\n"
 
@@ -177,7 +204,7 @@ def curves(results: list[Result]) -> list[Curve]:
     """What is drawn: making networks and joining them."""
     colours = {"berth": "#2a7f62", "dockerd": "#b5482a"}
     return [
-        Curve(f"{result.kind}: {what}", colours[result.kind], dashed, smoothed(result.calls[what]))
+        Curve(f"{result.kind}: {what}", colours[result.kind], dashed, smoothed(result.cpu[what]))
         for result in results
         for what, dashed in (("network create", False), ("network connect", True))
     ]
@@ -223,9 +250,9 @@ def _write(results: list[Result], text: str) -> None:
         f"Medians of the first and the last {ENDS} calls. {machine}. Where an engine did fewer, its time was over.\n\n"
     )
     (RESULTS / "scale.md").write_text(said + text, encoding="utf-8")
-    figures = {result.kind: {"calls": result.calls, "memory": result.memory} for result in results}
+    figures = {result.kind: {"calls": result.calls, "cpu": result.cpu, "memory": result.memory} for result in results}
     (RESULTS / "scale.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    title = "Milliseconds of a call, by how many there are already"
+    title = "Processor time of the daemon for one call, in milliseconds, by how many there are already"
     (RESULTS / "scale.svg").write_text(lines(title, curves(results)), encoding="utf-8")
 
 
