@@ -121,12 +121,13 @@ async def test_a_container_has_the_address_its_server_gives(tmp_path: Path) -> N
         assert world.service.inspect("lan")["Containers"][one.id]["Lease"] == shown["Lease"]
         # a second attachment, live, with an address and a MAC that were asked for
         two = await world.container("two", "bridge")
-        settings = at("192.168.77.142", mac_address="02:42:00:00:00:42")
+        asked = "192.168.77.142" if address != "192.168.77.142" else "192.168.77.143"  # which one gets is by its MAC
+        settings = at(asked, mac_address="02:42:00:00:00:42")
         await world.service.connect("lan", two.id, settings, running=True)
-        assert server.held()["192.168.77.142"] == "two"
-        assert two.ask(address) == "one 192.168.77.142"
+        assert server.held()[asked] == "two"
+        assert two.ask(address) == f"one {asked}"
         await world.service.disconnect("lan", two.id, force=False, running=True)
-        await until(lambda: "192.168.77.142" not in server.held())
+        await until(lambda: asked not in server.held())
         # given back at the end, and had again by the next container of the name
         await one.close()
         await until(lambda: not server.held())
@@ -290,6 +291,30 @@ async def test_failing_at_any_step_leaves_nothing_and_gives_the_lease_back(tmp_p
             break
         assert fail_at == 7, "namespace and link to ask on, both taken back; namespace and link"
         assert server.held() == {one.address("lan"): "one"}
+
+
+@isolated
+async def test_a_live_attachment_that_fails_gives_its_lease_back(tmp_path: Path) -> None:
+    world, neighbour = World(tmp_path), lan(tmp_path)
+    await world.service.adopt(set())
+    await world.service.create(dhcp(parent="wire"))
+    one = await world.container("one", "bridge")
+    with served(neighbour, tmp_path) as server:
+        for fail_at in (1, 2, 5, 6, 7, 8):  # as above
+            world.kernel.steps, world.kernel.fail_at = 0, fail_at
+            try:
+                await world.service.connect("lan", one.id, EndpointSettings(), running=True)
+            except SystemFault:
+                world.kernel.fail_at = 0
+                await until(lambda: not server.held())
+                with link.inside(one.namespace) as there:
+                    assert [each.name for each in there.links()] == ["lo", "eth0"]
+                assert list(world.service.settings(one.id)["Networks"]) == ["bridge"]
+                continue
+            break
+        assert fail_at == 8, "namespace and link to ask on, both taken back; link, two rules for answers"
+        assert server.held() == {one.address("lan"): "one"}
+        assert one.ask("192.168.77.1") == f"neighbour {one.address('lan')}"
 
 
 async def _create_everything(world: World) -> None:

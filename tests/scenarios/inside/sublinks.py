@@ -20,6 +20,7 @@ from berth.base.errors import EngineError, Kind, SystemFault
 from berth.kernel import link, netlink, netns, sublink
 from berth.wire.networks import IPAM, EndpointIPAMConfig, EndpointSettings, IPAMConfig, NetworkCreate
 from tests.netns.test_dhcp import served, until
+from tests.netns.test_macvlan import killed
 from tests.netns.test_networks import World, ask, serve
 from tests.netns.throwaway import isolated
 
@@ -213,8 +214,7 @@ async def failing_at_any_step() -> None:
     for fail_at in range(1, 9):
         here.kernel.steps, here.kernel.fail_at = 0, fail_at
         try:
-            await here.service.create(net("all", "ipvlan", "10.9.0.0/24", parent="wire.10", host_access="true"))
-            await here.container("one", "all")
+            await _create_everything(here)
         except SystemFault:
             here.kernel.fail_at = 0
             with contextlib.suppress(EngineError):
@@ -228,6 +228,26 @@ async def failing_at_any_step() -> None:
     assert [name.partition("-")[0] for name in links()] == ["lo", "shim", "wire", "wire.10"]
 
 
+async def _create_everything(here: World) -> None:
+    await here.service.create(net("all", "ipvlan", "10.9.0.0/24", parent="wire.10", host_access="true"))
+    await here.container("one", "all")
+
+
+@isolated
+async def killed_in_any_step() -> None:
+    here, _ = world("kill")
+    before = links()
+    for killed_at in range(1, 9):
+        if killed(here, killed_at, _create_everything) == 0:
+            break
+        here.runner.recover()
+        here.service._sweep([])  # what a start does; the rest of it needs rules
+        assert links() == before, killed_at
+        assert await here.namespaces() == []
+    assert killed_at == 6, "kind, VLAN, shim; namespace, link"
+    assert "wire.10" in links()
+
+
 TESTS: Final[tuple[Callable[[], None], ...]] = (
     ipvlan_l2,
     ipvlan_l3,
@@ -237,6 +257,7 @@ TESTS: Final[tuple[Callable[[], None], ...]] = (
     ipvlan_dhcp,
     vlans,
     failing_at_any_step,
+    killed_in_any_step,
 )
 
 
