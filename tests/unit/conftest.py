@@ -7,12 +7,17 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 from hypothesis import settings
 
 # How long an example takes says more about what else the machine does than about the code.
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
+
+# The machine may be busy: how long an example takes says nothing about the code.
+hypothesis.settings.register_profile("berth", deadline=None)
+hypothesis.settings.load_profile("berth")
 
 
 class NotInUnitTests(BaseException):
