@@ -5,6 +5,7 @@ the columns marked: `+` by all three protocols, `p` by ping only, `.` not at all
 (an address the place has not). Nothing is published here; published ports are `test_ports`'.
 """
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.engines import Engine
+from tests.netns.test_firewall import DOCKER, PLAIN, UFW
+from tests.support.engines import Engine, wait_for
 from tests.support.remote import Remote
 
 pytestmark = [pytest.mark.root, pytest.mark.compat]
@@ -214,8 +216,8 @@ def _cell(answers: list[bool | None]) -> str:
     )
 
 
-@pytest.fixture
-def stage(engine: Engine) -> Iterator[Stage]:
+@contextlib.contextmanager
+def _staged(engine: Engine) -> Iterator[Stage]:
     made: list[Stage] = []
     try:
         made.append(Stage(engine))
@@ -223,6 +225,18 @@ def stage(engine: Engine) -> Iterator[Stage]:
     finally:
         for one in made:
             one.close()
+
+
+@pytest.fixture(scope="module")
+def berth_stage(berth_engine: Engine) -> Iterator[Stage]:
+    with _staged(berth_engine) as stage:
+        yield stage
+
+
+@pytest.fixture(scope="module")
+def dockerd_stage(dockerd_engine: Engine) -> Iterator[Stage]:
+    with _staged(dockerd_engine) as stage:
+        yield stage
 
 
 def _wrong(stage: Stage) -> list[str]:
@@ -233,6 +247,27 @@ def _wrong(stage: Stage) -> list[str]:
     ]
 
 
-def test_who_reaches_whom(stage: Stage) -> None:
-    wrong = _wrong(stage)
-    assert not wrong, f"{stage.engine.kind}:\n  " + "\n  ".join(wrong)
+@pytest.mark.parametrize("kind", ["berth", "dockerd"])
+def test_who_reaches_whom(kind: str, request: pytest.FixtureRequest) -> None:
+    wrong = _wrong(request.getfixturevalue(f"{kind}_stage"))
+    assert not wrong, f"{kind}:\n  " + "\n  ".join(wrong)
+
+
+@pytest.mark.parametrize("rules", [UFW, DOCKER, PLAIN], ids=["ufw", "docker", "plain"])
+def test_others_rules_that_drop_change_nothing(rules: str, berth_stage: Stage) -> None:
+    """Set up as another tool does it, after us; the host's own rules for what comes in are not touched."""
+    host = berth_stage.engine.host
+    programs = (("iptables-nft", ""), ("ip6tables-nft", "6"))
+    try:
+        for program, six in programs:
+            host(f"{program}-restore", feed=rules.replace("{6}", six))
+        wait_for(
+            lambda: all("accepted by its own table" in host(program, "-S").out for program, _ in programs),
+            "our traffic to be let through",
+        )
+        wrong = _wrong(berth_stage)
+    finally:
+        for program, _ in programs:
+            for words in (("-P", "FORWARD", "ACCEPT"), ("-F",), ("-X",)):
+                host(program, *words)
+    assert not wrong, "\n  ".join(wrong)
