@@ -1,6 +1,7 @@
 """Carries out the steps about links and routes: batches of netlink messages. Must not: decide names or addresses."""
 
 import contextlib
+import errno
 import functools
 import logging
 import socket
@@ -61,6 +62,13 @@ def address_messages(index: int, cidrs: Iterable[str]) -> list[Message]:
     return out
 
 
+def _send_quietly(route: RouteSocket, *messages: Message) -> None:
+    """Send requests of which one keeps a link's IPv6 quiet: on a link that has none (an MTU below 1280) that is so."""
+    for failure in route.try_send(*messages):
+        if failure is not None and failure.number != errno.EAFNOSUPPORT:
+            raise failure
+
+
 def _make_bridge(step: Step) -> Step | None:
     want = cast("MakeBridge", step)
     route = host()
@@ -71,7 +79,8 @@ def _make_bridge(step: Step) -> Step | None:
         _distrust(want.name)
         index = socket.if_nametoindex(want.name)
         quiet = [] if want.ipv6 else [netlink.no_link_local(want.name)]
-        route.send(
+        _send_quietly(
+            route,
             *quiet,
             netlink.set_alias(want.name, want.alias),
             *address_messages(index, want.addresses),
@@ -138,7 +147,7 @@ def _make_container_link(step: Step) -> Step | None:
         port = socket.if_nametoindex(want.name)
         special = want.isolated or want.hairpin
         flags = [netlink.configure_port(port, isolated=want.isolated, hairpin=want.hairpin)] if special else []
-        route.send(netlink.no_link_local(want.name), *flags, netlink.set_up(want.name))
+        _send_quietly(route, netlink.no_link_local(want.name), *flags, netlink.set_up(want.name))
         has_ipv6 = any(":" in cidr for cidr in want.addresses)
         if has_ipv6:
             netns.inside(want.namespace, sysctl.write, f"net/ipv6/conf/{want.inside}/disable_ipv6", "0")
