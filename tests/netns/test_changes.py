@@ -122,6 +122,27 @@ async def test_isolation_and_size_change_while_running(tmp_path: Path) -> None:
 
 
 @isolated
+async def test_what_may_leave_changes_while_running(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    remote = neighbour(tmp_path)
+    serve(lambda: netns.inside(remote, socket.socket), "remote", 90)
+    await world.network("red")
+    one = await world.container("one", "red")
+    before = kernel(world, one)
+    assert one.ask("203.0.113.2", 90).startswith("remote ")
+    await update("red", egress="deny")(world)
+    assert not one.ask("203.0.113.2", 90).startswith("remote ")
+    await update("red", allow=["203.0.113.2:90"])(world)
+    assert one.ask("203.0.113.2", 90).startswith("remote ")
+    with refused(Kind.INVALID, "do not go together"):
+        await update("red", internal=True)(world)
+    await update("red", egress="allow")(world)
+    assert one.ask("203.0.113.2", 90).startswith("remote ")
+    assert kernel(world, one)[:2] == before[:2]
+
+
+@isolated
 async def test_a_network_gets_ipv6_while_running(tmp_path: Path) -> None:
     world = World(tmp_path)
     await world.service.adopt(set())

@@ -31,7 +31,7 @@ class Lab:
     def __init__(self, engine: Berth, remote: Remote) -> None:
         self.engine, self.remote = engine, remote
         for name, *flags in (
-            ("front",), ("back",), ("inner", "--internal"),
+            ("front",), ("back",), ("inner", "--internal"), ("walled", "--egress", "deny", "--allow", "203.0.113.9"),
             ("quiet", "-o", "com.docker.network.bridge.enable_icc=false"),
         ):  # fmt: skip
             engine.berth("network", "create", *flags, name)
@@ -43,6 +43,7 @@ class Lab:
         self.run("hidden", "--network", "inner", command=SERVE)
         self.run("shy1", "--network", "quiet", command=SERVE)
         self.run("shy2", "--network", "quiet", command=SERVE)
+        self.run("inmate", "--network", "walled")
         self.run("alone", "--network", "none")
         self.run("plain", command=SERVE)
         self.run("plain2", "-p", "127.0.0.1:8081:80", "-p", "8082:80", "-p", "8083:81", command=SERVE)
@@ -204,6 +205,8 @@ FAULTS = [
          commands(nft("table inet fw { chain input { type filter hook input priority 0; tcp dport 9000 drop; }; }"),
                   on_host("nft", "delete", "table", "inet", "fw"))),
     Case("internal network", "hidden", "203.0.113.2:80", "internal", ("inner", "--internal=false")),
+    Case("egress", "inmate", "203.0.113.2:80", "egress",
+         ("network walled lets out only 203.0.113.9", "--egress deny --allow 203.0.113.9,203.0.113.2")),
     Case("icc=false", "shy1", "shy2:80", "icc", ("quiet", "berth network update quiet --icc=true")),
     Case("forwarding switched off", "web", "203.0.113.2:80", "forwarding-off", ("sysctl -w net.ipv4.ip_forward=1",),
          commands(on_host("sysctl", "-qw", "net.ipv4.ip_forward=0"),

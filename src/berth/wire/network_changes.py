@@ -16,6 +16,9 @@ class NetworkUpdate(Struct, frozen=True):
     #: Bytes; 0 is the kernel's own.
     mtu: int | None = field(name="MTU", default=None)
     icc: bool | None = field(name="ICC", default=None)
+    #: What may leave: ``allow`` or ``deny``, and what is let out all the same.
+    egress: str | None = field(name="Egress", default=None)
+    allow: list[str] | None = field(name="Allow", default=None)
     #: Name servers of the network; an empty list takes them away.
     dns: list[str] | None = field(name="DNS", default=None)
     #: The subnet instead of the one of its family, and its gateway.

@@ -16,4 +16,7 @@ def test_only_what_was_said() -> None:
     assert body("--dns=") == {"DNS": []}
     assert body("--label-add", "a=1", "--label-rm", "b") == {"LabelsAdd": {"a": "1"}, "LabelsRemove": ["b"]}
     assert body("--subnet", "10.2.0.0/24", "--gateway", "10.2.0.9") == {"Subnet": "10.2.0.0/24", "Gateway": "10.2.0.9"}
+    assert body("--egress", "deny", "--allow", "192.0.2.1,192.0.2.2:53/udp") == {
+        "Egress": "deny", "Allow": ["192.0.2.1", "192.0.2.2:53/udp"],
+    }  # fmt: skip
     assert body("--subnet-add", "fd00::/64") == {"SubnetsAdd": ["fd00::/64"]}

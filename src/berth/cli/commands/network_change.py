@@ -27,6 +27,10 @@ def body_of(parsed: Parsed) -> dict[str, Any]:
             body[key] = parsed.flag(flag)
     if parsed.given("mtu"):
         body["MTU"] = parsed.number("mtu")
+    if parsed.text("egress"):
+        body["Egress"] = parsed.text("egress")
+    if parsed.given("allow"):
+        body["Allow"] = [entry for entry in parsed.list("allow") if entry]
     if parsed.given("dns"):
         body["DNS"] = [server for server in parsed.list("dns") if server]
     for flag, key in (("subnet", "Subnet"), ("gateway", "Gateway")):
@@ -61,6 +65,8 @@ UPDATE = Command(
         Flag("attachable", "", "bool", "Enable manual container attachment, or no more"),
         Flag("mtu", "", "int", "MTU of the network's links (0 is the kernel's own)"),
         Flag("icc", "", "bool", "Let its containers reach each other, or no more (--icc=false)"),
+        Flag("egress", "", "string", 'What may leave the network: "allow" (all) or "deny" (only what --allow names)'),
+        Flag("allow", "", "strings", 'Let out to ADDRESS[/PREFIX][:PORT[-PORT]][/tcp|/udp], with "--egress deny"'),
         Flag("dns", "", "strings", "Name servers of the network; --dns= takes them away"),
         Flag("subnet", "", "string", "Move the network, and its running containers, to another subnet"),
         Flag("gateway", "", "string", "Gateway in the new subnet"),

@@ -7,7 +7,7 @@ import msgspec
 from berth.networks import creation
 from berth.networks.errors import BadOption, IsolatedNotInternal, ManySubnets, PredefinedName
 from berth.networks.firewall import egress
-from berth.networks.model import NetworkRecord, Pool
+from berth.networks.model import OWN_IPAM, NetworkRecord, Pool
 from berth.networks.options import ICC, MTU, NAME_SERVERS, BridgeOptions, GatewayMode, parse_bridge
 from berth.wire.network_changes import NetworkUpdate
 from berth.wire.networks import IPAMConfig, NetworkCreate
@@ -17,12 +17,14 @@ def revised(record: NetworkRecord, want: NetworkUpdate) -> NetworkRecord:
     """Return the record as it is to be. Raises `PredefinedName`, `BadOption`, `BadNetworkConfig`, `ManySubnets`."""
     if record.is_predefined:
         raise PredefinedName(record.name)
-    wiring = (want.internal, want.mtu, want.icc, want.dns, want.subnet, want.subnets_add)
+    wiring = (want.internal, want.mtu, want.icc, want.dns, want.subnet, want.subnets_add, want.egress, want.allow)
     if record.driver != "bridge" and any(one is not None for one in wiring):
         raise BadOption(
             f"network {record.name} has driver {record.driver}: only labels and attachable can be changed "
             "while it is there; make another network for the rest"
         )
+    if record.ipam_driver not in ("", OWN_IPAM) and (want.subnet or want.subnets_add):
+        raise BadOption(f"addresses of network {record.name} are given by {record.ipam_driver}, not by this engine")
     if want.gateway and not want.subnet:
         raise BadOption("a gateway is changed together with its subnet: name both")
     dropped = set(want.labels_remove or ())
@@ -54,6 +56,12 @@ def _options(record: NetworkRecord, want: NetworkUpdate) -> dict[str, str]:
         options[MTU] = str(want.mtu)
     if want.icc is not None:
         options[ICC] = str(want.icc).lower()
+    if want.egress is not None:
+        options[egress.MODE] = want.egress
+        if want.egress == "allow":
+            options.pop(egress.ALLOW, None)
+    if want.allow is not None:
+        options[egress.ALLOW] = ",".join(want.allow)
     if want.dns is not None:
         options[NAME_SERVERS] = ",".join(want.dns)
         if not want.dns:

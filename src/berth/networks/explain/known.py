@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from berth.networks.explain.model import End, Joined, Named, Publication
+from berth.networks.firewall import egress
 from berth.networks.model import DEFAULT, LiveEndpoint, LiveSandbox, NetworkRecord, Tenant
 from berth.networks.options import parse_bridge
 from berth.networks.planning import ways_out
@@ -79,6 +80,7 @@ class Known:
             bridge=record.bridge if record else "",
             internal=record.internal if record else False,
             icc=options.icc if options else True,
+            allowed_out=_allowed_out(record) if record else None,
             has_names=end.network_name != self._nameless,
             is_way_out=is_way_out,
         )
@@ -160,6 +162,10 @@ class Known:
         return Named(
             name.asked, name.outcome, name.addresses, name.server, tuple(elsewhere), near, upstreams=name.upstreams
         )
+
+
+def _allowed_out(record: NetworkRecord) -> tuple[str, ...] | None:
+    return tuple(egress.entries(record.options)) if egress.parse(record.options).deny else None
 
 
 def _alike(asked: str, names: Sequence[str]) -> tuple[str, ...]:

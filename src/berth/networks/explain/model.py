@@ -19,6 +19,8 @@ class Joined(msgspec.Struct, frozen=True):
     bridge: str = ""
     internal: bool = False
     icc: bool = True
+    #: What may leave is only what these entries allow; None = everything may.
+    allowed_out: tuple[str, ...] | None = None
     #: Containers are found by name here: not so on the default bridge.
     has_names: bool = True
     #: The default route should lead through here.

@@ -2,6 +2,7 @@
 
 from berth.networks.explain.finding import Fault, Found, ok
 from berth.networks.explain.model import Drop, Facts
+from berth.networks.explain.path import is_outside, used
 
 
 def rules(facts: Facts) -> Found:
@@ -16,8 +17,7 @@ def rules(facts: Facts) -> Found:
     chain = f"{drop.family} {drop.table} {drop.chain}"
     where = _where(drop, facts)
     if drop.is_ours:
-        cause = f"our own policy drops {what} on the host: {drop.text or 'a rule'} (chain {chain})"
-        return Fault("rules", "policy", cause, ("berth network map",))
+        return _own(facts, drop, what, chain)
     inside = _inside(drop, facts)
     if not drop.handle:
         cause = f"chain {chain} {where} drops what none of its rules accepts, {what} too ({drop.text})"
@@ -25,6 +25,19 @@ def rules(facts: Facts) -> Found:
         return Fault("rules", "rule", cause, (mend,))
     cause = f"the rule “{drop.text}” (handle {drop.handle}) of chain {chain} {where} drops {what}"
     return Fault("rules", "rule", cause, (f"{inside}nft delete rule {chain} handle {drop.handle}",))
+
+
+def _own(facts: Facts, drop: Drop, what: str, chain: str) -> Fault:
+    joined = used(facts)
+    if joined is not None and joined.allowed_out is not None and is_outside(facts):
+        allowed = f"only {', '.join(joined.allowed_out)}" if joined.allowed_out else "nothing"
+        cause = f"network {joined.network} lets out {allowed} (rule “{drop.text}”)"
+        wider = ",".join((*joined.allowed_out, facts.address))
+        return Fault(
+            "policy", "egress", cause, (f"berth network update {joined.network} --egress deny --allow {wider}",)
+        )
+    cause = f"our own policy drops {what} on the host: {drop.text or 'a rule'} (chain {chain})"
+    return Fault("rules", "policy", cause, ("berth firewall status",))
 
 
 def _where(drop: Drop, facts: Facts) -> str:
