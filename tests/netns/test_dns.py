@@ -1,6 +1,7 @@
 """The name server with real namespaces, real packets and an independent DNS library."""
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -477,6 +478,31 @@ def test_an_asker_that_reads_nothing_holds_nobody_up(world: World) -> None:
         await asyncio.to_thread(flood)
         memory = int(Path(f"/proc/{client.pid}/statm").read_text().split()[1]) * 4096
         assert memory < 40 << 20
+
+    world.run(story)
+
+
+def test_connections_left_open_take_nothing_from_others(world: World) -> None:
+    greedy, other = world.container(), world.container()
+
+    async def story(client: DnsClient) -> None:
+        for i, container in enumerate((greedy, other)):
+            await serve(client, container)
+            await client.endpoint_up(endpoint(container, "net", f"10.1.0.{i}", f"c{i}"))
+
+        def hold() -> None:
+            with contextlib.ExitStack() as stack:
+                held = [stack.enter_context(greedy.connected(tcp=True)) for _ in range(140)]
+                wire = dns.message.make_query("c1", "A").to_wire()
+                for sock in held[:128]:
+                    sock.sendall((struct.pack("!H", len(wire)) + wire)[:20])  # and never the rest
+                assert {sock.recv(1) for sock in held[128:]} == {b""}, "one container has 128 at most"
+                assert other.both("c0") == {"10.1.0.0"}
+                assert greedy.ask("c1") == {"10.1.0.1"}
+                held[0].sendall((struct.pack("!H", len(wire)) + wire)[20:])
+                assert held[0].recv(512), "a query in two pieces is answered all the same"
+
+        await asyncio.to_thread(hold)
 
     world.run(story)
 

@@ -13,6 +13,8 @@ from berth.networks.processes.loop import READ, WRITE, Loop, Timer
 
 #: A connection without a query is closed after this, seconds (RFC 7766 section 6.2.3 asks for "a few").
 _IDLE_S: Final = 10.0
+#: Queries answered before others get their turn.
+_QUERIES_A_TURN: Final = range(16)
 #: Bytes it may leave unread before we stop reading its queries.
 _UNREAD_LIMIT: Final = 262_144
 
@@ -41,6 +43,7 @@ class Connection:
         self._finished = False
         self._closed = False
         self._events = READ
+        self._turn: Timer | None = None
         self._active = time.monotonic()
         self._idle: Timer = loop.after(_IDLE_S, self._on_idle)
         loop.add(sock.fileno(), READ, self._on_ready)
@@ -50,6 +53,8 @@ class Connection:
         if not self._closed:
             self._closed = True
             self._idle.cancel()
+            if self._turn is not None:
+                self._turn.cancel()
             self._loop.drop(self._sock.fileno())
             self._sock.close()
             self._ended(self)
@@ -83,16 +88,25 @@ class Connection:
             self._settle()
             return
         self._in += piece
-        while len(self._in) >= 2 and len(self._in) >= 2 + (size := int.from_bytes(self._in[:2], "big")):
+        self._work()
+
+    def _work(self) -> None:
+        """Answer some of the queries that are there whole; others, and other containers, get their turn in between."""
+        self._turn = None
+        for _ in _QUERIES_A_TURN:
+            if self._closed or not self._has_whole() or len(self._out) >= _UNREAD_LIMIT:
+                break
+            size = int.from_bytes(self._in[:2], "big")
             data = bytes(self._in[2 : 2 + size])
             del self._in[: 2 + size]
             self._pending += 1
             self._active = time.monotonic()
             if not self._answer(data, self._deliver, tcp=True):
                 self.close()
-            if self._closed:
-                return
         self._flush()
+
+    def _has_whole(self) -> bool:
+        return len(self._in) >= 2 and len(self._in) >= 2 + int.from_bytes(self._in[:2], "big")
 
     def _deliver(self, reply: bytes) -> None:
         self._pending -= 1
@@ -114,11 +128,15 @@ class Connection:
         """Wait for what makes sense now; close when all is said."""
         if self._closed:
             return
-        if self._finished and not self._out and not self._pending:
+        waits = self._has_whole()
+        if self._finished and not self._out and not self._pending and not waits:
             self.close()
             return
+        room = len(self._out) < _UNREAD_LIMIT
+        if waits and room and self._turn is None:
+            self._turn = self._loop.after(0, self._work)
         events = WRITE if self._out else 0
-        if not self._finished and len(self._out) < _UNREAD_LIMIT:
+        if not self._finished and room and not waits:
             events |= READ
         if events != self._events:
             self._events = events
