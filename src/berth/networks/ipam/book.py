@@ -4,6 +4,7 @@ Addresses are numbers here. The lowest free one is given, or the one the same co
 a restart then changes nothing that others know. Must not: know how containers are recorded.
 """
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import NamedTuple
 
@@ -97,15 +98,30 @@ class AddressBook:
 
     def usage(self, pool: Pool) -> Usage:
         """Return how full a subnet is."""
-        subnet = ip_network(pool.subnet)
-        version, first, last = bounds(pool)
-        low, high = int(subnet.network_address), int(subnet.broadcast_address)
-        alone = [number for number in fixed(pool) if number not in self._used]
-        used = self._used.count(low, high) + len(alone)
-        ends = [number for number in _ends(version, subnet.prefixlen, low, high) if number not in self._used]
-        used += sum(number not in alone for number in ends)
-        free = last - first + 1 - self._used.count(first, last) - sum(first <= number <= last for number in alone)
+        shape = _shape(pool)
+        alone = [number for number in shape.never if number not in self._used]
+        used = self._used.count(shape.low, shape.high) + len(alone)
+        kept = sum(shape.first <= number <= shape.last for number in alone)
+        free = shape.last - shape.first + 1 - self._used.count(shape.first, shape.last) - kept
         return Usage(min(used, MOST), min(free, MOST))
+
+
+class _Shape(NamedTuple):
+    """A subnet's ends, the ends of what is given unasked, and the addresses that nobody gets."""
+
+    low: int
+    high: int
+    first: int
+    last: int
+    never: frozenset[int]
+
+
+@lru_cache(maxsize=4096)
+def _shape(pool: Pool) -> _Shape:
+    subnet = ip_network(pool.subnet)
+    version, first, last = bounds(pool)
+    low, high = int(subnet.network_address), int(subnet.broadcast_address)
+    return _Shape(low, high, first, last, fixed(pool) | frozenset(_ends(version, subnet.prefixlen, low, high)))
 
 
 def _ends(version: int, prefix: int, low: int, high: int) -> tuple[int, ...]:
