@@ -1,5 +1,6 @@
 """Policy rules and queueing disciplines as this engine's codec asks for them, seen by pyroute2 and by packets."""
 
+import json
 import socket
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from berth.kernel.actuator import KernelActuator
 from berth.plan.steps.replies import ForgetReplies, RouteReplies
 from berth.plan.steps.shape import ShapeLink
 from tests.netns.throwaway import isolated
+from tests.scenarios.inside import delays
+from tests.support import uml
 
 pytestmark = pytest.mark.root
 
@@ -143,3 +146,21 @@ def test_a_delay_without_netem_says_so_and_keeps_the_limit_there_was(tmp_path: P
     with pytest.raises(SystemFault, match="sch_netem"):
         kernel.apply(wanted)
     assert _disciplines("", "near") == [("tbf", 125_000)]
+
+
+def test_delay_and_loss_in_a_kernel_that_has_netem(tmp_path: Path) -> None:
+    if reason := uml.is_missing():
+        pytest.skip(reason)
+    tmp_path.chmod(0o755)
+    ran = uml.run(Path(delays.__file__), tmp_path, modules=("veth", "sch_netem", "sch_tbf"), limit_s=60)
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert told["before_ms"] < 20
+    assert 50 <= told["delayed_ms"] < 100
+    assert told["delayed"] == ["netem"]
+    assert 20 <= told["both_ms"] < 60
+    assert told["both"] == ["netem", "tbf"]
+    assert 0.6 * delays.SENT < told["arrived"] < 0.9 * delays.SENT, "a quarter is lost"
+    assert told["after_ms"] < 20
+    assert told["after"] == told["disciplines"]
+    assert told["all"] == delays.SENT
