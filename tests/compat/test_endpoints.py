@@ -158,7 +158,8 @@ def test_limits_by_our_client(berth_engine: Engine) -> None:
         done = engine.berth("network", "shape", "ep-slow", "ep-lim", "--rate-out", "none", "--rate-in", "none")
         assert done.out == "rate-in=none rate-out=none delay=none loss=none\n"
         assert attachment(engine, "ep-lim", "ep-slow")["DriverOpts"] == {}
-        assert "tbf" not in engine.host("tc", "qdisc", "show").out
+        # the link of before the restart goes behind the answer
+        wait_for(lambda: "tbf" not in engine.host("tc", "qdisc", "show").out, "the limits to be gone")
         for words, code, said in (
             (("--rate-out", "lots"), 1, "invalid value for rate-out"),
             ((), 1, "nothing to change"),
