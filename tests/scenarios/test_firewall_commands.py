@@ -1,6 +1,8 @@
 """The firewall as a user sees it: flushed and back, policies, who may use a port, and what is exposed."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,3 +87,56 @@ def test_a_port_for_some_and_all_that_is_exposed(engine: Berth, remote: Remote) 
     assert "inner" not in rows
     assert "host" in rows["onhost"]
     assert "this machine" in engine.berth("port", "ls").out
+
+
+#: Answers every question for an address with 203.0.113.2, alive for a minute.
+NAMES = """
+import socket
+s = socket.socket(type=socket.SOCK_DGRAM); s.bind(("203.0.113.1", 53))
+while True:
+    q, peer = s.recvfrom(512)
+    end = q.index(0, 12) + 5
+    a = q[end - 4 : end - 2] == bytes((0, 1))
+    answer = bytes.fromhex("c00c000100010000003c0004cb007102") if a else b""
+    s.sendto(q[:2] + bytes((0x81, 0x80, 0, 1, 0, int(a), 0, 0, 0, 0)) + q[12:end] + answer, peer)
+"""
+
+
+def test_a_name_opens_the_way_to_what_it_resolves_to(engine: Berth, remote: Remote) -> None:
+    names = subprocess.Popen(engine.spaces.inside([sys.executable, "-c", NAMES]))
+    web = subprocess.Popen(
+        remote.spaces.inside([sys.executable, "-m", "http.server", "80", "--directory", "/usr/share/doc/bash"])
+    )
+    try:
+        wait_for(lambda: ":53 " in engine.host("ss", "-lun").out, "the name server")
+        wait_for(lambda: remote.spaces.run("ss", "-ltn").out.count(":80 "), "the web server")
+        engine.berth("network", "create", "--egress", "deny", "--allow", "dns:*.example.com:80", "named")
+        engine.berth(
+            "run", "-d", "--name", "asks", "--network", "named", "--dns", "203.0.113.1", "busybox", "sleep", "600"
+        )
+
+        def ask(name: str) -> None:
+            assert "203.0.113.2" in engine.docker("exec", "asks", "nslookup", name).out
+
+        def reaches() -> bool:
+            ask_for = "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 2 203.0.113.2 80"
+            return "200 OK" in engine.docker("exec", "asks", "sh", "-c", ask_for, check=False).out
+
+        assert not reaches(), "nobody has asked for a name yet"
+        ask("elsewhere.test")
+        assert not reaches(), "a name that is not allowed resolves, and leads nowhere"
+        ask("api.example.com")
+        assert reaches()
+        assert engine.berth("firewall", "diff").out == "", "what the name server adds is no difference"
+        before = json.loads(engine.berth("firewall", "status", "--format", "json").out)["Restorations"]
+        ask("other.example.com")
+        told = json.loads(engine.berth("firewall", "status", "--format", "json").out)
+        assert told["Restorations"] == before, "nor a reason to put anything back"
+        engine.host("nft", "flush", "ruleset")
+        wait_for(lambda: not reaches() and engine.berth("firewall", "diff").out == "", "the policy to be back")
+        ask("api.example.com")
+        assert reaches(), "open again at the next question, though the answer was kept"
+    finally:
+        for one in (names, web):
+            one.kill()
+            one.wait()

@@ -476,6 +476,12 @@ class Attachments:
             asked,
             ndots_set=any(option.startswith("ndots:") for option in conf.options),
             internal=all(record is None or record.internal for record in records),
+            permits=tuple(
+                one
+                for record in records
+                if record is not None
+                for one in egress.permits(record.options, self._layout.nft_table, record.bridge)
+            ),
         )
 
     async def _serve(self, tenant: Tenant, live: LiveSandbox, sockets: Sockets) -> None:

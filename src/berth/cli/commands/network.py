@@ -202,7 +202,12 @@ CREATE = Command(
         Flag("aux-address", "", "map", "Auxiliary IPv4 or IPv6 addresses used by Network driver", shown="map[]"),
         Flag("ipam-opt", "", "map", "Set IPAM driver specific options", shown="map[]"),
         Flag("egress", "", "string", 'What may leave the network: "allow" (all) or "deny" (only what --allow names)'),
-        Flag("allow", "", "strings", 'Let out to ADDRESS[/PREFIX][:PORT[-PORT]][/tcp|/udp], with "--egress deny"'),
+        Flag(
+            "allow",
+            "",
+            "strings",
+            'Let out to ADDRESS[/PREFIX][:PORT[-PORT]][/tcp|/udp] or dns:NAME[:PORT], with "--egress deny"',
+        ),
     ),
     least=1,
     most=1,

@@ -26,6 +26,19 @@ def is_own_loopback(upstream: Upstream) -> bool:
     return not upstream.from_host and ip_address(upstream.address).is_loopback
 
 
+class Permit(msgspec.Struct, frozen=True):
+    """A name whose addresses may be reached from a network that lets out little."""
+
+    #: A name, or ``*.`` and the name that all it fits end with; lower case.
+    pattern: str
+    #: The engine's nftables table, and the network's link.
+    table: str
+    link: str
+    #: Protocol by name and port; empty and 0 for all.
+    protocol: str = ""
+    port: int = 0
+
+
 class ServeConfig(msgspec.Struct, frozen=True):
     """How one container is served. Which names it sees follows from the endpoints it has up."""
 
@@ -36,6 +49,8 @@ class ServeConfig(msgspec.Struct, frozen=True):
     ndots_set: bool = False
     #: All its networks are internal: nothing is asked from the host's namespace for it.
     internal: bool = False
+    #: What answers from outside open a way to.
+    permits: tuple[Permit, ...] = ()
 
 
 class NamedEndpoint(msgspec.Struct, frozen=True):

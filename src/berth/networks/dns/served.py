@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from berth.networks.dns import message, why
+from berth.networks.dns import message, permits, why
 from berth.networks.dns.connection import Connection
 from berth.networks.dns.decide import Answer, Forward, Refuse, decide, rotations
 from berth.networks.dns.forwarder import Forwarder, Tell
@@ -169,8 +169,11 @@ class Served:
 
     def _answer_unknown(self, query: Query, data: bytes, outcome: Forward, tell: Tell, *, tcp: bool) -> None:
         assert self._realm is not None
+        opened = permits.matching(self.config.permits, query.name) if self.config.permits else []
+        if opened:
+            tell = permits.permitting(opened, tell)
         ready = self._forwarder.answer(query, data, outcome.upstreams, self._realm, tell, tcp=tcp)
-        if ready is not None:
+        if ready is not None and not opened:  # each answer is to open the way anew
             self._keep(data, ready.tails, ready.reason, ready.tails.size)
 
     def _answer_known(self, query: Query, data: bytes, outcome: Answer, tell: Tell, *, tcp: bool) -> None:

@@ -2,7 +2,8 @@
 
 ``berth.egress=deny`` refuses what leaves a network but for ``berth.egress.allow``, a list of entries separated by
 commas or spaces: ``ADDRESS[/PREFIX][:PORT[-PORT]][/tcp|/udp]``, IPv6 in brackets where a port follows. Without a port
-every protocol may be used, without a protocol TCP and UDP.
+every protocol may be used, without a protocol TCP and UDP. ``dns:NAME[:PORT][/tcp|/udp]`` is what a name, or with
+``*.`` every name below it, resolves to when a container asks.
 """
 
 import re
@@ -12,6 +13,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from berth.base.units import MAX_PORT
+from berth.networks.dns.model import Permit
 from berth.networks.errors import BadOption
 
 MODE: Final = "berth.egress"
@@ -29,6 +31,14 @@ _ENTRY: Final = re.compile(
     r"(?::(?P<first>\d{1,5})(?:-(?P<last>\d{1,5}))?)?(?:/(?P<protocol>tcp|udp))?"
 )
 
+#: How an entry for names begins.
+NAME: Final = "dns:"
+#: Characters of a name (RFC 1035, section 2.3.4).
+MAX_NAME: Final = 253
+_NAMED: Final = re.compile(
+    r"dns:(?P<pattern>(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?)(?::(?P<port>\d{1,5}))?(?:/(?P<protocol>tcp|udp))?"
+)
+
 Range = tuple[int, int]
 
 
@@ -41,11 +51,20 @@ class Allowed(NamedTuple):
     ports: Range
 
 
+class Named(NamedTuple):
+    """One entry for a name: itself, or ``*.`` and what all it fits end with; port 0 for everything."""
+
+    pattern: str
+    protocols: tuple[str, ...] = ()
+    port: int = 0
+
+
 class Egress(NamedTuple):
     """What a network may reach."""
 
     deny: bool = False
     allowed: tuple[Allowed, ...] = ()
+    named: tuple[Named, ...] = ()
 
 
 def parse(options: Mapping[str, str]) -> Egress:
@@ -53,10 +72,12 @@ def parse(options: Mapping[str, str]) -> Egress:
     mode = options.get(MODE, "allow")
     if mode not in MODES:
         raise BadOption(f"failed to parse {MODE} value: {mode} (one of {', '.join(MODES)})")
-    allowed = tuple(_entry(text) for text in entries(options))
-    if allowed and mode == "allow":
+    texts = entries(options)
+    allowed = tuple(_entry(text) for text in texts if not text.startswith(NAME))
+    named = tuple(_named(text) for text in texts if text.startswith(NAME))
+    if texts and mode == "allow":
         raise BadOption(f"{ALLOW} needs {MODE}=deny: everything is allowed")
-    return Egress(mode == "deny", allowed)
+    return Egress(mode == "deny", allowed, named)
 
 
 def entries(options: Mapping[str, str]) -> list[str]:
@@ -91,6 +112,29 @@ def _entry(text: str) -> Allowed:
     if not 0 < first <= last <= MAX_PORT:
         raise _bad(text, f"ports are 1 to {MAX_PORT}, the smaller first")
     return Allowed(network.version, addresses, _PROTOCOLS[match["protocol"]], (first, last))
+
+
+def _named(text: str) -> Named:
+    match = _NAMED.fullmatch(text)
+    if match is None or len(match["pattern"]) > MAX_NAME:
+        raise _bad(text, "dns:NAME or dns:*.NAME, then :PORT, then /tcp or /udp")
+    pattern = match["pattern"].lower().rstrip(".")
+    if match["port"] is None:
+        if match["protocol"]:
+            raise _bad(text, "a protocol needs a port")
+        return Named(pattern)
+    if not 0 < int(match["port"]) <= MAX_PORT:
+        raise _bad(text, f"ports are 1 to {MAX_PORT}")
+    return Named(pattern, (match["protocol"],) if match["protocol"] else ("tcp", "udp"), int(match["port"]))
+
+
+def permits(options: Mapping[str, str], table: str, link: str) -> tuple[Permit, ...]:
+    """Return what the name server is to let a network reach."""
+    return tuple(
+        Permit(one.pattern, table, link, protocol, one.port)
+        for one in parse(options).named
+        for protocol in one.protocols or ("",)
+    )
 
 
 def _bad(text: str, reason: str) -> BadOption:

@@ -60,6 +60,9 @@ class Forward(NamedTuple):
     sources: tuple[str, ...] = ()
 
 
+#: Sets that the name server fills, with what names resolve to: not the daemon's to put back.
+NAMED: Final = ("named4", "named6", "named_any4", "named_any6")
+
 #: The rules. `iifname` in postrouting is known to the kernel since 5.7; bridged packets have none there.
 #: The forward chain comes before all others', so that what it accepts can carry a mark they may go by.
 RULES: Final = """\
@@ -83,6 +86,10 @@ table inet {table} {{
 	set trusted {{ type ifname . ifname; }}
 	set published4 {{ type ipv4_addr . inet_proto . inet_service; }}
 	set published6 {{ type ipv6_addr . inet_proto . inet_service; }}
+	set named4 {{ type ifname . ipv4_addr . inet_proto . inet_service; flags timeout; }}
+	set named6 {{ type ifname . ipv6_addr . inet_proto . inet_service; flags timeout; }}
+	set named_any4 {{ type ifname . ipv4_addr; flags timeout; }}
+	set named_any6 {{ type ifname . ipv6_addr; flags timeout; }}
 	map sources4 {{ type ifname : ipv4_addr; }}
 	map sources6 {{ type ifname : ipv6_addr; }}
 	map ports_any {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
@@ -138,6 +145,10 @@ table inet {table} {{
 	chain egress {{
 		iifname . ip daddr . meta l4proto . th dport @allowed4 return
 		iifname . ip6 daddr . meta l4proto . th dport @allowed6 return
+		iifname . ip daddr . meta l4proto . th dport @named4 return
+		iifname . ip6 daddr . meta l4proto . th dport @named6 return
+		iifname . ip daddr @named_any4 return
+		iifname . ip6 daddr @named_any6 return
 		iifname @denied reject with icmpx type admin-prohibited
 	}}
 	chain limits {{

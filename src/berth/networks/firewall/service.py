@@ -107,7 +107,7 @@ class Firewall:
                 await self._check()
                 look = True
                 continue
-            here = [change for change in one.changes if change.table == self._name]
+            here = [change for change in one.changes if change.table == self._name and not _is_named(change)]
             if here and one.generation > self._whole_since and not await in_thread(nft.host().is_ours, one.generation):
                 reasons.append(f"{one.process} (pid {one.pid}) {_summary(here)}")
             look = look or any(_may_matter(change, self._name, self._user) for change in one.changes)
@@ -149,7 +149,9 @@ class Firewall:
                 actual = nft.run_once(command)
             except nft.FirewallRefused:
                 actual = ""
-        return compare.differences(netns.apart(_load_and_list, expected, command), actual)
+        found = compare.differences(netns.apart(_load_and_list, expected, command), actual)
+        named = [f"set {name}" for name in ruleset.NAMED]
+        return [one for one in found if one.kind == "missing" or one.where not in named]
 
     async def differences(self) -> list[Difference]:
         """Return what the kernel has not, or has and should not."""
@@ -240,6 +242,11 @@ async def _within(heard: asyncio.Event, seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def _is_named(change: Change) -> bool:
+    """Tell whether it is the name server that fills its sets."""
+    return change.kind == "element" and change.name in ruleset.NAMED
 
 
 def _may_matter(change: Change, own: str, user: str) -> bool:
