@@ -192,7 +192,7 @@ stop -t x a
 volume
 exec --help
 ps --help
-network ls --help
+network disconnect --help
 network connect --help
 volume ls --help
 cp a b
