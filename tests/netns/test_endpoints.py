@@ -15,7 +15,8 @@ import pytest
 from berth.base.errors import Kind, SystemFault
 from berth.kernel import link, netns, nft, routing, shaping, sysctl
 from berth.kernel.actuator import KernelActuator
-from berth.networks.model import LiveSandbox
+from berth.networks import mending
+from berth.networks.model import LiveEndpoint, LiveSandbox
 from berth.networks.routing import plan_replies
 from berth.wire.networks import EndpointIPAMConfig, EndpointSettings
 from tests.netns.test_networks import Container, World, ask, misses, neighbour, published, refused, ruleset, snapshot
@@ -405,6 +406,25 @@ async def test_a_daemon_killed_after_a_plan_and_before_its_record_is_mended(tmp_
     assert (way_out(one), rules(one)) == ("eth1", [])
     assert not world.service.inspect("red")["Containers"]
     assert ask("127.0.0.1", 8080).startswith("one ")
+
+
+@isolated
+async def test_what_a_plugin_was_asked_for_stays_on_record_for_its_end(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    await world.network("red")
+    one = await world.container("one", "red")
+    before = routes_inside(one.namespace)
+    (live,) = world.live.all()
+    asked = LiveEndpoint("f" * 64, "alien", "e" * 64, link="eth7", gateway4="10.0.0.1", gw_priority=9, pending=True)
+    noted = msgspec.structs.replace(live, endpoints=(*live.endpoints, asked), changing=True)
+    mended = await asyncio.to_thread(mending.mend, world.runner, noted)
+    assert mended.endpoints == noted.endpoints
+    assert not mended.changing
+    assert routes_inside(one.namespace) == before, "and nothing leads by it"
+    await world.live.put(one.id, msgspec.structs.replace(noted, changing=False))
+    await world.service._attachments._mark(live)
+    assert world.live.all() == [noted]
 
 
 @isolated

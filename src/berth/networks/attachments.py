@@ -683,7 +683,8 @@ class Attachments:
 
     async def _mark(self, live: LiveSandbox) -> None:
         """Note that a container's attachments are about to change, for a daemon that finds only half of it done."""
-        await self._live.put(live.container_id, msgspec.structs.replace(live, changing=True))
+        on_record = self._live.get(live.container_id) or live  # what a plugin is asked for is noted there already
+        await self._live.put(live.container_id, msgspec.structs.replace(on_record, changing=True))
 
     async def _marked(self, live: LiveSandbox, work: Awaitable[object]) -> None:
         await self._mark(live)

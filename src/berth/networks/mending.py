@@ -30,7 +30,8 @@ def mend(runner: Runner, live: LiveSandbox) -> LiveSandbox:
             was = {version: _default_way(there, version) for version in FAMILIES}
             routing.forget_all(there)
         ends = tuple(end for end in live.endpoints if _is_there(end, names))
-        runner.run_blocking(_plan(live.netns_path, ends, was))
+        settled = tuple(end for end in ends if not end.pending)
+        runner.run_blocking(_plan(live.netns_path, settled, was))
     except EngineError as exc:
         log.warning("container %s: its networks are not what they were: %s", live.container_id[:12], exc)
         return msgspec.structs.replace(live, changing=False)
@@ -38,7 +39,7 @@ def mend(runner: Runner, live: LiveSandbox) -> LiveSandbox:
 
 
 def _is_there(end: LiveEndpoint, names: set[str]) -> bool:
-    if not end.link:
+    if end.pending or not end.link:  # a plugin's, which is told of its end later
         return True
     if end.link not in names:
         return False
