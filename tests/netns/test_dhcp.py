@@ -12,8 +12,10 @@ import pytest
 from berth.base.clock import SystemClock
 from berth.base.errors import Kind, SystemFault
 from berth.kernel import link, netlink
+from berth.kernel.netlink import NetlinkError
 from berth.networks.ipam.dhcp import client
 from berth.networks.model import Lease
+from berth.plan.steps.address import SwapAddress
 from berth.wire.networks import IPAM, EndpointSettings, IPAMConfig, NetworkCreate
 from tests.netns.test_macvlan import at, killed, lan
 from tests.netns.test_networks import Container, World, refused, snapshot
@@ -291,6 +293,26 @@ async def test_failing_at_any_step_leaves_nothing_and_gives_the_lease_back(tmp_p
             break
         assert fail_at == 7, "namespace and link to ask on, both taken back; namespace and link"
         assert server.held() == {one.address("lan"): "one"}
+
+
+@isolated
+async def test_an_address_that_cannot_be_swapped_stays(tmp_path: Path) -> None:
+    world, neighbour = World(tmp_path), lan(tmp_path)
+    await world.service.adopt(set())
+    await world.service.create(dhcp(parent="wire"))
+    with served(neighbour, tmp_path):
+        one = await world.container("one", "lan")
+    old, way = one.address("lan"), "192.168.77.1"
+    with pytest.raises(NetlinkError, match="default route"):  # its gateway is in no network of the link
+        world.kernel.apply(SwapAddress(one.namespace, "eth0", f"{old}/24", "10.9.0.2/24", (way, "10.8.0.1")))
+    assert one.ask(way) == f"neighbour {old}"
+    assert one.route == way
+    undo = world.kernel.apply(SwapAddress(one.namespace, "eth0", f"{old}/24", "192.168.77.240/24", (way, way)))
+    assert one.ask(way) == "neighbour 192.168.77.240"
+    assert undo is not None
+    world.kernel.apply(undo)
+    assert one.ask(way) == f"neighbour {old}"
+    assert one.route == way
 
 
 @isolated
