@@ -75,9 +75,7 @@ def check(tenant: Tenant, register: Register) -> None:
         if "host" in tenant.endpoints:
             raise HostNetworkFixed
     for name, settings in tenant.endpoints.items():
-        record = register.named(name)
-        if record is not None:
-            check_endpoint(record, settings)
+        check_endpoint(register.named(name), settings)
     check_link_names(tenant)
 
 
@@ -103,8 +101,8 @@ def _check_shared(tenant: Tenant) -> None:
             raise BadOption(f"conflicting options: {said}")
 
 
-def check_endpoint(record: NetworkRecord, settings: EndpointSettings) -> None:
-    """Refuse settings that do not fit a network."""
+def check_endpoint(record: NetworkRecord | None, settings: EndpointSettings) -> None:
+    """Refuse settings that make no sense, or do not fit a network; one that is yet to come is None."""
     if settings.mac_address and not _MAC.match(settings.mac_address):
         raise BadOption(f"invalid MAC address: {settings.mac_address}")
     wanted = settings.ipam_config
@@ -114,11 +112,13 @@ def check_endpoint(record: NetworkRecord, settings: EndpointSettings) -> None:
         address = _address("IP address", text)
         if not isinstance(address, kind):
             raise BadOption(f"invalid {'IPv4' if kind is IPv4Address else 'IPv6'} address: {text}")
+        if record is None:
+            continue
         if record.is_predefined:
             raise AddressOnDefaultNetwork
         if not any(contains(pool, address) for pool in record.pools):
             raise AddressOutside(text, [pool.subnet for pool in record.pools])
-    if settings.aliases and record.is_predefined:
+    if settings.aliases and record is not None and record.is_predefined:
         raise AliasOnDefaultNetwork
     for text in (wanted.link_local_ips or ()) if wanted else ():
         if _address("link-local IP address", text).is_unspecified:

@@ -56,6 +56,7 @@ def test_the_containers_mac_is_its_first_networks() -> None:
         ("red", {"endpoints": {"red": at("fd00::1")}}, "invalid IPv4 address"),
         ("red", {"endpoints": {"red": at("300.1.1.1")}}, "invalid IP address"),
         ("red", {"endpoints": {"red": EndpointSettings(mac_address="xx")}}, "invalid MAC address: xx"),
+        ("missing", {"endpoints": {"missing": at("nope")}}, "invalid IP address: nope"),
         ("red", {"endpoints": {"red": EndpointSettings(), "none": EndpointSettings()}}, "private (none) mode"),
         ("red", {"endpoints": {"red": EndpointSettings(), "host": EndpointSettings()}}, "host network"),
         ("red", {"port_bindings": {"80/foo": [PortBinding()]}}, "invalid proto"),
