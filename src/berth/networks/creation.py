@@ -26,6 +26,9 @@ from berth.networks.options import DEFAULT_GATEWAYS, BridgeOptions, parse_bridge
 from berth.networks.planning import needs_no_gateway
 from berth.wire.networks import IPAMConfig, NetworkCreate
 
+#: Least a link with IPv6 must carry, in bytes (RFC 8200, section 5); the kernel gives smaller ones no IPv6.
+MIN_IPV6_MTU: Final = 1280
+
 #: Ranges no host may have addresses of, or every host has (RFC 6890).
 _MULTICAST: Final = (ip_network("224.0.0.0/4"), ip_network("ff00::/8"))
 _LOOPBACK: Final = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
@@ -61,8 +64,12 @@ def with_defaults(want: NetworkCreate, defaults: Mapping[str, Mapping[str, str]]
 
 def check_values(want: NetworkCreate) -> None:
     """Refuse settings that do not go together, one's own or a configuration network's."""
-    if not families(want, parse_bridge(want.options or {})):
+    options = parse_bridge(want.options or {})
+    versions = families(want, options)
+    if not versions:
         raise BadOption("IPv4 or IPv6 must be enabled")
+    if 6 in versions and 0 < options.mtu < MIN_IPV6_MTU:
+        raise BadOption(f"invalid MTU number: {options.mtu}: a link with IPv6 carries at least {MIN_IPV6_MTU} bytes")
     egress.check(want.options or {}, want.driver or "bridge", internal=bool(want.internal))
     if not want.config_only:  # then a network that takes these over has its own driver
         driver_named(want.driver or "bridge").check(want)

@@ -31,6 +31,11 @@ Q = "com.docker.network."
         ),
         (NetworkCreate(name="x", options={Q + "driver.mtu": "-1"}), Kind.INVALID, "invalid MTU number: -1"),
         (
+            NetworkCreate(name="x", enable_ipv6=True, options={Q + "driver.mtu": "1279"}),
+            Kind.INVALID,
+            "invalid MTU number: 1279: a link with IPv6 carries at least 1280 bytes",
+        ),
+        (
             NetworkCreate(name="x", options={Q + "driver.mtu": "xx"}),
             Kind.INVALID,
             'failed to parse com.docker.network.driver.mtu value: xx (strconv.Atoi: parsing "xx": invalid syntax)',
