@@ -85,6 +85,15 @@ def _v1_controllers() -> frozenset[str]:
     return frozenset(line.split()[0] for line in lines if line and not line.startswith("#"))
 
 
+def held_elsewhere(groups: Hierarchies) -> frozenset[str]:
+    """Return controllers that another engine's mount, not seen from here, keeps off the unified hierarchy."""
+    try:
+        rows = [line.split() for line in Path("/proc/cgroups").read_text().splitlines() if not line.startswith("#")]
+    except OSError:
+        return frozenset()
+    return frozenset(name for name, hierarchy, *_ in rows if hierarchy != "0" and name not in groups.v1)
+
+
 def _super_options(target: str) -> frozenset[str]:
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
         for line in lines:

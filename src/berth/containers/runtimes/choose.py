@@ -45,6 +45,9 @@ async def choose(wanted: str, root: Path, scratch: Path, cgroup_parent: str, gro
             reasons.append(f"{name} is not installed")
             continue
         found = Runtime(Path(path).name, path, root)
+        if found.name == "crun" and groups.version == 1:
+            # Else crun would work for only as long as that other engine runs.
+            await in_thread(cgroup.take_from_unified, cgroup.held_elsewhere(groups), scratch.parent)
         refusal = await _refusal(found, scratch, cgroup_parent)
         if refusal and found.name == "crun" and groups.is_hybrid:
             taken = await in_thread(cgroup.take_from_unified, groups.unified_controllers, scratch.parent)
