@@ -106,3 +106,30 @@ def test_a_size_out_of_the_pools_and_families_by_flag(berth_engine: Engine) -> N
         assert "IPv4 or IPv6 must be enabled" in none.err
     finally:
         docker("network", "rm", "sized", "sixonly")
+
+
+def test_a_full_range_is_said_so(engine: Engine) -> None:
+    engine.docker("network", "create", "--subnet", "10.90.0.0/30", "tight")
+    try:
+        engine.docker("run", "-d", "--name", "tight1", "--network", "tight", "busybox", "sleep", "600")
+        engine.docker("create", "--name", "tight2", "--network", "tight", "busybox", "true")
+        answer = engine.api("POST", "/containers/tight2/start")
+        assert answer.status == 500, answer
+        assert "no available IPv4 addresses on this network's address pools: tight" in answer.message
+    finally:
+        engine.docker("rm", "-f", "tight1", "tight2", check=False)
+        engine.docker("network", "rm", "tight", check=False)
+
+
+def test_a_prefix_of_two_ids_is_ambiguous(engine: Engine) -> None:
+    names = [f"prefix{number}" for number in range(17)]  # one more than there are first characters
+    try:
+        idents = [engine.api("POST", "/networks/create", {"Name": name}).body["Id"] for name in names]
+        first = next(one[0] for one in idents if sum(two[0] == one[0] for two in idents) > 1)
+        answer = engine.api("GET", f"/networks/{first}")
+        assert answer.status == 400, answer
+        assert f"network {first} is ambiguous" in answer.message
+        assert "matches found" in answer.message
+    finally:
+        for name in names:
+            engine.api("DELETE", f"/networks/{name}")
