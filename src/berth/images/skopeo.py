@@ -4,6 +4,7 @@ Every call gets configuration of our own (registries, policy, home directory), s
 to be set up and none of the host's credentials are used. Must not: know tags or images.
 """
 
+import asyncio
 import base64
 import logging
 import shutil
@@ -63,6 +64,7 @@ class Skopeo:
         self._mirrors = tuple(mirrors)
         self._environment = passed_on(environment)
         self._prepared = False
+        self._preparing = asyncio.Lock()
 
     async def copy(
         self,
@@ -160,9 +162,10 @@ class Skopeo:
         }
 
     async def _prepare(self) -> None:
-        if not self._prepared:
-            await in_thread(self._write_configuration)
-            self._prepared = True
+        async with self._preparing:
+            if not self._prepared:
+                await in_thread(self._write_configuration)
+                self._prepared = True
 
     def _write_configuration(self) -> None:
         self._home.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,13 +1,16 @@
 """Configuration handed to skopeo, credentials, and what its refusals become."""
 
+import asyncio
 import json
+from pathlib import Path
 
 import pytest
 
 from berth.base.errors import Kind
+from berth.base.paths import Layout
 from berth.images.reference import parse_reference
 from berth.images.refusals import login_refusal, pull_refusal, push_refusal
-from berth.images.skopeo import auth_file, passed_on, registries_conf
+from berth.images.skopeo import Skopeo, auth_file, passed_on, registries_conf
 from berth.images.transfers import registry_of
 from berth.wire.images import AuthConfig
 
@@ -89,3 +92,16 @@ def test_refused_pushes_and_logins() -> None:
         Kind.UNAUTHORISED,
         "login attempt to https://r/v2/ failed with status: 401 Unauthorized",
     )
+
+
+async def test_two_first_uses_at_once_write_the_configuration_once(tmp_path: Path) -> None:
+    for number in range(20):
+        layout = Layout(tmp_path / f"data{number}", tmp_path / f"run{number}")
+        skopeo = Skopeo(layout, environment={})
+
+        async def use(skopeo: Skopeo = skopeo) -> None:
+            async with skopeo.credentials("r", AuthConfig(username="u", password="p")):
+                pass
+
+        await asyncio.gather(*(use() for _ in range(8)))
+        assert [path.name for path in layout.skopeo.iterdir()] == ["registries.conf"]
