@@ -56,7 +56,9 @@ class PluggedWorld(World):
             self.stores.close()
         self.kernel._handlers |= steps.handlers(self.plugins)
         self.kernel._undo |= steps.UNDO
-        self.runner = Runner(self.kernel, Journal(self.layout.journal, self.kernel.step_types))
+        self.runner = Runner(
+            self.kernel, Journal(self.layout.journal, self.kernel.step_types), around=link.sockets_kept
+        )
         self.stores = Stores(self.layout.database, self.layout.runtime_database)
         self.networks = self.stores.durable("networks", NetworkRecord)  # type: ignore[assignment]
         self.tenants = self.stores.durable("tenants", Tenant)  # type: ignore[assignment]

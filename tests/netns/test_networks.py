@@ -83,7 +83,9 @@ class World:
         """A service as after a restart of the daemon: same records, empty memory, no ports held."""
         if self.service is not None:
             self.service._publishing.close()
-        self.runner = Runner(self.kernel, Journal(self.layout.journal, self.kernel.step_types))
+        self.runner = Runner(
+            self.kernel, Journal(self.layout.journal, self.kernel.step_types), around=link.sockets_kept
+        )
         self.service = Networks(
             self.layout,
             self.networks,

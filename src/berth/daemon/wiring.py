@@ -32,7 +32,7 @@ from berth.daemon.engine import Engine
 from berth.events.bus import Bus
 from berth.images.model import TagRecord
 from berth.images.service import Images
-from berth.kernel import process
+from berth.kernel import link, process
 from berth.kernel.actuator import KernelActuator
 from berth.networks.dns.client import DnsClient
 from berth.networks.dns.client import command as name_server
@@ -101,7 +101,7 @@ def build(config: Config) -> Parts:
     places = Places((layout.plugins, *map(Path, config.plugin_socket_dirs)), tuple(map(Path, config.plugin_file_dirs)))
     plugins = Plugins(places, limit_s=config.plugin_timeout)
     actuator = KernelActuator(plugin_steps.handlers(plugins), plugin_steps.UNDO)
-    runner = Runner(actuator, Journal(layout.journal, actuator.step_types))
+    runner = Runner(actuator, Journal(layout.journal, actuator.step_types), around=link.sockets_kept)
 
     def spawner(argv: Sequence[str]) -> Callable[[], Awaitable[None]]:
         async def spawn() -> None:

@@ -5,8 +5,9 @@ import errno
 import functools
 import logging
 import socket
+import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import ip_interface
 from typing import Final, cast
 
@@ -38,9 +39,41 @@ def host() -> RouteSocket:
     return RouteSocket()
 
 
-def inside(namespace: str) -> RouteSocket:
-    """Open a socket in a pinned namespace; the caller closes it."""
-    return netns.inside(namespace, RouteSocket)
+class _Kept(threading.local):
+    """Sockets of the plan that the thread carries out, by namespace; None outside of plans."""
+
+    sockets: dict[str, RouteSocket] | None = None
+
+
+_kept: Final = _Kept()
+
+
+@contextlib.contextmanager
+def sockets_kept() -> Iterator[None]:
+    """Let all that this thread does in the block share one socket in each namespace.
+
+    Entering a namespace needs a thread of its own, most of a millisecond. Not kept for longer: a socket keeps its
+    namespace alive.
+    """
+    _kept.sockets = {}
+    try:
+        yield
+    finally:
+        sockets, _kept.sockets = _kept.sockets, None
+        for one in sockets.values():
+            one.close()
+
+
+@contextlib.contextmanager
+def inside(namespace: str) -> Iterator[RouteSocket]:
+    """Lend a socket in a pinned namespace."""
+    if _kept.sockets is None:
+        with netns.inside(namespace, RouteSocket) as one:
+            yield one
+        return
+    if namespace not in _kept.sockets:
+        _kept.sockets[namespace] = netns.inside(namespace, RouteSocket)
+    yield _kept.sockets[namespace]
 
 
 def address_messages(index: int, cidrs: Iterable[str]) -> list[Message]:

@@ -1,9 +1,11 @@
 """Carry out a plan: in order, in one worker thread, undone in reverse on error or cancellation."""
 
 import asyncio
+import contextlib
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 from berth.base.aio import finish
 from berth.base.errors import EngineError, SystemFault
@@ -29,9 +31,17 @@ class _Stopped(EngineError):
 class Runner:
     """Carries out plans against one actuator with one journal."""
 
-    def __init__(self, actuator: Actuator, journal: Journal) -> None:
+    def __init__(
+        self,
+        actuator: Actuator,
+        journal: Journal,
+        *,
+        around: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+    ) -> None:
+        """`around` is entered, on the thread that carries it out, for the length of each plan."""
         self._actuator = actuator
         self._journal = journal
+        self._around = around
 
     async def run(self, plan: Plan) -> tuple[Step, ...]:
         """Apply `plan` whole or not at all; return the inverses, newest first.
@@ -64,6 +74,10 @@ class Runner:
         """Do the same on the calling thread."""
         if not plan:
             return ()
+        with self._around():
+            return self._carry_out(plan, stop)
+
+    def _carry_out(self, plan: Plan, stop: threading.Event | None) -> tuple[Step, ...]:
         journal = self._journal.begin()
         done: list[Step] = []
         try:
