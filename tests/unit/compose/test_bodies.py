@@ -169,6 +169,18 @@ def test_ports_health_and_limits() -> None:
     assert host["ExtraHosts"] == ["h:1.2.3.4"]
 
 
+@pytest.mark.parametrize("subnets", ["10.0.0.0/8,192.168.1.0/24", ["10.0.0.0/8", "192.168.1.0/24"]])
+def test_who_may_use_a_port_goes_along_as_a_label(subnets: object) -> None:
+    ports = [
+        {"target": 80, "published": "8080", "protocol": "tcp", "x-from": subnets},
+        {"target": 81, "published": "8081", "protocol": "udp"},
+    ]
+    got = body({"ports": ports, "labels": {"own": "1"}})["Labels"]
+    assert got["berth.publish.from.80/tcp"] == "10.0.0.0/8,192.168.1.0/24"
+    assert got["own"] == "1"
+    assert "berth.publish.from.81/udp" not in got
+
+
 def test_secrets_and_configs_become_files() -> None:
     one = project(
         {
