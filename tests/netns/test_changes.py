@@ -281,7 +281,7 @@ async def test_labels_and_name_servers(tmp_path: Path) -> None:
     assert world.service.get("red").options[NAME_SERVERS] == "192.0.2.1"
     live = world.live.get(one.id)
     assert live is not None
-    servers = world.service._attachments.upstreams(world.service._attachments.tenant(one.id), live)
+    servers = world.service._attachments.naming.upstreams(world.service._attachments.tenant(one.id), live)
     assert [server.address for server in servers] == ["192.0.2.1"]
     await update("red", dns=[])(world)
     assert NAME_SERVERS not in world.service.get("red").options

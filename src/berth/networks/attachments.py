@@ -6,7 +6,6 @@ What is slow and nobody waits for, the deletion of links and namespaces, happens
 
 import logging
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from pathlib import Path
 
 import msgspec
 
@@ -19,9 +18,10 @@ from berth.base.sharing import Sharing
 from berth.events.bus import Bus
 from berth.events.model import Event
 from berth.kernel import conntrack, link, nft, sublink
-from berth.networks import hosts_files, mending, sandboxes, wants
+from berth.networks import mending, sandboxes, wants
+from berth.networks.container_files import ContainerFiles
 from berth.networks.dns.client import DnsClient
-from berth.networks.dns.model import NamedEndpoint, ServeConfig, Sockets, Upstream
+from berth.networks.dns.model import Sockets
 from berth.networks.drivers.base import NetworkDriver, Way
 from berth.networks.drivers.registry import driver_of
 from berth.networks.endpoint_options import parse_endpoint
@@ -33,11 +33,8 @@ from berth.networks.errors import (
     MacFixed,
     NetworkNotFound,
     NotConnected,
-    NotRunning,
 )
-from berth.networks.firewall import egress
 from berth.networks.foreign import Foreign, Granted, Place
-from berth.networks.host_servers import host_resolv_conf
 from berth.networks.ipam.addresses import MAC_PREFIX, mac_of
 from berth.networks.ipam.dhcp.pools import DHCP
 from berth.networks.joining import Joining
@@ -57,14 +54,15 @@ from berth.networks.model import (
     retired_group,
     veth_name,
 )
-from berth.networks.options import name_servers, parse_bridge
-from berth.networks.planning import next_link_name, pool_of, ways_out
+from berth.networks.naming import Naming
+from berth.networks.options import parse_bridge
+from berth.networks.planning import next_link_name, ways_out
 from berth.networks.ports.publishing import Publishing, publisher, publishers, publishes
 from berth.networks.reaper import Reaper
 from berth.networks.register import Register
-from berth.networks.render import dns_names
 from berth.networks.routing import plan_replies, plan_routes
 from berth.networks.spare import SpareNamespace
+from berth.networks.tenants import Tenants
 from berth.plan.model import Plan, Planned
 from berth.plan.run import Runner
 from berth.store.base import Records
@@ -94,35 +92,39 @@ class Attachments:
         self._layout = layout
         self._tenants = tenants
         self._live = live
+        self._wanted = Tenants(tenants)
         self._runner = runner
         self._bus = bus
-        self._dns = dns
-        self._config = config
         self._register = register
         self._locks = KeyedLocks()
         #: Who opens, closes or changes one container shares; who changes a network is alone.
         self.sharing = Sharing()
         self._publishing = publishing
         self._foreign = foreign
+        self._files = ContainerFiles(layout, self._wanted, config, register)
+        #: The containers' names, as the name server is told them.
+        self.naming = Naming(
+            layout=layout, tenants=self._wanted, live=live, dns=dns, config=config, register=register, files=self._files
+        )
         self._tasks = Tasks()
         self.spare = SpareNamespace(layout.namespaces, self._tasks)
         #: Addresses from DHCP servers.
         self.leases = Leases(layout, live, runner, clock, Keeping(register, publishing, self._locks, self._relet))
         self.reaper = Reaper(self._tasks, retired_group(layout))
-        self._joining = Joining(layout, tenants, live, self.reaper, self._locks, self.find_tenant)
+        self._joining = Joining(layout, tenants, live, self.reaper, self._locks, self._wanted.find)
 
     # -- wanting
 
     def tenant(self, container_id: str) -> Tenant:
         """Return what a container wants; one never declared wants nothing."""
-        return self._tenants.get(container_id) or Tenant(container_id, "", mode="none")
+        return self._wanted.of(container_id)
 
     async def declare(self, tenant: Tenant) -> None:
         """Check everything a container wants and keep it; nothing happens in the kernel."""
         async with self.sharing.shared():
             tenant = wants.normalised(tenant, self._register)
             wants.check(tenant, self._register)
-            if tenant.mode.startswith("container:") and (owner := self.find_tenant(tenant.mode.partition(":")[2])):
+            if tenant.mode.startswith("container:") and (owner := self._wanted.find(tenant.mode.partition(":")[2])):
                 tenant = msgspec.structs.replace(tenant, joins=owner.name)
             old = self._tenants.get(tenant.container_id)
             if old is not None:
@@ -148,17 +150,8 @@ class Attachments:
             await self._tenants.put(container_id, tenant)
             await self._joining.hand_over(tenant, self._joining.joined(container_id))
             live = self._live.get(container_id)
-            if live is not None and live.has_dns:
-                for end in live.endpoints:
-                    await self._announce(tenant, end)
-
-    def find_tenant(self, ref: str) -> Tenant | None:
-        """Look a container up by id or name."""
-        exact = self._tenants.get(ref)
-        if exact is not None:
-            return exact
-        name = ref.removeprefix("/")
-        return next((one for one in self._tenants.all() if one.name == name or one.container_id.startswith(ref)), None)
+            if live is not None:
+                await self.naming.announce_all(tenant, live)
 
     # -- opening
 
@@ -182,17 +175,13 @@ class Attachments:
             return
         for text in tenant.links:
             target, _, alias = text.partition(":")
-            other = self.find_tenant(target)
+            other = self._wanted.find(target)
             if other is not None and self._live.get(other.container_id) is None:
                 raise LinkToStopped(other.name, f"{tenant.name}/{alias.rpartition('/')[2] or other.name}")
 
     async def _share(self, tenant: Tenant) -> Sandbox:
         namespace, owner = await self._joining.join(tenant)
-        return Sandbox(namespace or None, self._files(owner))
-
-    def _files(self, container_id: str) -> dict[str, str]:
-        directory = self._layout.container(container_id)
-        return {target: str(directory / target.rpartition("/")[2]) for target in sandboxes.TARGETS}
+        return Sandbox(namespace or None, self._files.paths(owner))
 
     async def _open(self, tenant: Tenant, kept: Sequence[LiveSandbox]) -> Sandbox:
         """Open a container, in the namespace that others (`kept`) are left in if there are any."""
@@ -217,8 +206,8 @@ class Attachments:
                 plan = ()
                 await self._join(tenant, LiveSandbox(ident, sandbox_id, namespace), ends)
             published = self._claim_ports(tenant, ends)
-            resolver = self._dns is not None and any(self._has_names(end) for end in ends)
-            files = self._file_texts(tenant, ends, resolver=resolver, on_host=on_host)
+            resolver = self.naming.is_for(ends)
+            files = self._files.texts(tenant, ends, resolver=resolver, on_host=on_host)
             if namespace:
                 plan += self._plan(tenant, namespace, ends, published)
             if kept:
@@ -239,7 +228,7 @@ class Attachments:
         try:
             await self._publishing.open_proxy(ends, published)
             if sockets is not None:
-                await self._serve(tenant, live, sockets)
+                await self.naming.serve(tenant, live, sockets)
         except BaseException:
             await self._close(ident)
             raise
@@ -247,7 +236,7 @@ class Attachments:
             self._tell("connect", ident, end)
         if namespace:
             self.spare.refill()
-        return Sandbox(namespace or None, self._files(ident))
+        return Sandbox(namespace or None, self._files.paths(ident))
 
     def _network_of(self, name: str, settings: EndpointSettings) -> NetworkRecord:
         record = self._register.by_id(settings.network_id or "") or self._register.named(name)
@@ -288,9 +277,8 @@ class Attachments:
         tenant = self.tenant(after.container_id)
         were, are = (before.endpoints, before.published), (after.endpoints, after.published)
         await self._publishing.move_proxy(were, are)
-        hosts = self._layout.container(after.container_id) / "hosts"
-        await in_thread(sandboxes.edit_lines, hosts, drop=_own_lines(tenant, old), add=_own_lines(tenant, new))
-        await self._announce(tenant, new)
+        await in_thread(self._files.move, tenant, old, new)
+        await self.naming.announce(tenant, new)
 
     async def _join(self, tenant: Tenant, live: LiveSandbox, ends: list[LiveEndpoint]) -> None:
         """Have plugins make their attachments, in a namespace that is there; the list then has what they said.
@@ -391,148 +379,6 @@ class Attachments:
         made = driver.plan_endpoint(record, namespace, end, way_out=way_out, hairpin=publishes(tenant))
         return (*made, *plan_settings(namespace, end, parse_endpoint(settings.driver_opts)))
 
-    def _has_names(self, end: LiveEndpoint) -> bool:
-        return bool(end.link) and (end.network_name != DEFAULT or self._config.default_bridge_names)
-
-    # -- names and files
-
-    def _resolv_conf(self, tenant: Tenant) -> hosts_files.ResolvConf:
-        return hosts_files.asked(
-            host_resolv_conf(),
-            self._servers(tenant),
-            tenant.dns_search or self._config.dns_search,
-            tenant.dns_options or self._config.dns_opts,
-        )
-
-    def _names_servers(self, tenant: Tenant) -> bool:
-        """Tell whether a container's servers were given, not copied from the host."""
-        return bool(self._servers(tenant))
-
-    def _servers(self, tenant: Tenant) -> tuple[str, ...]:
-        """Return the servers named for a container: by itself, by a network of its, for all."""
-        if tenant.dns:
-            return tenant.dns
-        records = (self._register.named(name) for name in tenant.endpoints)
-        found = (name_servers(record.options) for record in records if record is not None)
-        return next((one for one in found if one), tuple(self._config.dns))
-
-    def _file_texts(
-        self, tenant: Tenant, ends: Iterable[LiveEndpoint], *, resolver: bool, on_host: bool
-    ) -> dict[Path, str]:
-        conf = self._resolv_conf(tenant)
-        if resolver:
-            conf = hosts_files.for_user_network(conf)
-        elif not on_host:
-            conf = hosts_files.for_default_bridge(conf, explicit=self._names_servers(tenant))
-        own = [address for end in ends for address in (end.ipv4, end.ipv6) if address]
-        extra = hosts_files.extra_hosts(tenant.extra_hosts, self._host_gateways()) + self._linked_hosts(tenant, ends)
-        hosts = hosts_files.render_hosts(extra, own, tenant.hostname, tenant.domainname)
-        if on_host and not tenant.extra_hosts:
-            hosts = _read_or(Path("/etc/hosts"), hosts)
-        directory = self._layout.container(tenant.container_id)
-        return {
-            directory / "hosts": hosts,
-            directory / "resolv.conf": hosts_files.render_resolv_conf(conf),
-            directory / "hostname": hosts_files.render_hostname(tenant.hostname),
-        }
-
-    def _host_gateways(self) -> tuple[str, ...]:
-        """Return what ``host-gateway`` stands for: the settings' addresses, else the host's on the default bridge."""
-        if self._config.host_gateway_ips:
-            return self._config.host_gateway_ips
-        record = self._register.named(DEFAULT)
-        pools = [pool_of(record, family) for family in (4, 6)] if record else []
-        return tuple(pool.gateway for pool in pools if pool and pool.gateway) or ("127.0.0.1",)
-
-    def _linked_hosts(self, tenant: Tenant, ends: Iterable[LiveEndpoint]) -> list[tuple[str, str]]:
-        """Return hosts entries of ``--link`` on the default bridge."""
-        here = next((end for end in ends if end.network_name == DEFAULT and end.host_link), None)
-        if here is None:
-            return []
-        found = []
-        for text in tenant.links:
-            target, _, alias = text.partition(":")
-            other = self.find_tenant(target)
-            theirs = self._register.attached(here.network_id).get(other.container_id) if other else None
-            if other is not None and theirs is not None:
-                alias = alias.rpartition("/")[2] or other.name
-                names = dict.fromkeys((alias, other.hostname, other.name))
-                found.append((theirs.ipv4, " ".join(names)))
-        return found
-
-    def upstreams(self, tenant: Tenant, live: LiveSandbox) -> tuple[Upstream, ...]:
-        """Return the name servers outside that are asked for a container."""
-        return self._serve_config(tenant, live).upstreams
-
-    def _serve_config(self, tenant: Tenant, live: LiveSandbox) -> ServeConfig:
-        conf = self._resolv_conf(tenant)
-        records = [self._register.by_id(end.network_id) for end in live.endpoints]
-        asked = hosts_files.upstreams(conf, explicit=self._names_servers(tenant))
-        if any(record is not None and egress.parse(record.options).deny for record in records):
-            # what the container may not reach itself is asked for it
-            asked = tuple(msgspec.structs.replace(one, from_host=True) for one in asked)
-        return ServeConfig(
-            tenant.container_id,
-            asked,
-            ndots_set=any(option.startswith("ndots:") for option in conf.options),
-            internal=all(record is None or record.internal for record in records),
-            permits=tuple(
-                one
-                for record in records
-                if record is not None
-                for one in egress.permits(record.options, self._layout.nft_table, record.bridge)
-            ),
-        )
-
-    async def _serve(self, tenant: Tenant, live: LiveSandbox, sockets: Sockets) -> None:
-        if self._dns is None:
-            sandboxes.close_sockets(sockets)
-            return
-        await self._dns.serve(self._serve_config(tenant, live), sockets.udp, sockets.tcp, sockets.netns)
-        for end in live.endpoints:
-            await self._announce(tenant, end)
-
-    async def _reconfigure_names(self, tenant: Tenant, live: LiveSandbox) -> None:
-        """Follow a changed set of networks: only internal ones left means that nothing is asked from the host."""
-        if self._dns is not None and live.has_dns:
-            await self._dns.configure(self._serve_config(tenant, live))
-
-    async def follow_host_servers(self) -> None:
-        """Take over changed name servers of the host (another Wi-Fi, a VPN) into containers that run."""
-        for live in self._live.all():
-            await self._reconfigure_names(self.tenant(live.container_id), live)
-
-    async def _announce(self, tenant: Tenant, end: LiveEndpoint) -> None:
-        named = self.named_endpoint(tenant, end)
-        if self._dns is not None and named is not None:
-            await self._dns.endpoint_up(named)
-
-    def named_endpoint(self, tenant: Tenant, end: LiveEndpoint) -> NamedEndpoint | None:
-        """Return the names an attachment has, None where networks have no names."""
-        if not self._has_names(end):
-            return None
-        settings = tenant.endpoints.get(end.network_name, EndpointSettings())
-        links = []
-        for text in settings.links or ():
-            target, _, alias = text.partition(":")
-            links.append((alias or target, target))
-        return NamedEndpoint(
-            tenant.container_id,
-            end.network_id,
-            end.network_name,
-            dns_names(tenant, settings),
-            (end.ipv4,) if end.ipv4 else (),
-            (end.ipv6,) if end.ipv6 else (),
-            tuple(links),
-        )
-
-    async def resolver_sockets(self, container_id: str) -> Sockets:
-        """Open new sockets for the name server in a running container, for a server that lost the old ones."""
-        live = self._live.get(container_id)
-        if live is None or not live.netns_path or not live.has_dns:
-            raise NotRunning(container_id)
-        return await in_thread(sandboxes.resolver_sockets, live.netns_path)
-
     # -- closing
 
     async def close(self, container_id: str) -> None:
@@ -567,8 +413,7 @@ class Attachments:
         await self._foreign.part(live.netns_path, live.endpoints)
         self._give_back(container_id, live.endpoints, live.published)
         await self._live.drop(container_id)
-        if live.has_dns and self._dns is not None:
-            await self._dns.forget(container_id)
+        await self.naming.forget(live)
         self.reaper.put(links=len(links))
         self._joining.let_go(live.netns_path)
         for end in live.endpoints:
@@ -615,7 +460,7 @@ class Attachments:
                 await self._join(tenant, live, joined)
                 end = joined[-1]
             ends = (*live.endpoints, end)
-            resolver = self._dns is not None and not live.has_dns and self._has_names(end)
+            resolver = not live.has_dns and self.naming.is_for([end])
             # routes are steps of their own: undone, they lead where they led before
             plan = self._plan_end(tenant, live.netns_path, end, ())
             plan += plan_routes(live.netns_path, live.endpoints, ends)
@@ -635,23 +480,13 @@ class Attachments:
         now = msgspec.structs.replace(live, endpoints=ends, published=published, has_dns=live.has_dns or resolver)
         await self._live.put(ident, now)
         await self._publishing.move_proxy((live.endpoints, live.published), (ends, published))
-        await in_thread(self._follow_in_files, tenant, end, resolver)
+        await in_thread(self._files.add, tenant, end, resolver=resolver)
         if sockets is not None:
-            await self._serve(tenant, now, sockets)
+            await self.naming.serve(tenant, now, sockets)
         else:
-            await self._reconfigure_names(tenant, now)
-            await self._announce(tenant, end)
+            await self.naming.reconfigure(tenant, now)
+            await self.naming.announce(tenant, end)
         self._tell("connect", ident, end)
-
-    def _follow_in_files(self, tenant: Tenant, end: LiveEndpoint, resolver: bool) -> None:  # noqa: FBT001
-        directory = self._layout.container(tenant.container_id)
-        sandboxes.edit_lines(directory / "hosts", add=_own_lines(tenant, end))
-        if resolver:
-            conf, explicit = self._resolv_conf(tenant), self._names_servers(tenant)
-            before = hosts_files.render_resolv_conf(hosts_files.for_default_bridge(conf, explicit=explicit))
-            after = hosts_files.render_resolv_conf(hosts_files.for_user_network(conf))
-            if _read_or(directory / "resolv.conf", "") == before:  # else a user edited it: never overwritten
-                sandboxes.write_in_place(directory / "resolv.conf", after)
 
     async def shape(self, record: NetworkRecord, container_id: str, limits: Mapping[str, str]) -> dict[str, str]:
         """Change limits of an attachment, at once if it runs; an empty text takes a limit away, others stay.
@@ -730,11 +565,8 @@ class Attachments:
         self._register.detach(tenant.container_id, end)
         now = msgspec.structs.replace(live, endpoints=left, published=published)
         await self._live.put(tenant.container_id, now)
-        hosts = self._layout.container(tenant.container_id) / "hosts"
-        await in_thread(sandboxes.edit_lines, hosts, drop=_own_lines(tenant, end))
-        if live.has_dns and self._dns is not None:
-            await self._dns.endpoint_down(tenant.container_id, end.network_id)
-            await self._reconfigure_names(tenant, now)
+        await in_thread(self._files.drop, tenant, end)
+        await self.naming.withdraw(tenant, now, end)
         self._tell("disconnect", tenant.container_id, end)
 
     def _leave(self, plan: Plan, namespace: str, end: LiveEndpoint) -> None:
@@ -783,16 +615,13 @@ class Attachments:
             if before.published and not after.published:
                 self._publishing.release(before.published)
             await in_thread(self._readdress_files, tenant, before, after)
-            if after.has_dns:
-                await self._reconfigure_names(tenant, after)
-                for end in after.endpoints:
-                    await self._announce(tenant, end)
+            await self.naming.reconfigure(tenant, after)
+            await self.naming.announce_all(tenant, after)
 
     def _readdress_files(self, tenant: Tenant, before: LiveSandbox, after: LiveSandbox) -> None:
-        hosts = self._layout.container(tenant.container_id) / "hosts"
         for was, now in zip(before.endpoints, after.endpoints, strict=True):
             if (was.ipv4, was.ipv6) != (now.ipv4, now.ipv6):
-                sandboxes.edit_lines(hosts, drop=_own_lines(tenant, was), add=_own_lines(tenant, now))
+                self._files.move(tenant, was, now)
         if any(one.protocol == "udp" for one in before.published):
             ends = publishers(before.endpoints).items()
             conntrack.forget_datagrams([end.ipv4 if version == 4 else end.ipv6 for version, end in ends])
@@ -818,7 +647,7 @@ class Attachments:
                 await self._abandon(live)
         kept = {live.container_id: (self.tenant(live.container_id), live) for live in self._live.all()}
         await self._publishing.adopt(kept)
-        await self._adopt_names()
+        await self.naming.adopt()
 
     async def _abandon(self, live: LiveSandbox) -> None:
         """End what a plugin was being asked for when the engine was killed."""
@@ -828,18 +657,6 @@ class Attachments:
             self._register.detach(live.container_id, end)
         left = tuple(end for end in live.endpoints if not end.pending)
         await self._live.put(live.container_id, msgspec.structs.replace(live, endpoints=left))
-
-    async def _adopt_names(self) -> None:
-        if self._dns is None:
-            return
-        served = [live for live in self._live.all() if live.has_dns]
-        configs = [self._serve_config(self.tenant(live.container_id), live) for live in served]
-        named = [self.named_endpoint(self.tenant(live.container_id), end) for live in served for end in live.endpoints]
-        lost = await self._dns.adopt(configs, [one for one in named if one is not None])
-        for live in served:
-            if live.container_id in lost:
-                sockets = await self.resolver_sockets(live.container_id)
-                await self._serve(self.tenant(live.container_id), live, sockets)
 
 
 def _way_out(way: Way, gateway: str, by_link: str) -> str:
@@ -862,19 +679,6 @@ def _cut_off(links: tuple[str, ...], group: int, commands: str, datagrams_to: li
         conntrack.forget_datagrams(datagrams_to)
 
 
-def _own_lines(tenant: Tenant, end: LiveEndpoint) -> str:
-    """Return what an attachment adds to its container's hosts file."""
-    own = [address for address in (end.ipv4, end.ipv6) if address]
-    return hosts_files.render_own(own, tenant.hostname, tenant.domainname)
-
-
 def _delete_inside(namespace: str, names: Iterable[str]) -> None:
     for name in names:
         sublink.delete_inside(namespace, name)
-
-
-def _read_or(path: Path, default: str) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return default

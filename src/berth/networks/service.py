@@ -140,7 +140,7 @@ class Networks:
         )
         #: Answers why something does not reach something.
         self.explain = Explainer(
-            layout, endpoints, live, self._register, self._attachments.upstreams,
+            layout, endpoints, live, self._register, self._attachments.naming.upstreams,
             names_on_default=config.default_bridge_names,
         )  # fmt: skip
         #: Tells every port by which containers are reached.
@@ -149,7 +149,7 @@ class Networks:
         #: Answers questions about names.
         self.names = Names(layout, endpoints, live, dns)
         #: Looks after name servers outside.
-        self.servers = ServerWatch(dns, bus, self._attachments.follow_host_servers)
+        self.servers = ServerWatch(dns, bus, self._attachments.naming.follow_host_servers)
         #: Watches over the rules in the kernel, and tells about them.
         self.firewall = Firewall(layout, self._register, bus)
         self.change = Changer(
@@ -466,7 +466,7 @@ class Networks:
 
     async def resolver_sockets(self, container_id: str) -> Sockets:
         """Give the name server new sockets in a running container."""
-        return await self._attachments.resolver_sockets(container_id)
+        return await self._attachments.naming.resolver_sockets(container_id)
 
     async def connect(self, network_ref: str, tenant_id: str, settings: EndpointSettings, *, running: bool) -> None:
         """Put a container on one more network."""
