@@ -22,27 +22,19 @@ from berth.networks import mending, sandboxes, wants
 from berth.networks.container_files import ContainerFiles
 from berth.networks.dns.client import DnsClient
 from berth.networks.dns.model import Sockets
-from berth.networks.drivers.base import NetworkDriver, Way
 from berth.networks.drivers.registry import driver_of
 from berth.networks.endpoint_options import parse_endpoint
 from berth.networks.errors import (
-    ConfigNotJoinable,
     EndpointExists,
     HostNetworkFixed,
     LinkToStopped,
-    MacFixed,
-    NetworkNotFound,
     NotConnected,
 )
-from berth.networks.foreign import Foreign, Granted, Place
-from berth.networks.ipam.addresses import MAC_PREFIX, mac_of
-from berth.networks.ipam.dhcp.pools import DHCP
+from berth.networks.foreign import Foreign
 from berth.networks.joining import Joining
-from berth.networks.leases import Keeping, Leased, Leases
-from berth.networks.limits import link_local, plan_settings, plan_shape
+from berth.networks.leases import Keeping, Leases
+from berth.networks.limits import plan_shape
 from berth.networks.model import (
-    BY_LINK4,
-    BY_LINK6,
     DEFAULT,
     LiveEndpoint,
     LiveSandbox,
@@ -52,18 +44,16 @@ from berth.networks.model import (
     Shape,
     Tenant,
     retired_group,
-    veth_name,
 )
 from berth.networks.naming import Naming
-from berth.networks.options import parse_bridge
-from berth.networks.planning import next_link_name, ways_out
-from berth.networks.ports.publishing import Publishing, publisher, publishers, publishes
+from berth.networks.ports.publishing import Publishing, publisher, publishers
 from berth.networks.reaper import Reaper
 from berth.networks.register import Register
+from berth.networks.reserving import Reserving
 from berth.networks.routing import plan_replies, plan_routes
 from berth.networks.spare import SpareNamespace
 from berth.networks.tenants import Tenants
-from berth.plan.model import Plan, Planned
+from berth.plan.model import Plan
 from berth.plan.run import Runner
 from berth.store.base import Records
 from berth.wire.networks import EndpointSettings
@@ -110,6 +100,9 @@ class Attachments:
         self.spare = SpareNamespace(layout.namespaces, self._tasks)
         #: Addresses from DHCP servers.
         self.leases = Leases(layout, live, runner, clock, Keeping(register, publishing, self._locks, self._relet))
+        self._reserving = Reserving(
+            layout=layout, live=live, register=register, publishing=publishing, foreign=foreign, leases=self.leases
+        )
         self.reaper = Reaper(self._tasks, retired_group(layout))
         self._joining = Joining(layout, tenants, live, self.reaper, self._locks, self._wanted.find)
 
@@ -186,7 +179,7 @@ class Attachments:
     async def _open(self, tenant: Tenant, kept: Sequence[LiveSandbox]) -> Sandbox:
         """Open a container, in the namespace that others (`kept`) are left in if there are any."""
         ident = tenant.container_id
-        wanted = [(self._network_of(name, settings), settings) for name, settings in tenant.endpoints.items()]
+        wanted = [(self._reserving.network_of(name, settings), settings) for name, settings in tenant.endpoints.items()]
         on_host = any(driver_of(record).traits.on_host for record, _ in wanted)
         kept = () if on_host else kept
         ends: list[LiveEndpoint] = []
@@ -195,7 +188,7 @@ class Attachments:
         plan: Plan = ()
         try:
             for record, settings in wanted:
-                ends.append(await self._granted(tenant, record, settings, ends))
+                ends.append(await self._reserving.reserve(tenant, record, settings, ends))
             if kept:
                 sandbox_id, namespace = kept[0].sandbox_id, kept[0].netns_path
             elif not on_host:
@@ -204,12 +197,12 @@ class Attachments:
             if self._foreign.concerns(ends):
                 await self._runner.run(plan)
                 plan = ()
-                await self._join(tenant, LiveSandbox(ident, sandbox_id, namespace), ends)
-            published = self._claim_ports(tenant, ends)
+                await self._reserving.join(tenant, LiveSandbox(ident, sandbox_id, namespace), ends)
+            published = self._reserving.claim_ports(tenant, ends)
             resolver = self.naming.is_for(ends)
             files = self._files.texts(tenant, ends, resolver=resolver, on_host=on_host)
             if namespace:
-                plan += self._plan(tenant, namespace, ends, published)
+                plan += self._reserving.plan(tenant, namespace, ends, published)
             if kept:
                 await self._joining.take_files(ident, kept)
             sockets = await in_thread(sandboxes.prepare, self._runner, plan, namespace, files, resolver=resolver)
@@ -218,7 +211,7 @@ class Attachments:
             await self.leases.give_up(tenant, ends)
             if self._live.get(ident) is not None:
                 await self._live.drop(ident)
-            self._give_back(ident, ends, published)
+            self._reserving.give_back(ident, ends, published)
             if not kept:
                 self.reaper.put(namespaces=[namespace])
             raise
@@ -238,40 +231,6 @@ class Attachments:
             self.spare.refill()
         return Sandbox(namespace or None, self._files.paths(ident))
 
-    def _network_of(self, name: str, settings: EndpointSettings) -> NetworkRecord:
-        record = self._register.by_id(settings.network_id or "") or self._register.named(name)
-        if record is None:
-            raise NetworkNotFound(name)
-        return record
-
-    async def _granted(
-        self, tenant: Tenant, record: NetworkRecord, settings: EndpointSettings, ends: Iterable[LiveEndpoint]
-    ) -> LiveEndpoint:
-        """Reserve what an attachment needs, its addresses with whoever gives them."""
-        if record.config_only:
-            raise ConfigNotJoinable(record.name)
-        if record.ipam_driver == DHCP:
-            return await self._lent(tenant, record, settings, ends)
-        granted = await self._foreign.grant(record, settings)
-        try:
-            return self._reserve(tenant, record, settings, ends, granted)
-        except BaseException:
-            if granted is not None:
-                await self._foreign.give_back(record, [address for address, _ in granted.found.values()])
-            raise
-
-    async def _lent(
-        self, tenant: Tenant, record: NetworkRecord, settings: EndpointSettings, ends: Iterable[LiveEndpoint]
-    ) -> LiveEndpoint:
-        """Reserve what an attachment needs, its address with the DHCP server of the network."""
-        if settings.mac_address and not driver_of(record).own_mac(record):
-            raise MacFixed(record.driver)
-        leased = await self.leases.obtain(tenant, record, settings)
-        settings = msgspec.structs.replace(settings, mac_address=self.leases.mac(tenant, record, settings) or None)
-        end = msgspec.structs.replace(self._reserve(tenant, record, settings, ends, leased), lease=leased.lease)
-        self._register.attach(tenant.container_id, end)
-        return end
-
     async def _relet(self, before: LiveSandbox, after: LiveSandbox, old: LiveEndpoint, new: LiveEndpoint) -> None:
         """Follow an attachment's address to another: proxy, files and names; kernel and records have it already."""
         tenant = self.tenant(after.container_id)
@@ -279,105 +238,6 @@ class Attachments:
         await self._publishing.move_proxy(were, are)
         await in_thread(self._files.move, tenant, old, new)
         await self.naming.announce(tenant, new)
-
-    async def _join(self, tenant: Tenant, live: LiveSandbox, ends: list[LiveEndpoint]) -> None:
-        """Have plugins make their attachments, in a namespace that is there; the list then has what they said.
-
-        A record is kept first: after a kill, plugins are told of the end of what they may have made.
-        """
-        await self._live.put(live.container_id, msgspec.structs.replace(live, endpoints=tuple(ends)))
-        for at, end in enumerate(ends):
-            record = self._register.by_id(end.network_id)
-            if record is not None and end.pending:
-                names = tuple(one.link for one in ends if one is not end and one.link)
-                ends[at] = await self._foreign.join(tenant, end, Place(record, live.netns_path, names))
-                self._register.attach(tenant.container_id, ends[at])
-
-    def _reserve(
-        self,
-        tenant: Tenant,
-        record: NetworkRecord,
-        settings: EndpointSettings,
-        ends: Iterable[LiveEndpoint],
-        granted: Granted | Leased | None,
-    ) -> LiveEndpoint:
-        endpoint_id, options = new_id(), parse_endpoint(settings.driver_opts)
-        end = LiveEndpoint(record.id, record.name, endpoint_id, gw_priority=settings.gw_priority or 0)
-        driver = driver_of(record)
-        if not driver.traits.links:
-            self._register.attach(tenant.container_id, end)
-            return end
-        if settings.mac_address and not driver.own_mac(record):
-            raise MacFixed(record.driver)
-        asked, giver = settings.ipam_config, granted or self._register
-        ipv4, prefix4, gateway4 = giver.take(
-            record, 4, tenant.container_id, (asked.ipv4_address or "") if asked else ""
-        )
-        ipv6, prefix6, gateway6 = "", 0, ""
-        if record.enable_ipv6:
-            try:
-                ipv6, prefix6, gateway6 = giver.take(
-                    record, 6, tenant.container_id, (asked.ipv6_address or "") if asked else ""
-                )
-            except BaseException:
-                self._register.take_back(record.id, tenant.container_id, (ipv4,))
-                raise
-        named = [parse_endpoint(one.driver_opts).link for one in tenant.endpoints.values()]
-        name = options.link or next_link_name(driver.link_prefix(record), [*named, *(one.link for one in ends)])
-        mac = _mac(driver, settings, end, ipv4 or ipv6) if driver.own_mac(record) else ""
-        way = driver.way(record.options, internal=record.internal)
-        end = msgspec.structs.replace(
-            end,
-            host_link=veth_name(self._layout, endpoint_id) if driver.traits.near_end else "",
-            link=name,
-            mac=mac,
-            ipv4=ipv4,
-            prefix4=prefix4,
-            gateway4=_way_out(way, gateway4, BY_LINK4) if ipv4 else "",
-            ipv6=ipv6,
-            prefix6=prefix6,
-            gateway6=_way_out(way, gateway6, BY_LINK6) if ipv6 else "",
-            no_default_route=options.no_default_route,
-            link_local=link_local(asked.link_local_ips if asked else None),
-            shape=options.shape,
-            pending=driver.traits.foreign,
-        )
-        self._register.attach(tenant.container_id, end)
-        return end
-
-    def _give_back(self, container_id: str, ends: Iterable[LiveEndpoint], published: tuple[Published, ...]) -> None:
-        self._publishing.release(published)
-        for end in ends:
-            self._register.detach(container_id, end)
-
-    def _claim_ports(self, tenant: Tenant, ends: Iterable[LiveEndpoint]) -> tuple[Published, ...]:
-        if not publishes(tenant):
-            return ()
-        options = {}
-        for version, end in publishers(ends).items():
-            record = self._register.by_id(end.network_id)
-            options[version] = parse_bridge(record.options if record else {})
-        return self._publishing.claim(tenant, ends, options)
-
-    def _plan(
-        self, tenant: Tenant, namespace: str, ends: Iterable[LiveEndpoint], published: tuple[Published, ...]
-    ) -> Plan:
-        if not namespace:
-            return ()
-        ends = list(ends)
-        plan: list[Planned] = []
-        for end in ends:
-            plan += self._plan_end(tenant, namespace, end, ways_out(ends, end))
-        return (*plan, *plan_replies(namespace, (), ends), *self._publishing.plan(ends, published))
-
-    def _plan_end(self, tenant: Tenant, namespace: str, end: LiveEndpoint, way_out: tuple[int, ...]) -> Plan:
-        """Plan one attachment: its link, with the default routes that lead through it, and what settings add."""
-        record = self._register.by_id(end.network_id)
-        if record is None:
-            return ()
-        driver, settings = driver_of(record), tenant.endpoints.get(end.network_name) or EndpointSettings()
-        made = driver.plan_endpoint(record, namespace, end, way_out=way_out, hairpin=publishes(tenant))
-        return (*made, *plan_settings(namespace, end, parse_endpoint(settings.driver_opts)))
 
     # -- closing
 
@@ -411,7 +271,7 @@ class Attachments:
             await in_thread(sandboxes.vacate, self._runner, plan, live.netns_path, near)
         await self._publishing.close_proxy(live.endpoints, live.published)
         await self._foreign.part(live.netns_path, live.endpoints)
-        self._give_back(container_id, live.endpoints, live.published)
+        self._reserving.give_back(container_id, live.endpoints, live.published)
         await self._live.drop(container_id)
         await self.naming.forget(live)
         self.reaper.put(links=len(links))
@@ -451,21 +311,21 @@ class Attachments:
         if not live.netns_path:
             raise HostNetworkFixed
         ident = tenant.container_id
-        end = await self._granted(tenant, record, settings, live.endpoints)
+        end = await self._reserving.reserve(tenant, record, settings, live.endpoints)
         sockets: Sockets | None = None
         published = live.published
         try:
             if end.pending:
                 joined = [*live.endpoints, end]
-                await self._join(tenant, live, joined)
+                await self._reserving.join(tenant, live, joined)
                 end = joined[-1]
             ends = (*live.endpoints, end)
             resolver = not live.has_dns and self.naming.is_for([end])
             # routes are steps of their own: undone, they lead where they led before
-            plan = self._plan_end(tenant, live.netns_path, end, ())
+            plan = self._reserving.plan_end(tenant, live.netns_path, end, ())
             plan += plan_routes(live.netns_path, live.endpoints, ends)
             if not published and not publisher(live.endpoints):
-                published = self._claim_ports(tenant, ends)
+                published = self._reserving.claim_ports(tenant, ends)
             plan += self._publishing.plan_move((live.endpoints, live.published), (ends, published))
             await self._mark(live)
             sockets = await in_thread(sandboxes.prepare, self._runner, plan, live.netns_path, {}, resolver=resolver)
@@ -594,7 +454,7 @@ class Attachments:
 
     def claim_ports(self, tenant: Tenant, ends: Iterable[LiveEndpoint]) -> tuple[Published, ...]:
         """Hold the ports a container wants, now that something leads to it."""
-        return self._claim_ports(tenant, ends)
+        return self._reserving.claim_ports(tenant, ends)
 
     def release_ports(self, live: LiveSandbox) -> None:
         """Give them back."""
@@ -657,18 +517,6 @@ class Attachments:
             self._register.detach(live.container_id, end)
         left = tuple(end for end in live.endpoints if not end.pending)
         await self._live.put(live.container_id, msgspec.structs.replace(live, endpoints=left))
-
-
-def _way_out(way: Way, gateway: str, by_link: str) -> str:
-    return {Way.NONE: "", Way.GATEWAY: gateway, Way.LINK: by_link}[way]
-
-
-def _mac(driver: NetworkDriver, settings: EndpointSettings, end: LiveEndpoint, address: str) -> str:
-    """Return the MAC asked for, or one made from the address or the attachment's id; a plugin makes its own."""
-    if driver.traits.foreign:
-        return (settings.mac_address or "").lower().replace("-", ":")
-    made = mac_of(address) if address else f"{MAC_PREFIX}:{bytes.fromhex(end.endpoint_id[:8]).hex(':')}"
-    return (settings.mac_address or made).lower().replace("-", ":")
 
 
 def _cut_off(links: tuple[str, ...], group: int, commands: str, datagrams_to: list[str]) -> None:
