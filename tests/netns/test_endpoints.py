@@ -423,7 +423,7 @@ async def test_what_a_plugin_was_asked_for_stays_on_record_for_its_end(tmp_path:
     assert not mended.changing
     assert routes_inside(one.namespace) == before, "and nothing leads by it"
     await world.live.put(one.id, msgspec.structs.replace(noted, changing=False))
-    await world.service._attachments._mark(live)
+    await world.service._attachments._changing.mark(live)
     assert world.live.all() == [noted]
 
 

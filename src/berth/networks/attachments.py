@@ -1,11 +1,11 @@
 """Containers on networks: declared at create, opened at start, closed at exit, changed while they run.
 
-The only writer of tenants (what containers want) and live sandboxes (what they have). Each container has a lock.
-What is slow and nobody waits for, the deletion of links and namespaces, happens behind the answer.
+The door to them: it holds each container's lock and, with its parts, is the only writer of tenants (what containers
+want) and live sandboxes (what they have). What is slow and nobody waits for, the deletion of links and namespaces,
+happens behind the answer. Must not: know what names, files, ports or addresses are made of; its parts do.
 """
 
-import logging
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -16,24 +16,18 @@ from berth.base.ids import new_id
 from berth.base.paths import Layout
 from berth.base.sharing import Sharing
 from berth.events.bus import Bus
-from berth.events.model import Event
 from berth.kernel import conntrack, link, nft, sublink
-from berth.networks import mending, sandboxes, wants
+from berth.networks import sandboxes, wants
+from berth.networks.changing import Changing
 from berth.networks.container_files import ContainerFiles
 from berth.networks.dns.client import DnsClient
-from berth.networks.dns.model import Sockets
 from berth.networks.drivers.registry import driver_of
 from berth.networks.endpoint_options import parse_endpoint
-from berth.networks.errors import (
-    EndpointExists,
-    HostNetworkFixed,
-    LinkToStopped,
-    NotConnected,
-)
+from berth.networks.errors import EndpointExists, HostNetworkFixed, LinkToStopped, NotConnected
+from berth.networks.following import Following
 from berth.networks.foreign import Foreign
 from berth.networks.joining import Joining
 from berth.networks.leases import Keeping, Leases
-from berth.networks.limits import plan_shape
 from berth.networks.model import (
     DEFAULT,
     LiveEndpoint,
@@ -41,24 +35,22 @@ from berth.networks.model import (
     NetworkRecord,
     Published,
     Sandbox,
-    Shape,
     Tenant,
     retired_group,
 )
 from berth.networks.naming import Naming
-from berth.networks.ports.publishing import Publishing, publisher, publishers
+from berth.networks.ports.publishing import Publishing, publishers
 from berth.networks.reaper import Reaper
 from berth.networks.register import Register
 from berth.networks.reserving import Reserving
-from berth.networks.routing import plan_replies, plan_routes
+from berth.networks.routing import plan_replies
 from berth.networks.spare import SpareNamespace
+from berth.networks.telling import Telling
 from berth.networks.tenants import Tenants
 from berth.plan.model import Plan
 from berth.plan.run import Runner
 from berth.store.base import Records
 from berth.wire.networks import EndpointSettings
-
-log = logging.getLogger(__name__)
 
 
 class Attachments:
@@ -79,12 +71,10 @@ class Attachments:
         foreign: Foreign,
         clock: Clock,
     ) -> None:
-        self._layout = layout
         self._tenants = tenants
         self._live = live
         self._wanted = Tenants(tenants)
         self._runner = runner
-        self._bus = bus
         self._register = register
         self._locks = KeyedLocks()
         #: Who opens, closes or changes one container shares; who changes a network is alone.
@@ -96,15 +86,35 @@ class Attachments:
         self.naming = Naming(
             layout=layout, tenants=self._wanted, live=live, dns=dns, config=config, register=register, files=self._files
         )
+        #: What comes after a change of a network.
+        self.following = Following(
+            tenants=tenants, live=live, publishing=publishing, files=self._files, naming=self.naming
+        )
         self._tasks = Tasks()
         self.spare = SpareNamespace(layout.namespaces, self._tasks)
         #: Addresses from DHCP servers.
-        self.leases = Leases(layout, live, runner, clock, Keeping(register, publishing, self._locks, self._relet))
+        self.leases = Leases(
+            layout, live, runner, clock, Keeping(register, publishing, self._locks, self.following.relet)
+        )
         self._reserving = Reserving(
             layout=layout, live=live, register=register, publishing=publishing, foreign=foreign, leases=self.leases
         )
         self.reaper = Reaper(self._tasks, retired_group(layout))
         self._joining = Joining(layout, tenants, live, self.reaper, self._locks, self._wanted.find)
+        self._telling = Telling(bus, register)
+        self._changing = Changing(
+            live=live,
+            runner=runner,
+            register=register,
+            reserving=self._reserving,
+            publishing=publishing,
+            foreign=foreign,
+            leases=self.leases,
+            files=self._files,
+            naming=self.naming,
+            reaper=self.reaper,
+            telling=self._telling,
+        )
 
     # -- wanting
 
@@ -226,18 +236,10 @@ class Attachments:
             await self._close(ident)
             raise
         for end in ends:
-            self._tell("connect", ident, end)
+            self._telling.connected(ident, end)
         if namespace:
             self.spare.refill()
         return Sandbox(namespace or None, self._files.paths(ident))
-
-    async def _relet(self, before: LiveSandbox, after: LiveSandbox, old: LiveEndpoint, new: LiveEndpoint) -> None:
-        """Follow an attachment's address to another: proxy, files and names; kernel and records have it already."""
-        tenant = self.tenant(after.container_id)
-        were, are = (before.endpoints, before.published), (after.endpoints, after.published)
-        await self._publishing.move_proxy(were, are)
-        await in_thread(self._files.move, tenant, old, new)
-        await self.naming.announce(tenant, new)
 
     # -- closing
 
@@ -277,7 +279,7 @@ class Attachments:
         self.reaper.put(links=len(links))
         self._joining.let_go(live.netns_path)
         for end in live.endpoints:
-            self._tell("disconnect", container_id, end)
+            self._telling.disconnected(container_id, end)
 
     # -- while it runs
 
@@ -298,55 +300,12 @@ class Attachments:
             self._register.expect(changed)
             try:
                 if live is not None:
-                    await finish(self._connect_live(changed, live, record, wanted))
+                    await finish(self._changing.connect(changed, live, record, wanted))
             except BaseException:
                 self._register.unexpect(changed)
                 self._register.expect(tenant)
                 raise
             await self._tenants.put(container_id, changed)
-
-    async def _connect_live(
-        self, tenant: Tenant, live: LiveSandbox, record: NetworkRecord, settings: EndpointSettings
-    ) -> None:
-        if not live.netns_path:
-            raise HostNetworkFixed
-        ident = tenant.container_id
-        end = await self._reserving.reserve(tenant, record, settings, live.endpoints)
-        sockets: Sockets | None = None
-        published = live.published
-        try:
-            if end.pending:
-                joined = [*live.endpoints, end]
-                await self._reserving.join(tenant, live, joined)
-                end = joined[-1]
-            ends = (*live.endpoints, end)
-            resolver = not live.has_dns and self.naming.is_for([end])
-            # routes are steps of their own: undone, they lead where they led before
-            plan = self._reserving.plan_end(tenant, live.netns_path, end, ())
-            plan += plan_routes(live.netns_path, live.endpoints, ends)
-            if not published and not publisher(live.endpoints):
-                published = self._reserving.claim_ports(tenant, ends)
-            plan += self._publishing.plan_move((live.endpoints, live.published), (ends, published))
-            await self._mark(live)
-            sockets = await in_thread(sandboxes.prepare, self._runner, plan, live.netns_path, {}, resolver=resolver)
-        except BaseException:
-            if published is not live.published:
-                self._publishing.release(published)
-            await self._foreign.part(live.netns_path, [end])
-            await self.leases.give_up(tenant, [end])
-            await self._live.put(ident, live)
-            self._register.detach(ident, end)
-            raise
-        now = msgspec.structs.replace(live, endpoints=ends, published=published, has_dns=live.has_dns or resolver)
-        await self._live.put(ident, now)
-        await self._publishing.move_proxy((live.endpoints, live.published), (ends, published))
-        await in_thread(self._files.add, tenant, end, resolver=resolver)
-        if sockets is not None:
-            await self.naming.serve(tenant, now, sockets)
-        else:
-            await self.naming.reconfigure(tenant, now)
-            await self.naming.announce(tenant, end)
-        self._tell("connect", ident, end)
 
     async def shape(self, record: NetworkRecord, container_id: str, limits: Mapping[str, str]) -> dict[str, str]:
         """Change limits of an attachment, at once if it runs; an empty text takes a limit away, others stay.
@@ -362,32 +321,11 @@ class Attachments:
             shape = parse_endpoint(options).shape
             end = live.on(record.id) if live else None
             if live is not None and end is not None and end.link:
-                await finish(self._shape_live(live, end, shape))
+                await finish(self._changing.shape(live, end, shape))
             changed = msgspec.structs.replace(settings, driver_opts=options)
             endpoints = {**tenant.endpoints, record.name: changed}
             await self._tenants.put(container_id, msgspec.structs.replace(tenant, endpoints=endpoints))
             return options
-
-    async def _shape_live(self, live: LiveSandbox, end: LiveEndpoint, shape: Shape) -> None:
-        plan = plan_shape(live.netns_path, end, end.shape, shape)
-        await self._marked(live, self._runner.run(plan))
-        shaped = msgspec.structs.replace(end, shape=shape)
-        self._register.attach(live.container_id, shaped)
-        ends = tuple(shaped if one is end else one for one in live.endpoints)
-        await self._live.put(live.container_id, msgspec.structs.replace(live, endpoints=ends))
-
-    async def _mark(self, live: LiveSandbox) -> None:
-        """Note that a container's attachments are about to change, for a daemon that finds only half of it done."""
-        on_record = self._live.get(live.container_id) or live  # what a plugin is asked for is noted there already
-        await self._live.put(live.container_id, msgspec.structs.replace(on_record, changing=True))
-
-    async def _marked(self, live: LiveSandbox, work: Awaitable[object]) -> None:
-        await self._mark(live)
-        try:
-            await work
-        except BaseException:
-            await self._live.put(live.container_id, live)
-            raise
 
     async def disconnect(
         self, ref: str, record: NetworkRecord | None, container_id: str, *, force: bool, running: bool
@@ -403,44 +341,12 @@ class Attachments:
             if running and record is not None and driver_of(record).traits.on_host:
                 raise HostNetworkFixed
             if live is not None and end is not None:
-                await finish(self._disconnect_live(tenant, live, end))
+                await finish(self._changing.disconnect(tenant, live, end))
             self._register.unexpect(tenant)
             left = {key: value for key, value in tenant.endpoints.items() if key != name}
             changed = msgspec.structs.replace(tenant, endpoints=left)
             self._register.expect(changed)
             await self._tenants.put(container_id, changed)
-
-    async def _disconnect_live(self, tenant: Tenant, live: LiveSandbox, end: LiveEndpoint) -> None:
-        left = tuple(one for one in live.endpoints if one is not end)
-        plan = self._publishing.plan_move((live.endpoints, live.published), (left, live.published))
-        plan += plan_routes(live.netns_path, live.endpoints, left)
-        await self.leases.release(live.netns_path, [end])
-        await self._marked(live, in_thread(self._leave, plan, live.netns_path, end))
-        await self._foreign.part(live.netns_path, [end])
-        self.reaper.put(links=1)
-        published = live.published if publisher(left) else ()
-        await self._publishing.move_proxy((live.endpoints, live.published), (left, published))
-        if not published:
-            self._publishing.release(live.published)
-        self._register.detach(tenant.container_id, end)
-        now = msgspec.structs.replace(live, endpoints=left, published=published)
-        await self._live.put(tenant.container_id, now)
-        await in_thread(self._files.drop, tenant, end)
-        await self.naming.withdraw(tenant, now, end)
-        self._tell("disconnect", tenant.container_id, end)
-
-    def _leave(self, plan: Plan, namespace: str, end: LiveEndpoint) -> None:
-        self._runner.run_blocking(plan)
-        if end.host_link:
-            link.take_out(namespace, end.link)
-            link.retire([end.host_link], self.reaper.group)
-        elif end.link and not end.source:
-            sublink.delete_inside(namespace, end.link)
-
-    def _tell(self, action: str, container_id: str, end: LiveEndpoint) -> None:
-        record = self._register.by_id(end.network_id)
-        attributes = {"container": container_id, "name": end.network_name, "type": record.driver if record else ""}
-        self._bus.publish(Event(type="network", action=action, actor_id=end.network_id, attributes=attributes))
 
     # -- while a network changes
 
@@ -460,43 +366,13 @@ class Attachments:
         """Give them back."""
         self._publishing.release(live.published)
 
-    async def follow(
-        self,
-        tenants: Iterable[tuple[Tenant, Tenant]],
-        lives: Iterable[tuple[Tenant, LiveSandbox, LiveSandbox]],
-    ) -> None:
-        """Take over what the change of a network, done in the kernel, has made of those who want or have it."""
-        for was, now in tenants:
-            if now != was:
-                await self._tenants.put(now.container_id, now)
-        for tenant, before, after in lives:
-            await self._live.put(after.container_id, after)
-            await self._publishing.move_proxy((before.endpoints, before.published), (after.endpoints, after.published))
-            if before.published and not after.published:
-                self._publishing.release(before.published)
-            await in_thread(self._readdress_files, tenant, before, after)
-            await self.naming.reconfigure(tenant, after)
-            await self.naming.announce_all(tenant, after)
-
-    def _readdress_files(self, tenant: Tenant, before: LiveSandbox, after: LiveSandbox) -> None:
-        for was, now in zip(before.endpoints, after.endpoints, strict=True):
-            if (was.ipv4, was.ipv6) != (now.ipv4, now.ipv6):
-                self._files.move(tenant, was, now)
-        if any(one.protocol == "udp" for one in before.published):
-            ends = publishers(before.endpoints).items()
-            conntrack.forget_datagrams([end.ipv4 if version == 4 else end.ipv6 for version, end in ends])
-
     # -- starting again
 
     async def mend(self, alive: set[str]) -> None:
         """Make attachments whole that were changing when an engine was killed; before rules are made of records."""
         for live in self._live.all():
             if live.changing and live.container_id in alive:
-                mended = await in_thread(mending.mend, self._runner, live)
-                for end in live.endpoints:
-                    if end not in mended.endpoints:
-                        self._register.detach(live.container_id, end)
-                await self._live.put(live.container_id, mended)
+                await self._changing.mend(live)
 
     async def adopt(self, alive: set[str]) -> None:
         """Take over running containers' ports and names; close those that do not run."""
@@ -504,19 +380,10 @@ class Attachments:
             if live.container_id not in alive:
                 await self.close(live.container_id)
             elif any(end.pending for end in live.endpoints):
-                await self._abandon(live)
+                await self._changing.abandon(live)
         kept = {live.container_id: (self.tenant(live.container_id), live) for live in self._live.all()}
         await self._publishing.adopt(kept)
         await self.naming.adopt()
-
-    async def _abandon(self, live: LiveSandbox) -> None:
-        """End what a plugin was being asked for when the engine was killed."""
-        pending = [end for end in live.endpoints if end.pending]
-        await self._foreign.part(live.netns_path, pending)
-        for end in pending:
-            self._register.detach(live.container_id, end)
-        left = tuple(end for end in live.endpoints if not end.pending)
-        await self._live.put(live.container_id, msgspec.structs.replace(live, endpoints=left))
 
 
 def _cut_off(links: tuple[str, ...], group: int, commands: str, datagrams_to: list[str]) -> None:

@@ -92,7 +92,7 @@ class Changer:
                 self._attachments.release_ports(live)
             raise
         self._register.change(old, new, tenants, [(move.before, move.after) for move in moves])
-        await self._attachments.follow(tenants, [(move.tenant, move.before, move.after) for move in moves])
+        await self._attachments.following.follow(tenants, [(move.tenant, move.before, move.after) for move in moves])
         await self._settled(new)
 
     async def _carry_out(self, old: NetworkRecord, new: NetworkRecord, moves: list[Move]) -> None:
