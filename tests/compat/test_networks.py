@@ -133,3 +133,19 @@ def test_a_prefix_of_two_ids_is_ambiguous(engine: Engine) -> None:
     finally:
         for name in names:
             engine.api("DELETE", f"/networks/{name}")
+
+
+def test_an_address_asked_for_is_refused_when_the_network_was_made_anew_elsewhere(engine: Engine) -> None:
+    docker = engine.docker
+    docker("network", "create", "--subnet", "10.189.1.0/24", "anew")
+    docker("create", "--name", "stays", "--network", "anew", "--ip", "10.189.1.9", "busybox", "sleep", "60")
+    try:
+        docker("network", "rm", "anew")
+        docker("network", "create", "--subnet", "10.189.2.0/24", "anew")
+        refused = engine.api("POST", "/containers/stays/start")
+        assert refused.status == 500
+        assert refused.message.startswith("Invalid address 10.189.1.9: It does not belong to any of this network's")
+        assert inspected(engine, "anew")["Containers"] == {}
+    finally:
+        docker("rm", "-f", "stays", check=False)
+        docker("network", "rm", "anew", check=False)

@@ -68,9 +68,11 @@ OPTIONS = {
 SYSTEM_WORDS = (
     "is not connected to",
     "no available",
+    "does not belong to any of this network's subnets",
     "isolated",
     "secondary ip address",
     "parent",
+    "subinterface",
     "not found on",
     "only supported",
     "not a bridge",

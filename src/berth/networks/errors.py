@@ -4,7 +4,7 @@ Facts checked against dockerd 20.10 and moby's sources; odd ones: a taken addres
 are *forbidden*, exhausted pools are *invalid*, a missing attachment is a plain *system* error.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from berth.base.errors import Conflict, Forbidden, InvalidArgument, NotFound, SystemFault
 from berth.plugins.errors import PluginNotFound as PluginNotFound
@@ -224,6 +224,16 @@ class AddressTaken(Forbidden):
         super().__init__(
             f"failed to set up container networking: Address already in use ({address} on network {network} is held "
             f"by {holder})"
+        )
+
+
+class AddressOfOldSubnet(SystemFault):
+    """A static address is in none of the network's subnets: the network was made anew with others."""
+
+    def __init__(self, address: str, network: str, subnets: Iterable[str]) -> None:
+        super().__init__(
+            f"Invalid address {address}: It does not belong to any of this network's subnets. Network {network} has "
+            f"{', '.join(subnets)}; disconnect the container and connect it again with an address in there"
         )
 
 

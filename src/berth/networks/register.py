@@ -8,7 +8,14 @@ from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 
 from berth.base.ids import by_prefix, is_full_id, short
-from berth.networks.errors import AddressTaken, NetworkAmbiguous, NetworkNotFound, NoAddressLeft, PoolOverlaps
+from berth.networks.errors import (
+    AddressOfOldSubnet,
+    AddressTaken,
+    NetworkAmbiguous,
+    NetworkNotFound,
+    NoAddressLeft,
+    PoolOverlaps,
+)
 from berth.networks.ipam.addresses import contains, fixed
 from berth.networks.ipam.book import AddressBook, Usage, number_of
 from berth.networks.ipam.subnets import SubnetIndex
@@ -169,14 +176,19 @@ class Register:
     def take(self, record: NetworkRecord, version: int, container_id: str, wanted: str) -> tuple[str, int, str]:
         """Give a container an address: the one `wanted`, the one it had last, or the lowest free.
 
-        Return it, prefix length and where the default route leads. Raises `AddressTaken`, `NoAddressLeft`.
+        Return it, prefix length and where the default route leads. Raises `AddressOfOldSubnet`, `AddressTaken`,
+        `NoAddressLeft`.
         """
         pools = pools_of(record, version)
         if not pools:
             return "", 0, ""
         book = self._book(record.name)
-        pool = next((one for one in pools if wanted and contains(one, ip_address(wanted))), pools[0])
+        pool = pools[0]
         if wanted:
+            home = next((one for one in pools if contains(one, ip_address(wanted))), None)
+            if home is None:
+                raise AddressOfOldSubnet(wanted, record.name, [one.subnet for one in pools])
+            pool = home
             number, address = number_of(wanted), wanted
             holder = book.holder(number)
             if holder is not None:

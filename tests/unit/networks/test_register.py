@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from berth.base.errors import EngineError, Kind
 from berth.networks.allocation import allocate
 from berth.networks.creation import with_gateway
+from berth.networks.errors import AddressOfOldSubnet
 from berth.networks.ipam.addresses import contains
 from berth.networks.ipam.pools import PoolSource
 from berth.networks.model import LiveEndpoint, LiveSandbox, NetworkRecord, Pool, Tenant
@@ -73,6 +74,14 @@ def test_what_is_asked_for_by_number_is_kept_for_who_asked() -> None:
     register.take_back(red.id, "owner", ["10.0.0.2"])
     register.unexpect(tenant)
     assert register.take(red, 4, "third", "")[0] == "10.0.0.2"
+
+
+def test_an_address_of_another_subnet_is_not_given() -> None:
+    register = filled()
+    network = register.all()[0]
+    with pytest.raises(AddressOfOldSubnet):
+        register.take(network, 4, "c1", "10.9.9.9")
+    assert register.take(network, 4, "c1", "")[0]
 
 
 def test_attachments_are_known_until_detached() -> None:
