@@ -82,7 +82,11 @@ class Namespaces:
 
     def __init__(self, *, mounts: bool) -> None:
         flags = ["--net", *(["--mount", "--propagation", "private"] if mounts else [])]
-        script = "ip link set lo up && echo ready && exec sleep infinity"
+        # A new namespace forwards if the machine does; engines are to find a host that nobody has set up for them.
+        script = (
+            "ip link set lo up && cd /proc/sys/net && echo 0 >ipv4/ip_forward && echo 0 >ipv6/conf/all/forwarding"
+            " && cd / && echo ready && exec sleep infinity"
+        )
         self._mounts = mounts
         self._holder = subprocess.Popen(
             ["unshare", *flags, "sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True
