@@ -14,6 +14,7 @@ import itertools
 import logging
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,8 @@ _VERSION: Final = 1
 #: How long an image may wait before the disk is made to take it, in seconds: what comes meanwhile goes along, and
 #: records that are written now need not queue behind hundreds of megabytes.
 SETTLE_AFTER_S: Final = 2.0
+#: Between tries to remove a tree, in seconds: unpackers die with their engine, but not in the same instant.
+REMOVAL_PAUSES_S: Final = (0.05, 0.2, 1.0, 3.0)
 
 
 class StoreDamaged(SystemFault):
@@ -233,7 +236,7 @@ class Storage:
         def empty() -> None:
             for path in _listed(self._root / "removed"):
                 if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
+                    _remove_tree(path)
                 else:
                     path.unlink(missing_ok=True)
 
@@ -361,3 +364,19 @@ def _listed(directory: Path) -> list[Path]:
         return sorted(directory.iterdir())
     except FileNotFoundError:
         return []
+
+
+def _remove_tree(path: Path) -> None:
+    """Remove a tree into which a process of an engine just killed may still put a last file."""
+    for pause in (*REMOVAL_PAUSES_S, None):
+        try:
+            shutil.rmtree(path)
+        except FileNotFoundError:
+            return
+        except OSError as exc:
+            if pause is None:
+                log.warning("%s is left for the next start: %s", path, exc)
+            else:
+                time.sleep(pause)
+        else:
+            return

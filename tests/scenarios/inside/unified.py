@@ -46,7 +46,7 @@ class OneImage:
         self.record = ImageRecord(
             stored=StoredImage(
                 id=ImageId("sha256:" + "0" * 64),
-                layer_chain=(Layer(ident="0", diff_id="0", path=str(rootfs), size=0),),
+                layer_chain=(Layer(diff_id="0", blob="0", path=str(rootfs), size=0, tar_size=0),),
                 created_ns=0,
                 stored_ns=0,
                 architecture="amd64",
