@@ -34,7 +34,9 @@ def clean(berth_engine: Berth) -> Iterator[Berth]:
     wait_for(lambda: not berth_engine.leaks(), "nothing to be left")
 
 
-@pytest.mark.parametrize("body", [b"", b"null", b"[]", b'"x"', b"{", b"\xff\xfe", b"5", b'{"a":' + b"[" * 5000])
+@pytest.mark.parametrize(
+    "body", [b"", b"null", b"[]", b'"x"', b"{", b"\xff\xfe", b'{"Name":"\x80"}', b"5", b'{"a":' + b"[" * 5000]
+)
 def test_no_body_breaks_a_handler(clean: Berth, body: bytes) -> None:
     make(clean, "hostile")
     for path in ("containers/create", "containers/hostile/update", "containers/hostile/exec", "networks/create",

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from berth.plugins.errors import BadPluginFile, PluginNotFound
+from berth.wire.decode import strictly
 
 #: What an address may begin with.
 SCHEMES: Final = ("unix", "tcp", "http", "https")
@@ -116,7 +117,7 @@ def _spec(name: str, path: Path, mark: tuple[int, int]) -> Found:
 
 def _json(name: str, path: Path, mark: tuple[int, int]) -> Found:
     try:
-        said = msgspec.json.decode(_read(path), type=_Json)
+        said = strictly(_read(path), _Json)
     except msgspec.DecodeError as exc:
         raise BadPluginFile(str(path), str(exc)) from None
     tls = said.tls

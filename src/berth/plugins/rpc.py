@@ -28,7 +28,7 @@ from berth.plugins.errors import (
     PluginStatus,
     PluginUnreachable,
 )
-from berth.wire.decode import decode
+from berth.wire.decode import decode, strictly
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +185,7 @@ def _cut(connection: http.client.HTTPConnection, expired: threading.Event) -> No
 def _words(raw: bytes) -> str:
     """Return what an answer that means failure says: its ``Err``, or all of it."""
     with contextlib.suppress(msgspec.DecodeError):
-        said = _value(msgspec.json.decode(raw, type=dict[str, Any]), "err")
+        said = _value(strictly(raw, dict[str, Any]), "err")
         if said:
             return str(said)
     return raw[:2000].decode(errors="replace").strip()

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from berth.base.errors import InvalidArgument
+from berth.wire.decode import strictly
 from berth.wire.networks import NetworkingConfig, PortMap
 from berth.wire.volumes import Mount
 
@@ -243,7 +244,7 @@ def decode_create(raw: bytes) -> ContainerCreate:
 def decode(raw: bytes, kind: type[T]) -> T:
     """Decode a body of this module, null meaning absent as in Go. Raises `InvalidArgument`."""
     try:
-        plain = msgspec.json.decode(raw)
+        plain = strictly(raw, object)
         if not isinstance(plain, dict):
             raise InvalidArgument("invalid JSON: expected an object")
         return msgspec.convert(_tidied(plain), kind)

@@ -13,14 +13,22 @@ _PART: Final = re.compile(r"\.(?P<key>[^.\[]+)|\[(?P<index>\d+)\]|(?P<any>\[\.\.
 _MAX_NULLS: Final = 256
 
 
+def strictly(raw: bytes, kind: type[T]) -> T:
+    """Decode `raw` as it is. Raises `msgspec.DecodeError`, also where msgspec itself raises another: for no UTF-8."""
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except UnicodeDecodeError as exc:
+        raise msgspec.DecodeError(f"JSON is malformed: {exc.reason} (byte {exc.start})") from None
+
+
 def decode(raw: bytes, kind: type[T]) -> T:
     """Decode `raw`; a null in a field that has no place for it is left out. Raises `msgspec.DecodeError`."""
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return strictly(raw, kind)
     except msgspec.ValidationError:
         if b"null" not in raw:
             raise
-    data = msgspec.json.decode(raw)
+    data = strictly(raw, object)
     for _ in range(_MAX_NULLS):
         try:
             return msgspec.convert(data, kind)

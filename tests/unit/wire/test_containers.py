@@ -29,7 +29,10 @@ def test_the_config_part_alone() -> None:
     assert (config.image, config.env) == ("busybox", ["A=b"])
 
 
-@pytest.mark.parametrize("raw", [b"{", b"[]", b'"x"', b'{"Image":5}', b'{"HostConfig":{"Memory":"much"}}', b""])
+@pytest.mark.parametrize(
+    "raw",
+    [b"{", b"[]", b'"x"', b'"\x80"', b'{"Image":"\x80"}', b'{"Image":5}', b'{"HostConfig":{"Memory":"much"}}', b""],
+)
 def test_malformed_bodies(raw: bytes) -> None:
     with pytest.raises(InvalidArgument, match="invalid JSON"):
         decode_create(raw)

@@ -15,6 +15,7 @@ from berth.images.download import downloaded
 from berth.images.manifest import Platform, parse_platform
 from berth.images.messages import Message, in_band
 from berth.images.reference import Reference, is_digest, parse_reference
+from berth.wire.decode import strictly
 from berth.wire.images import AuthConfig
 
 
@@ -158,7 +159,7 @@ def _auth(call: Call) -> AuthConfig | None:
         return None
     try:
         raw = base64.urlsafe_b64decode(text.replace("+", "-").replace("/", "_") + "=" * (-len(text) % 4))
-        return msgspec.json.decode(raw, type=AuthConfig)
+        return strictly(raw, AuthConfig)
     except (binascii.Error, msgspec.DecodeError, RecursionError):
         raise InvalidArgument("invalid X-Registry-Auth header") from None
 
