@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 from aiohttp import HttpVersion11, web
-from multidict import CIMultiDict
 
-from berth import VERSION
 from berth.api import versions
 from berth.api.call import Call
 from berth.api.errors import to_response
 from berth.api.hijack import Server
+from berth.api.ping import HEADERS
 from berth.api.routes import Route, Router
 from berth.base.aio import finish
 from berth.base.errors import EngineError
@@ -26,16 +25,6 @@ if TYPE_CHECKING:
     from berth.daemon.engine import Engine
 
 log = logging.getLogger(__name__)
-
-#: Set on every answer; clients read the version and the operating system from them.
-HEADERS: Final = CIMultiDict(
-    {
-        "Api-Version": versions.text(versions.NEWEST),
-        "Docker-Experimental": "false",
-        "Ostype": "linux",
-        "Server": f"Berth/{VERSION} (linux)",
-    }
-)
 
 #: How long a shutdown waits for running requests, in seconds, before it cancels them.
 SHUTDOWN_S: Final = 5.0

@@ -70,6 +70,7 @@ from berth.networks.model import (
     Sandbox,
     Tenant,
     alias_mark,
+    bridge_name,
 )
 from berth.networks.names import Names
 from berth.networks.options import BRIDGE_NAME, parse_bridge
@@ -294,7 +295,9 @@ class Networks:
         if BRIDGE_NAME in record.options:  # a network of that bridge may just have been removed
             await self._attachments.reaper.flush()
         driver = driver_of(record)
-        seen = await in_thread(_look, driver, record)
+        # What is named after an id just made is not there yet.
+        is_new = record.bridge == bridge_name(record.id)
+        seen = {} if is_new else await in_thread(_look, driver, record)
         record = driver.settled(self._layout, record, seen)
         plan = driver.plan_network(self._layout, record, seen)
         if driver.traits.foreign:

@@ -13,6 +13,7 @@ from aiohttp import web
 from berth import VERSION
 from berth.api import versions
 from berth.api.call import Call
+from berth.api.ping import PING_HEADERS
 from berth.api.routes import Route
 from berth.base.clock import rfc3339
 from berth.base.errors import InvalidArgument
@@ -32,10 +33,7 @@ EVENT_FILTERS: Final = frozenset(
 async def ping(call: Call) -> web.StreamResponse:
     """``GET /_ping``: is somebody there, and what does it speak."""
     response = web.Response(text="" if call.request.method == "HEAD" else "OK", content_type="text/plain")
-    response.headers["Cache-Control"] = "no-cache, no-store, must-revalidate"
-    response.headers["Pragma"] = "no-cache"
-    response.headers["Builder-Version"] = "1"
-    response.headers["Swarm"] = "inactive"
+    response.headers.update(PING_HEADERS)
     return response
 
 
