@@ -140,3 +140,14 @@ def test_a_name_opens_the_way_to_what_it_resolves_to(engine: Berth, remote: Remo
         for one in (names, web):
             one.kill()
             one.wait()
+
+
+def test_a_clean_end_with_nothing_running_leaves_no_table(own_berth: Berth) -> None:
+    """The watch hears of the removal of the owner's chains too, and is not to put them back."""
+    for _ in range(3):
+        assert "inet berth" in own_berth.host("nft", "list", "tables").out
+        own_berth.docker("network", "create", "brief")
+        own_berth.docker("network", "rm", "brief")
+        own_berth.stop()
+        assert own_berth.host("nft", "list", "tables").out == ""
+        own_berth.start()

@@ -6,6 +6,7 @@ Must not: decide what may pass (`ruleset` does) or where others leave a place (`
 
 import asyncio
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -59,18 +60,25 @@ class Firewall:
         self.is_watching = False
         #: When foreign chains were last looked at, by the monotonic clock.
         self._looked = 0.0
+        #: Held while what stands beside the table is made or taken away.
+        self._beside = threading.Lock()
+        self._over = False
 
     # -- keeping
 
     def settle(self) -> None:
         """Make what stands beside the table: the owner's chains, our rule in other tools'. Blocking."""
-        userchains.make(self._table)
-        self.passage.keep(self._bridges())
+        with self._beside:
+            if not self._over:
+                userchains.make(self._table)
+                self.passage.keep(self._bridges())
 
     def dissolve(self) -> None:
-        """Take away what stands beside the table; rules of the owner's stay. Blocking."""
-        self.passage.keep(())
-        userchains.remove(self._table)
+        """Take away what stands beside the table, for good; rules of the owner's stay. Blocking."""
+        with self._beside:
+            self._over = True  # the watch, which hears of this too, is not to put it back
+            self.passage.keep(())
+            userchains.remove(self._table)
 
     def _bridges(self) -> list[str]:
         return [record.bridge for record in self._register.all() if record.bridge]
