@@ -225,12 +225,16 @@ class Networks:
         except PoolsExhausted:  # what is known of routes may be too much, never too little
             routed = await self._routed(fresh=True)
             record = self._allocated(want, asked, routed)
+        self._claim(record)
+        return record, routed
+
+    def _claim(self, record: NetworkRecord) -> None:
+        """Claim the bridge and subnets of a network to be made, or refuse it beside those there are."""
         other = self._register.on_bridge(record.bridge) if record.bridge else None
         if other is not None:
             raise BridgeNameTaken(record.id, record.bridge, other.id, other.bridge)
         driver_of(record).check_beside(record, self._register.claimed())
         self._register.claim(record)
-        return record, routed
 
     async def _granted(self, want: NetworkCreate, asked: list[Pool], routed: list[Routed]) -> NetworkRecord:
         """Return the record of a network whose addresses are not the engine's to give, its bridge claimed."""
@@ -252,15 +256,10 @@ class Networks:
                 check_dhcp(record)
             elif record.bridge:
                 check_bridge_pools(pools, clash)
-            if record.bridge:
-                other = self._register.on_bridge(record.bridge)
-                if other is not None:
-                    raise BridgeNameTaken(record.id, record.bridge, other.id, other.bridge)
-            driver_of(record).check_beside(record, self._register.claimed())
+            self._claim(record)
         except BaseException:
             await finish(self._foreign.drop_pools(record))
             raise
-        self._register.claim(record)
         return record
 
     def _allocated(self, want: NetworkCreate, asked: list[Pool], routed: list[Routed]) -> NetworkRecord:
