@@ -54,11 +54,11 @@ class World:
 
     async def start(self, ident: str, wishes: Wishes) -> tuple[OciMount, ...]:
         self.layout.container(ident).mkdir(parents=True, exist_ok=True)
-        self.containers[ident] = await self.volumes.resolve(ident, wishes, (), ())
-        return await self.volumes.attach(ident, self.containers[ident], self.rootfs)
+        self.containers[ident] = await self.volumes.mounting.resolve(ident, wishes, (), ())
+        return await self.volumes.mounting.attach(ident, self.containers[ident], self.rootfs)
 
     async def stop(self, ident: str) -> None:
-        await self.volumes.detach(ident, self.containers[ident])
+        await self.volumes.mounting.detach(ident, self.containers[ident])
 
     def run(self, entries: Sequence[OciMount], *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command in a container made of the root and the entries."""
@@ -275,7 +275,7 @@ def test_an_image_fills_a_volume_at_the_first_start_only(world: World) -> None:
         await world.stop("c1")
         data = world.layout.volumes / "vol/_data"
         (data / "from-image").unlink()
-        await world.volumes.attach("c1", world.containers["c1"], world.rootfs)
+        await world.volumes.mounting.attach("c1", world.containers["c1"], world.rootfs)
         assert os.listdir(data) == []
         await world.start("c2", Wishes(binds=["none:/srv/data:nocopy"]))
         assert os.listdir(world.layout.volumes / "none/_data") == []

@@ -152,7 +152,7 @@ def build(config: Config) -> Parts:
         runtime_records=stores.runtime("containers", ContainerRecord),
         images=images,
         networks=networks,
-        volumes=volumes,
+        volumes=volumes.mounting,
         bus=bus,
         clock=clock,
         tasks=tasks,

@@ -117,7 +117,7 @@ def test_words_for_what_is_missing(world: World) -> None:
 
 def test_one_in_use_stays(world: World) -> None:
     async def work() -> None:
-        points = await world.volumes.resolve("c" * 64, Wishes(binds=["vv:/x"]), (), ())
+        points = await world.volumes.mounting.resolve("c" * 64, Wishes(binds=["vv:/x"]), (), ())
         with pytest.raises(Conflict, match=rf"remove vv: volume is in use - \[{'c' * 64}\]"):
             await world.volumes.remove("vv", force=True)  # not yet listed by users, and yet used
         world.containers["c" * 64] = points
@@ -125,7 +125,7 @@ def test_one_in_use_stays(world: World) -> None:
             await world.volumes.remove("vv", force=False)
         assert await world.volumes.prune(Filters({"all": ("1",)})) == ((), 0)
         del world.containers["c" * 64]
-        await world.volumes.release("c" * 64, points, remove_anonymous=True)
+        await world.volumes.mounting.release("c" * 64, points, remove_anonymous=True)
         assert "vv" in world.on_disk
         await world.volumes.remove("vv", force=False)
 
@@ -134,15 +134,17 @@ def test_one_in_use_stays(world: World) -> None:
 
 def test_anonymous_ones_go_with_their_last_container(world: World) -> None:
     async def work() -> None:
-        points = await world.volumes.resolve("c1", Wishes(mounts=[Mount(type="volume", target="/m")]), {"/v"}, ())
+        points = await world.volumes.mounting.resolve(
+            "c1", Wishes(mounts=[Mount(type="volume", target="/m")]), {"/v"}, ()
+        )
         assert len(world.on_disk) == 2
         assert [entry["Destination"] for entry in to_wire(points)] == ["/m", "/v"]
         world.containers["c1"] = points
-        world.containers["c2"] = await world.volumes.resolve("c2", Wishes(), (), points)
+        world.containers["c2"] = await world.volumes.mounting.resolve("c2", Wishes(), (), points)
         del world.containers["c1"]
-        await world.volumes.release("c1", points, remove_anonymous=True)
+        await world.volumes.mounting.release("c1", points, remove_anonymous=True)
         assert len(world.on_disk) == 2
-        await world.volumes.release("c2", world.containers["c2"], remove_anonymous=True)
+        await world.volumes.mounting.release("c2", world.containers["c2"], remove_anonymous=True)
         assert world.on_disk == []
 
     run(work)
@@ -162,7 +164,7 @@ def test_anonymous_ones_go_with_their_last_container(world: World) -> None:
 def test_a_refused_container_leaves_nothing(world: World, wishes: Wishes) -> None:
     async def work() -> None:
         with pytest.raises(EngineError):
-            await world.volumes.resolve("c1", wishes, {"/anon"}, ())
+            await world.volumes.mounting.resolve("c1", wishes, {"/anon"}, ())
         assert world.on_disk == []
         assert world.records.all() == []
 
@@ -181,7 +183,7 @@ def test_volumes_that_cannot_be_recorded_leave_nothing(world: World) -> None:
 
     async def work() -> None:
         with pytest.raises(OSError, match="no space"):
-            await world.volumes.resolve("c1", Wishes(binds=["first:/a", "second:/b"]), (), ())
+            await world.volumes.mounting.resolve("c1", Wishes(binds=["first:/a", "second:/b"]), (), ())
         assert world.on_disk == []
         assert world.records.all() == []
 
@@ -201,7 +203,7 @@ def test_filters(world: World) -> None:
     async def work() -> None:
         await world.volumes.create("alpha", labels={"k": "v"})
         await world.volumes.create("beta")
-        world.containers["c1"] = await world.volumes.resolve("c1", Wishes(binds=["beta:/x"]), (), ())
+        world.containers["c1"] = await world.volumes.mounting.resolve("c1", Wishes(binds=["beta:/x"]), (), ())
 
         def names(**terms: str) -> list[str]:
             return [one.name for one in world.volumes.list(Filters({key: (val,) for key, val in terms.items()}))]

@@ -1,6 +1,6 @@
 """Which mount calls the options of a volume ask for."""
 
-from berth.volumes.local import MountCall, failed_text, mount_calls, server_name
+from berth.volumes.drivers.local_mounts import MountCall, failed_text, mount_calls, server_name
 from berth.volumes.options import LocalOptions
 
 

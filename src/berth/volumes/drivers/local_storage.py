@@ -7,11 +7,12 @@ import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from berth.base.errors import SystemFault
 from berth.kernel.files import remove_tree
 from berth.kernel.mountinfo import mounts_below
+from berth.volumes.drivers.base import Leftovers
 from berth.volumes.errors import VolumeMounted
 
 _DATA: Final = "_data"
@@ -21,15 +22,6 @@ _REMOVING: Final = ".removing-"
 #: Anyone may pass through to a volume, nobody may list the names (as Docker's own directories).
 _PARENT_MODE: Final = 0o701
 _DATA_MODE: Final = 0o755
-
-
-class Leftovers(NamedTuple):
-    """What a look at the disk says against the records."""
-
-    #: Directories with content and no record: somebody's data.
-    unrecorded: tuple[str, ...]
-    #: Names whose removal was begun.
-    removing: tuple[str, ...]
 
 
 class LocalStorage:
@@ -100,7 +92,8 @@ class LocalStorage:
                     unrecorded.append(entry.name)
                 else:
                     self.unmake(entry.name)
-        return Leftovers(tuple(sorted(unrecorded)), tuple(sorted(removing)))
+        gone = tuple(name for name in sorted(removing) if not (self.root / name).exists())
+        return Leftovers(tuple(sorted(unrecorded)), tuple(sorted(removing)), gone)
 
     def aside(self, name: str) -> Path:
         """Return where `set_aside` puts a volume."""

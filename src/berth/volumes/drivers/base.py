@@ -1,0 +1,93 @@
+"""What a volume driver does, and nothing else: a new driver is a module and a line in `registry`.
+
+A driver owns where the data is. Names, records, locks, users, events and the order of things are the services'; they
+hold the volume's lock around every call. Must not: know any driver.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from berth.volumes.model import VolumeRecord
+
+
+class Leftovers(NamedTuple):
+    """What a look at the storage says against the records."""
+
+    #: Data without a record: somebody's.
+    unrecorded: tuple[str, ...]
+    #: Names whose removal was begun.
+    removing: tuple[str, ...]
+    #: Those of `removing` of which nothing else is left: their records go.
+    gone: tuple[str, ...] = ()
+
+
+class VolumeDriver(Protocol):
+    """One kind of volumes."""
+
+    def check(self, name: str, options: Mapping[str, str]) -> None:
+        """Refuse options that a volume cannot have. Raises `BadOption`."""
+        ...
+
+    def path(self, record: VolumeRecord) -> Path:
+        """Return where the data is, or will be once `hold` returns."""
+        ...
+
+    def away(self, record: VolumeRecord) -> bool:
+        """Tell whether calls on the path may hang: only helper processes with a time limit may touch it."""
+        ...
+
+    def read_only(self, record: VolumeRecord) -> bool:
+        """Tell whether the data cannot be written."""
+        ...
+
+    def wants_mount(self, record: VolumeRecord) -> bool:
+        """Tell whether the path has data only between `hold` and the last `let_go`."""
+        ...
+
+    def filling(self, record: VolumeRecord) -> Path:
+        """Return the marker of a volume whose first filling has not ended; on a disk of this machine."""
+        ...
+
+    async def make(self, record: VolumeRecord) -> None:
+        """Make the storage; its record follows. What is there already stays as it is."""
+        ...
+
+    async def unmake(self, record: VolumeRecord) -> None:
+        """Take back `make`, unless data was put there meanwhile."""
+        ...
+
+    async def set_aside(self, record: VolumeRecord) -> Path | None:
+        """Put the storage where it is a volume no longer; its record is dropped next. None if there was none."""
+        ...
+
+    async def discard(self, aside: Path) -> None:
+        """Delete what `set_aside` put away."""
+        ...
+
+    async def hold(self, record: VolumeRecord, holder: str) -> None:
+        """Make the data ready at the path, on behalf of a holder. Raises `MountOfVolumeFailed`."""
+        ...
+
+    async def let_go(self, record: VolumeRecord, holder: str) -> None:
+        """Say that a holder needs the path no more; the last one ends the mount. May be called twice."""
+        ...
+
+    async def adopt(self, records: Sequence[VolumeRecord], alive: Collection[str] | None) -> None:
+        """Make storage and mounts equal to the records after a start; only `alive` holders still hold.
+
+        None for `alive` leaves the mounts alone.
+        """
+        ...
+
+    async def look(self, recorded: Iterable[str]) -> Leftovers:
+        """Compare the storage with the names of all records."""
+        ...
+
+    async def finish_removal(self, name: str) -> None:
+        """Delete what an interrupted removal left aside; its record is gone."""
+        ...
+
+    async def size(self, record: VolumeRecord) -> int:
+        """Return how many bytes the files take, -1 if that cannot be known."""
+        ...

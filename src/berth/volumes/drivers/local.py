@@ -1,0 +1,179 @@
+"""The local driver: directories of this machine, or what its options say is mounted at them.
+
+Which holders a mount has is written beside the run-time state (`Layout.volume_holders`), on tmpfs like the mount
+itself. Everything but tmpfs is mounted and unmounted by a helper process with a time limit.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from berth.base.aio import in_thread
+from berth.base.errors import NotFound
+from berth.base.paths import Layout
+from berth.kernel import foreign
+from berth.kernel import mount as kernel_mount
+from berth.kernel.files import remove_tree
+from berth.kernel.tree import apparent_size
+from berth.volumes.drivers import local_mounts
+from berth.volumes.drivers.base import Leftovers
+from berth.volumes.drivers.local_storage import LocalStorage
+from berth.volumes.errors import MountOfVolumeFailed
+from berth.volumes.model import VolumeRecord
+from berth.volumes.options import LocalOptions, parse_local, read_only
+
+log = logging.getLogger(__name__)
+
+#: Size of a volume whose file system may not answer.
+_UNKNOWN: Final = -1
+
+
+class LocalDriver:
+    """Volumes below ``DATA/volumes``."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._holders = layout.volume_holders
+        self._storage = LocalStorage(layout.volumes)
+
+    def check(self, name: str, options: Mapping[str, str]) -> None:
+        """Refuse options the driver does not know or cannot fulfil. Raises `BadOption`."""
+        parse_local(name, options)
+
+    def path(self, record: VolumeRecord) -> Path:
+        """Return the volume's directory."""
+        return self._storage.data(record.name)
+
+    def away(self, record: VolumeRecord) -> bool:
+        """Tell whether the data is on another machine."""
+        return _options(record).networked
+
+    def read_only(self, record: VolumeRecord) -> bool:
+        """Tell whether it is mounted read-only."""
+        return read_only(_options(record))
+
+    def wants_mount(self, record: VolumeRecord) -> bool:
+        """Tell whether something is to be mounted at the directory."""
+        return bool(record.options) and _options(record).wants_mount
+
+    def filling(self, record: VolumeRecord) -> Path:
+        """Return the marker of a filling that has not ended."""
+        return self._storage.filling(record.name)
+
+    async def make(self, record: VolumeRecord) -> None:
+        """Make the directories."""
+        await in_thread(self._storage.make, record.name)
+
+    async def unmake(self, record: VolumeRecord) -> None:
+        """Take `make` back, unless something was put there."""
+        await in_thread(self._storage.unmake, record.name)
+
+    async def set_aside(self, record: VolumeRecord) -> Path | None:
+        """Unmount, and rename the directory out of the way."""
+        if self.wants_mount(record):
+            await self._unmount(record)
+        return await in_thread(self._storage.set_aside, record.name)
+
+    async def discard(self, aside: Path) -> None:
+        """Delete what `set_aside` renamed."""
+        await in_thread(self._storage.discard, aside)
+
+    async def hold(self, record: VolumeRecord, holder: str) -> None:
+        """Mount at the first holder."""
+        if not self.wants_mount(record):
+            return
+        options = _options(record)
+        await in_thread(_touch, self._holders / record.name / holder)
+        target = str(self.path(record))
+        if await in_thread(kernel_mount.is_mounted, target):
+            return
+        try:
+            address = await _resolved(local_mounts.server_name(options))
+            for call in local_mounts.mount_calls(options, target, address):
+                await _mount(call, foreign_to_us=options.type != "tmpfs")
+        except foreign.ForeignMountFailed as exc:
+            reason = local_mounts.failed_text(options, target, exc.reason)
+            raise MountOfVolumeFailed(target, reason) from exc
+        except _AddressUnknown as exc:
+            raise MountOfVolumeFailed(target, str(exc)) from exc
+
+    async def let_go(self, record: VolumeRecord, holder: str) -> None:
+        """Unmount after the last holder."""
+        if not self.wants_mount(record):
+            return
+        (self._holders / record.name / holder).unlink(missing_ok=True)
+        if not self._held_by(record.name):
+            await self._unmount(record)
+
+    async def adopt(self, records: Sequence[VolumeRecord], alive: Collection[str] | None) -> None:
+        """Make every directory that is missing; end the mounts and holds of the dead."""
+        await in_thread(lambda: [self._storage.make(record.name) for record in records])
+        if alive is None:
+            return
+        for record in records:
+            if not self.wants_mount(record):
+                continue
+            for holder in self._held_by(record.name) - set(alive):
+                await self.let_go(record, holder)
+            if not self._held_by(record.name):
+                await self._unmount(record)
+
+    async def look(self, recorded: Iterable[str]) -> Leftovers:
+        """Compare the directories with the names of all records."""
+        return await in_thread(self._storage.look, recorded)
+
+    async def finish_removal(self, name: str) -> None:
+        """Delete a directory that was renamed out of the way."""
+        await in_thread(self._storage.discard, self._storage.aside(name))
+
+    async def size(self, record: VolumeRecord) -> int:
+        """Return the bytes the files take, -1 where the server may not answer."""
+        return _UNKNOWN if self.away(record) else await in_thread(apparent_size, str(self.path(record)))
+
+    async def _unmount(self, record: VolumeRecord) -> None:
+        target = str(self.path(record))
+        if not await foreign.unmount(target):
+            log.warning("volume %s could not be unmounted from %s", record.name, target)
+        await in_thread(remove_tree, self._holders / record.name)
+
+    def _held_by(self, name: str) -> set[str]:
+        try:
+            return {entry.name for entry in (self._holders / name).iterdir()}
+        except FileNotFoundError:
+            return set()
+
+
+class _AddressUnknown(NotFound):
+    """The server of a volume has no address."""
+
+
+def _options(record: VolumeRecord) -> LocalOptions:
+    return parse_local(record.name, record.options or {})
+
+
+def _touch(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
+async def _resolved(host: str) -> str:
+    """Return the address of a server; the kernel's file systems take no names."""
+    if not host:
+        return ""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as exc:
+        raise _AddressUnknown(f"error resolving passed in network volume address: lookup {host}: {exc}") from exc
+    return str(found[0][4][0])
+
+
+async def _mount(call: local_mounts.MountCall, *, foreign_to_us: bool) -> None:
+    if foreign_to_us:
+        await foreign.mount(*call, timeout_s=foreign.MOUNT_TIMEOUT_S)
+        return
+    try:
+        await in_thread(kernel_mount.mount, *call)
+    except kernel_mount.MountFailed as exc:
+        raise foreign.ForeignMountFailed(exc.reason.lower()) from exc

@@ -1,0 +1,261 @@
+"""The mounts of containers: decided at creation, made ready at a start, let go of at the exit.
+
+Must not: decide where a volume's data is; that is its driver's.
+"""
+
+from collections.abc import Collection, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final, Protocol
+
+import msgspec
+
+from berth.base.aio import finish, in_thread
+from berth.base.ids import new_id
+from berth.base.paths import Layout
+from berth.kernel import foreign
+from berth.volumes import references
+from berth.volumes.drivers.registry import Drivers
+from berth.volumes.errors import BadMount, NameTaken
+from berth.volumes.keeping import Keeping
+from berth.volumes.model import ANONYMOUS_LABEL, LOCAL, VolumeRecord
+from berth.volumes.mounts import order, parse
+from berth.volumes.mounts.model import MountPoint, MountType, OciMount
+from berth.volumes.mounts.prepare import filler, let_go, nothing_to_fill, prepare
+from berth.volumes.options import check_name
+from berth.volumes.register import Register
+from berth.wire.volumes import Mount
+
+#: File in a container's directory: its volumes have had their chance of being filled.
+_FILLED: Final = "volumes-filled"
+
+
+class MountWishes(Protocol):
+    """What of ``HostConfig`` says which mounts a container gets (`berth.wire.containers.HostConfig` fits)."""
+
+    @property
+    def binds(self) -> Sequence[str] | None:
+        """What ``-v`` asked for."""
+        ...
+
+    @property
+    def mounts(self) -> Sequence[Mount] | None:
+        """What ``--mount`` asked for."""
+        ...
+
+    @property
+    def tmpfs(self) -> dict[str, str] | None:
+        """What ``--tmpfs`` asked for: target to options."""
+        ...
+
+    @property
+    def volume_driver(self) -> str | None:
+        """The driver of volumes that name none."""
+        ...
+
+
+class Mounting:
+    """The mounts of one engine's containers."""
+
+    def __init__(self, layout: Layout, register: Register, drivers: Drivers, keeping: Keeping) -> None:
+        self._layout = layout
+        self._register = register
+        self._drivers = drivers
+        self._keeping = keeping
+        self._attached: set[str] = set()
+
+    async def resolve(
+        self,
+        container_id: str,
+        host_config: MountWishes,
+        config_volumes: Collection[str],
+        inherited: Sequence[MountPoint],
+    ) -> tuple[MountPoint, ...]:
+        """Decide the mounts of a container being created, all checked first; make the volumes they need.
+
+        Until the container is listed by `users`, or `release` is called, its volumes count as used.
+        """
+        driver = host_config.volume_driver or ""
+        kept, asked = order.combine(
+            inherited,
+            [parse.parse_bind(raw, driver) for raw in host_config.binds or ()],
+            [parse.parse_mount(mount) for mount in host_config.mounts or ()],
+            [parse.parse_tmpfs(target, options) for target, options in (host_config.tmpfs or {}).items()],
+            [parse.parse_config_volume(target, driver) for target in sorted(config_volumes)],
+        )
+        asked = [parse.near_root(one, str(self._layout.data_root)) for one in asked]
+        for one in asked:
+            self._check(one)
+        if any(one.point.type is MountType.BIND and not one.point.create_source for one in asked):
+            await in_thread(_check_sources, asked)
+        self._register.pending[container_id] = tuple(kept)
+        try:
+            points = (*kept, *await self._with_volumes(container_id, asked))
+        except BaseException:
+            self._register.pending.pop(container_id, None)
+            raise
+        self._register.pending[container_id] = points
+        return order.by_depth(points)
+
+    def _check(self, asked: parse.Asked) -> None:
+        point = asked.point
+        if point.type is not MountType.VOLUME or not point.name:
+            self._drivers.get(point.name, point.driver)
+            return
+        known = self._register.find(point.name)
+        if known is None:
+            check_name(point.name)
+            self._drivers.get(point.name, point.driver).check(point.name, asked.driver_opts or {})
+        elif point.driver and point.driver != known.driver:
+            raise NameTaken(point.name, known.driver)
+
+    async def _with_volumes(self, container_id: str, asked: Sequence[parse.Asked]) -> tuple[MountPoint, ...]:
+        made: list[str] = []
+        points: list[MountPoint] = []
+        try:
+            for one in asked:
+                point = one.point
+                if point.type is MountType.VOLUME:
+                    point, new = await self._volume_for(container_id, one)
+                    made += [point.name] if new else []
+                points.append(point)
+        except BaseException:
+            self._register.pending.pop(container_id, None)
+            await finish(self._take_back(made))
+            raise
+        return tuple(points)
+
+    async def _volume_for(self, container_id: str, asked: parse.Asked) -> tuple[MountPoint, bool]:
+        point = asked.point
+        anonymous = not point.name
+        name = point.name or new_id()
+        # Counts as used from here on, so that a prune beside us leaves it alone.
+        named = msgspec.structs.replace(point, name=name, driver=point.driver or LOCAL, anonymous=anonymous)
+        self._register.pending[container_id] = (*self._register.pending[container_id], named)
+        labels = {ANONYMOUS_LABEL: "", **(asked.labels or {})} if anonymous else asked.labels
+        record, new = await self._keeping.ensure(name, point.driver, asked.driver_opts, labels)
+        source = str(self._drivers.of(record).path(record))
+        return msgspec.structs.replace(named, driver=record.driver, source=source), new
+
+    async def _take_back(self, names: Sequence[str]) -> None:
+        for name in reversed(names):
+            async with self._register.hold(name):
+                record = self._register.find(name)
+                if record is not None and name not in self._register.holders():
+                    await self._keeping.remove_locked(record)
+
+    async def attach(self, container_id: str, points: Sequence[MountPoint], rootfs: Path) -> tuple[OciMount, ...]:
+        """Make everything ready for a start: sources mounted, empty volumes filled, targets made inside `rootfs`."""
+        self._register.pending.pop(container_id, None)  # what starts has a record by now
+        if not points:
+            return ()
+        try:
+            for record in self._held_ones(points):
+                async with self._register.hold(record.name):
+                    await self._drivers.of(record).hold(record, container_id)
+            entries = await self._prepare(container_id, points, rootfs)
+        except BaseException:
+            await finish(self._let_go(container_id, points))
+            raise
+        self._attached.add(container_id)
+        for point in points:
+            if point.type is MountType.VOLUME:
+                self._register.publish(
+                    "mount", point.name, driver=point.driver, container=container_id, destination=point.target,
+                    propagation=point.propagation, **{"read/write": str(point.rw).lower()},
+                )  # fmt: skip
+        return entries
+
+    async def _prepare(self, container_id: str, points: Sequence[MountPoint], rootfs: Path) -> tuple[OciMount, ...]:
+        home = self._layout.container(container_id)
+        scratch = self._scratch(container_id)
+        filled = home / _FILLED
+        to_fill = [point for point in points if point.copy_up]
+        away = self._away(points)
+        markers = {point.name: self._marker(point.name) for point in to_fill}
+        if not to_fill or filled.exists():
+            return await in_thread(prepare, points, str(rootfs), scratch, nothing_to_fill, away)
+        async with AsyncExitStack() as locks:
+            for name in sorted(references.names(to_fill)):
+                await locks.enter_async_context(self._register.hold(name))
+            for point in to_fill:
+                if point.name in away:
+                    marker = markers[point.name]
+                    await foreign.fill(
+                        str(rootfs), point.target, point.source, str(marker), timeout_s=foreign.MOUNT_TIMEOUT_S
+                    )
+            here = filler(str(rootfs), markers.__getitem__)
+
+            def work() -> tuple[OciMount, ...]:
+                def fill(point: MountPoint) -> None:
+                    if point.name not in away:
+                        here(point)
+
+                entries = prepare(points, str(rootfs), scratch, fill, away)
+                if home.is_dir():
+                    filled.touch()
+                return entries
+
+            return await in_thread(work)
+
+    async def detach(self, container_id: str, points: Sequence[MountPoint]) -> None:
+        """Let go after an exit: unmount what only this container had mounted; may be called twice."""
+        if not points:
+            return
+        await finish(self._let_go(container_id, points))
+        if container_id in self._attached:
+            self._attached.discard(container_id)
+            for point in points:
+                if point.type is MountType.VOLUME:
+                    self._register.publish("unmount", point.name, driver=point.driver, container=container_id)
+
+    async def release(self, container_id: str, points: Sequence[MountPoint], *, remove_anonymous: bool) -> None:
+        """Let go for good when the container is removed; with `remove_anonymous` its anonymous volumes go too.
+
+        One that another container has inherited stays with it.
+        """
+        await self.detach(container_id, points)
+        self._register.pending.pop(container_id, None)
+        for point in points if remove_anonymous else ():
+            if not point.anonymous:
+                continue
+            async with self._register.hold(point.name):
+                record = self._register.find(point.name)
+                if record is not None and not set(self._register.holders().get(point.name, ())) - {container_id}:
+                    await finish(self._keeping.remove_locked(record, but=container_id))
+
+    def adopt(self, alive: Collection[str] | None) -> None:
+        """Learn which containers run, and so hold their mounts, after a start."""
+        self._attached |= set(alive or ())
+
+    # Volumes that have to be mounted first
+
+    def _held_ones(self, points: Sequence[MountPoint]) -> Sequence[VolumeRecord]:
+        found = (self._register.find(name) for name in sorted(references.names(points)))
+        return [record for record in found if record is not None and self._drivers.of(record).wants_mount(record)]
+
+    def _away(self, points: Sequence[MountPoint]) -> dict[str, bool]:
+        """Return the volumes whose path may hang, with whether they are mounted read-only."""
+        drivers = ((record, self._drivers.of(record)) for record in self._held_ones(points))
+        return {record.name: driver.read_only(record) for record, driver in drivers if driver.away(record)}
+
+    def _marker(self, name: str) -> Path:
+        record = self._register.get(name)
+        return self._drivers.of(record).filling(record)
+
+    async def _let_go(self, container_id: str, points: Sequence[MountPoint]) -> None:
+        if any(point.subpath for point in points):
+            await in_thread(let_go, self._scratch(container_id))
+        for record in self._held_ones(points):
+            async with self._register.hold(record.name):
+                await self._drivers.of(record).let_go(record, container_id)
+
+    def _scratch(self, container_id: str) -> Path:
+        return self._layout.bundle(container_id) / "subpaths"
+
+
+def _check_sources(asked: Sequence[parse.Asked]) -> None:
+    for one in asked:
+        point = one.point
+        if point.type is MountType.BIND and not point.create_source and not Path(point.source).exists():
+            raise BadMount("bind", f"bind source path does not exist: {point.source}")
