@@ -117,7 +117,8 @@ async def test_a_network_that_a_plugin_fails_to_make_leaves_nothing(tmp_path: Pa
             with pytest.raises(EngineError):
                 await world.plugged(ipam="plug")
             revive(plugin)
-            await world.service._foreign.require_driver("plug")  # a plugin that died is told of the end now
+            # a plugin that died is told of the end now
+            await world.service._attachments._foreign.require_driver("plug")
             assert world.service._register.named("pnet") is None
             assert (snapshot(), nft.run_once("list ruleset")) == before, method
             assert plugin.is_empty(), (method, plugin.state)
@@ -145,7 +146,8 @@ async def test_a_container_that_a_plugin_fails_leaves_nothing_and_starts_the_nex
             with pytest.raises(EngineError):
                 await world.container("one", "pnet")
             revive(plugin)
-            await world.service._foreign.require_driver("plug")  # a plugin that died is told of the end now
+            # a plugin that died is told of the end now
+            await world.service._attachments._foreign.require_driver("plug")
             assert plugin.state == memory, (method, plugin.state)
             assert world.live.all() == []
             assert await world.namespaces() == []
@@ -172,7 +174,7 @@ async def test_a_plugin_that_is_gone_keeps_nobody_from_stopping_and_removing(tmp
         assert world.service._register.named("pnet") is None
         plugin.start()
         assert not plugin.is_empty()
-        await world.service._foreign.require_driver("plug")
+        await world.service._attachments._foreign.require_driver("plug")
         assert plugin.is_empty(), "it is told when it is back"
 
 

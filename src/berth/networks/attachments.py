@@ -101,7 +101,8 @@ class Attachments:
         )
         self.reaper = Reaper(self._tasks, retired_group(layout))
         self._joining = Joining(layout, tenants, live, self.reaper, self._locks, self._wanted.find)
-        self._telling = Telling(bus, register)
+        #: Tells what becomes of networks and of containers on them.
+        self.telling = Telling(bus, register)
         self._changing = Changing(
             live=live,
             runner=runner,
@@ -113,7 +114,7 @@ class Attachments:
             files=self._files,
             naming=self.naming,
             reaper=self.reaper,
-            telling=self._telling,
+            telling=self.telling,
         )
 
     # -- wanting
@@ -236,7 +237,7 @@ class Attachments:
             await self._close(ident)
             raise
         for end in ends:
-            self._telling.connected(ident, end)
+            self.telling.connected(ident, end)
         if namespace:
             self.spare.refill()
         return Sandbox(namespace or None, self._files.paths(ident))
@@ -279,7 +280,7 @@ class Attachments:
         self.reaper.put(links=len(links))
         self._joining.let_go(live.netns_path)
         for end in live.endpoints:
-            self._telling.disconnected(container_id, end)
+            self.telling.disconnected(container_id, end)
 
     # -- while it runs
 

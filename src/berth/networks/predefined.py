@@ -1,0 +1,73 @@
+"""The networks that are always there: made at an engine's first start, kept, and ``bridge`` following its settings."""
+
+import logging
+import secrets
+
+from berth.base.aio import in_thread
+from berth.base.clock import Clock
+from berth.base.config import Config
+from berth.base.ids import new_id
+from berth.base.paths import Layout
+from berth.kernel import link
+from berth.networks import creation, default_bridge
+from berth.networks.host_routes import HostRoutes
+from berth.networks.ipam.pools import DEFAULT_BRIDGE_SOURCES, choose_subnet
+from berth.networks.model import DEFAULT, PREDEFINED, NetworkRecord
+from berth.networks.register import Register
+from berth.store.base import Records
+
+log = logging.getLogger(__name__)
+
+
+class Predefined:
+    """Sees to the records of the networks that nobody creates."""
+
+    def __init__(
+        self,
+        *,
+        layout: Layout,
+        networks: Records[NetworkRecord],
+        register: Register,
+        routes: HostRoutes,
+        config: Config,
+        clock: Clock,
+    ) -> None:
+        self._layout = layout
+        self._networks = networks
+        self._register = register
+        self._routes = routes
+        self._config = config
+        self._clock = clock
+
+    async def settle(self, alive: set[str]) -> None:
+        """Make their records what they should be; containers `alive` run."""
+        for name in PREDEFINED:
+            if name == DEFAULT:
+                await self._follow_settings(alive)
+            elif self._register.named(name) is None:
+                record = creation.linkless(name, new_id(), self._clock.now_ns())
+                await self._networks.put(record.id, record)
+                self._register.add(record)
+
+    async def _follow_settings(self, alive: set[str]) -> None:
+        """Make the default bridge what the settings say, unless containers are on it."""
+        old = self._register.named(DEFAULT)
+        routed = await self._routes.prefixes()
+        taken = {version: self._register.subnets.spans(version) for version in (4, 6)}
+        record = default_bridge.settled(
+            self._config,
+            old or NetworkRecord(new_id(), DEFAULT, "bridge", self._clock.now_ns()),
+            bridge=self._layout.default_bridge,
+            subnet=lambda: str(choose_subnet(DEFAULT_BRIDGE_SOURCES, taken, routed)),
+            random=secrets.token_bytes,
+        )
+        if record == old:
+            return
+        if old is not None:
+            if any(ident in alive for ident in self._register.attached(old.id)):
+                log.warning("settings of the network %s have changed and hold once no container is on it", DEFAULT)
+                return
+            self._register.discard(old)
+            await in_thread(link.delete, old.bridge)  # it is made anew with what it is to have
+        await self._networks.put(record.id, record)
+        self._register.add(record)
