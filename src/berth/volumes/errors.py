@@ -74,6 +74,25 @@ class VolumeInUse(Conflict):
         self.holders = tuple(holders)
 
 
+class VolumeOccupied(Conflict):
+    """An operation works on the volume's data."""
+
+    def __init__(self, action: str, name: str, what: str) -> None:
+        super().__init__(f"{action} {name}: volume is in use by a running {what}; try again when it has ended")
+
+
+class VolumeRunning(Conflict):
+    """Running containers have the volume mounted."""
+
+    def __init__(self, action: str, name: str, holders: Sequence[str]) -> None:
+        brief = " ".join(short(ident) for ident in holders)
+        super().__init__(
+            f"{action} {name}: volume is in use by running containers - [{', '.join(holders)}]. "
+            f"Stop them first: docker stop {brief}"
+        )
+        self.holders = tuple(holders)
+
+
 class VolumeMounted(SystemFault):
     """Something is still mounted in the volume's directory."""
 

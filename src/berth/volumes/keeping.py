@@ -61,6 +61,7 @@ class Keeping:
         holding = [ident for ident in self._register.holders().get(record.name, ()) if ident != but]
         if holding:
             raise VolumeInUse(record.name, holding)
+        self._register.check_unoccupied("remove", record.name)
         driver = self._drivers.of(record)
         aside = await driver.set_aside(record)
         await self._register.records.drop(record.name)

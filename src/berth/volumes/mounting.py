@@ -62,7 +62,6 @@ class Mounting:
         self._register = register
         self._drivers = drivers
         self._keeping = keeping
-        self._attached: set[str] = set()
 
     async def resolve(
         self,
@@ -149,6 +148,9 @@ class Mounting:
         self._register.pending.pop(container_id, None)  # what starts has a record by now
         if not points:
             return ()
+        for name in references.names(points):
+            self._register.check_startable(container_id, name)
+        self._register.attached.add(container_id)
         try:
             for record in self._held_ones(points):
                 async with self._register.hold(record.name):
@@ -156,8 +158,8 @@ class Mounting:
             entries = await self._prepare(container_id, points, rootfs)
         except BaseException:
             await finish(self._let_go(container_id, points))
+            self._register.attached.discard(container_id)
             raise
-        self._attached.add(container_id)
         for point in points:
             if point.type is MountType.VOLUME:
                 self._register.publish(
@@ -203,8 +205,8 @@ class Mounting:
         if not points:
             return
         await finish(self._let_go(container_id, points))
-        if container_id in self._attached:
-            self._attached.discard(container_id)
+        if container_id in self._register.attached:
+            self._register.attached.discard(container_id)
             for point in points:
                 if point.type is MountType.VOLUME:
                     self._register.publish("unmount", point.name, driver=point.driver, container=container_id)
@@ -226,7 +228,7 @@ class Mounting:
 
     def adopt(self, alive: Collection[str] | None) -> None:
         """Learn which containers run, and so hold their mounts, after a start."""
-        self._attached |= set(alive or ())
+        self._register.attached |= set(alive or ())
 
     # Volumes that have to be mounted first
 

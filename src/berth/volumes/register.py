@@ -2,10 +2,13 @@
 
 Who uses a volume is derived from the containers' mount points at the moment of asking, never counted. Between the
 creation of a container's mounts and the container's own record, `pending` stands in for it.
+An operation on a volume's data occupies it, in memory: it ends with the engine at the latest.
 Must not: touch the disk.
 """
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass
 
 from berth.base.aio import KeyedLocks
 from berth.base.clock import Clock, SystemClock
@@ -13,10 +16,16 @@ from berth.events.bus import Bus
 from berth.events.model import Event
 from berth.store.base import Records
 from berth.volumes import references
-from berth.volumes.errors import NoSuchVolume
+from berth.volumes.errors import NoSuchVolume, VolumeOccupied, VolumeRunning
 from berth.volumes.model import VolumeRecord
 from berth.volumes.mounts.model import MountPoint
 from berth.volumes.references import Users
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Occupation:
+    what: str
+    exclusive: bool
 
 
 class Register:
@@ -27,6 +36,9 @@ class Register:
         self.clock = clock or SystemClock()
         #: Mount points of containers whose own record is not there yet.
         self.pending: dict[str, tuple[MountPoint, ...]] = {}
+        #: Containers that run, or are being started, with their mounts.
+        self.attached: set[str] = set()
+        self._occupied: dict[str, list[_Occupation]] = {}
         self._bus = bus
         self._users = users
         self._locks = KeyedLocks()
@@ -52,6 +64,43 @@ class Register:
         for ident, _ in listed:
             self.pending.pop(ident, None)
         return dict(references.holders([*listed, *self.pending.items()]))
+
+    def running_holders(self, name: str) -> tuple[str, ...]:
+        """Return the containers that have a volume mounted now, or are about to."""
+        return tuple(ident for ident in self.holders().get(name, ()) if ident in self.attached)
+
+    @contextmanager
+    def occupy(self, name: str, what: str, *, exclusive: bool = False) -> Iterator[VolumeRecord]:
+        """Keep a volume where it is while an operation, named by `what` ("backup"), works on its data.
+
+        Until the end nobody removes or renames it. `exclusive` is for what replaces data: nobody else occupies it,
+        no container that uses it runs or starts. Raises `NoSuchVolume`, `VolumeOccupied`, `VolumeRunning`.
+        """
+        record = self.get(name)
+        for other in self._occupied.get(name, ()):
+            if exclusive or other.exclusive:
+                raise VolumeOccupied(what, name, other.what)
+        if exclusive and (running := self.running_holders(name)):
+            raise VolumeRunning(what, name, running)
+        mine = _Occupation(what, exclusive)
+        self._occupied.setdefault(name, []).append(mine)
+        try:
+            yield record
+        finally:
+            self._occupied[name].remove(mine)
+            if not self._occupied[name]:
+                del self._occupied[name]
+
+    def check_unoccupied(self, action: str, name: str) -> None:
+        """Raise `VolumeOccupied` if an operation works on a volume's data."""
+        for other in self._occupied.get(name, ()):
+            raise VolumeOccupied(action, name, other.what)
+
+    def check_startable(self, container_id: str, name: str) -> None:
+        """Raise `VolumeOccupied` if an operation is replacing the data of a volume that a container wants."""
+        for other in self._occupied.get(name, ()):
+            if other.exclusive:
+                raise VolumeOccupied(f"start {container_id[:12]}: volume", name, other.what)
 
     def publish(self, action: str, name: str, **attributes: str) -> None:
         """Tell who listens that something happened to a volume."""
