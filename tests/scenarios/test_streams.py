@@ -194,6 +194,25 @@ def test_what_follows_an_upgrade_request_at_once_is_not_lost(clean_berth: Berth)
     assert answer.endswith(b"\x01\0\0\0\0\0\0\x05early")
 
 
+@pytest.mark.parametrize("kind", ["whole", "stream", "hijacked", "refused"])
+def test_every_kind_of_answer_says_who_gave_it(cleaned: Engine, kind: str) -> None:
+    path = {"whole": "GET /version", "stream": "GET /events", "hijacked": "POST /containers/box/attach?stream=1",
+            "refused": "GET /containers/none/json"}[kind]  # fmt: skip
+    cleaned.docker("run", "-d", "--name", "box", "busybox", "sleep", "1000")
+    with socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(20)
+        line.connect(str(cleaned.socket))
+        line.sendall(f"{path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode())
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += line.recv(4096)
+    names = [row.partition(b":")[0].lower() for row in head.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]]
+    wanted = [b"api-version", b"docker-experimental", b"ostype", b"server"]
+    if (cleaned.kind, kind) == ("dockerd", "hijacked"):  # newer ones say it here too
+        wanted = []
+    assert sorted(name for name in names if name in (b"api-version", *wanted)) == wanted
+
+
 def test_a_client_that_takes_nothing_does_not_keep_a_container_from_being_stopped(clean_berth: Berth) -> None:
     clean_berth.docker("run", "-d", "--name", "box", "busybox", "sh", "-c", "sleep 1; yes")
     with socket.socket(socket.AF_UNIX) as connection:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import msgspec
 from aiohttp import web
 
-from berth.api.versions import NEWEST, Version, text
+from berth.api.headers import HEADERS
+from berth.api.versions import Version
 from berth.base.errors import InvalidArgument
 from berth.wire.decode import decode
 from berth.wire.filters import Filters, parse_filters
@@ -19,9 +20,6 @@ T = TypeVar("T")
 
 #: Largest JSON body accepted, in bytes; archives and images are streamed and have no limit here.
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
-
-#: Set on answers whose head goes out before the server sees them; `berth.api.server` adds the rest.
-STREAM_HEADERS: Final = {"Api-Version": text(NEWEST), "Docker-Experimental": "false", "Ostype": "linux"}
 
 _FALSE: Final = frozenset({"", "0", "no", "false", "none"})
 
@@ -108,7 +106,7 @@ class Call:
 
     async def stream(self, content_type: str = "application/json", status: int = 200) -> web.StreamResponse:
         """Begin a streamed answer; its head is on the wire when this returns."""
-        response = web.StreamResponse(status=status, headers=STREAM_HEADERS | {"Content-Type": content_type})
+        response = web.StreamResponse(status=status, headers=HEADERS | {"Content-Type": content_type})
         await send_head(self.request, response)
         return response
 

@@ -13,7 +13,8 @@ from typing import Any, Final, cast
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from berth.api.call import STREAM_HEADERS, Call
+from berth.api.call import Call
+from berth.api.headers import HEADERS
 from berth.api.ping import quick_answer
 
 #: Above this many unread bytes the client is not read from until half of them are taken.
@@ -313,5 +314,5 @@ def _head(call: Call, content_type: str) -> bytes:
         lines = ["HTTP/1.1 101 UPGRADED", f"Content-Type: {content_type}", "Connection: Upgrade", f"Upgrade: {wanted}"]
     else:
         lines = ["HTTP/1.1 200 OK", f"Content-Type: {content_type}"]
-    lines += [f"{name}: {value}" for name, value in STREAM_HEADERS.items()]
+    lines += [f"{name}: {value}" for name, value in HEADERS.items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()

@@ -1,4 +1,4 @@
-"""What every answer of the API carries, and the answer to a ping. Must not: know the engine.
+"""The answer to a ping. Must not: know the engine.
 
 Clients ping before each command they carry out. The usual ping is answered from here at once, without the machinery for
 requests in general, which would take as long as a small request.
@@ -8,17 +8,9 @@ import time
 from email.utils import formatdate
 from typing import Final
 
-from berth import VERSION
-from berth.api import versions
+from berth.api.headers import HEADERS
 
-#: Set on every answer; clients read the version and the operating system from them.
-HEADERS: Final[dict[str, str]] = {
-    "Api-Version": versions.text(versions.NEWEST),
-    "Docker-Experimental": "false",
-    "Ostype": "linux",
-    "Server": f"Berth/{VERSION} (linux)",
-}
-#: Set on the answer to a ping besides.
+#: Set on it besides what every answer carries.
 PING_HEADERS: Final[dict[str, str]] = {
     "Cache-Control": "no-cache, no-store, must-revalidate",
     "Pragma": "no-cache",

@@ -13,8 +13,8 @@ from aiohttp import HttpVersion11, web
 from berth.api import versions
 from berth.api.call import Call
 from berth.api.errors import to_response
+from berth.api.headers import HEADERS
 from berth.api.hijack import Server
-from berth.api.ping import HEADERS
 from berth.api.routes import Route, Router
 from berth.base.aio import finish
 from berth.base.errors import EngineError

@@ -2,7 +2,8 @@
 
 import pytest
 
-from berth.api.ping import HEADERS, PING_HEADERS, quick_answer
+from berth.api.headers import HEADERS
+from berth.api.ping import PING_HEADERS, quick_answer
 
 HEAD = b"HEAD /_ping HTTP/1.1\r\nHost: api\r\nUser-Agent: Docker-Client/28\r\n\r\n"
 

@@ -6,7 +6,8 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from berth.api.call import STREAM_HEADERS, Call, send_head
+from berth.api.call import Call, send_head
+from berth.api.headers import HEADERS
 from berth.api.hijack import MULTIPLEXED, RAW, Hijacked, hijack
 from berth.api.routes import Route
 from berth.base.errors import NotImplementedYet
@@ -146,7 +147,7 @@ async def archive_get(call: Call) -> web.StreamResponse:
     """GET /containers/{id}/archive: a path as a tar."""
     async with call.engine.archives.get(call.path["id"], call.text("path")) as (found, pieces):
         response = web.StreamResponse(
-            headers=STREAM_HEADERS | {"Content-Type": "application/x-tar", STAT_HEADER: found.header()}
+            headers=HEADERS | {"Content-Type": "application/x-tar", STAT_HEADER: found.header()}
         )
         await send_head(call.request, response)
         return await _sent(response, pieces)
