@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.engines import CGROUPS, RUN, Berth, Dockerd, Engine, busybox_tar, import_busybox
+from tests.support.engines import CGROUPS, RUN, Berth, Dockerd, Engine, busybox_tar, running
 
 IN_CI = bool(os.environ.get("CI"))
 _skipped: list[str] = []
@@ -87,25 +87,15 @@ def busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def berth_engine(tmp_path_factory: pytest.TempPathFactory, busybox: Path) -> Iterator[Berth]:
     """A berthd for the whole run, with a busybox image."""
-    engine = Berth("berth", tmp_path_factory.mktemp("berth"))
-    try:
-        engine.start()
-        import_busybox(engine, busybox)
+    with running(Berth("berth", tmp_path_factory.mktemp("berth")), busybox) as engine:
         yield engine
-    finally:
-        engine.close()
 
 
 @pytest.fixture(scope="session")
 def dockerd_engine(tmp_path_factory: pytest.TempPathFactory, busybox: Path) -> Iterator[Dockerd]:
     """A dockerd for the whole run, with the same image."""
-    engine = Dockerd("dockerd", tmp_path_factory.mktemp("dockerd"))
-    try:
-        engine.start()
-        import_busybox(engine, busybox)
+    with running(Dockerd("dockerd", tmp_path_factory.mktemp("dockerd")), busybox) as engine:
         yield engine
-    finally:
-        engine.close()
 
 
 @pytest.fixture(params=["berth", "dockerd"])
@@ -124,11 +114,8 @@ def engine_socket(engine: Engine) -> str:
 def own_berth(request: pytest.FixtureRequest, tmp_path: Path, busybox: Path) -> Iterator[Berth]:
     """A berthd for one test alone: to be killed, restarted, filled."""
     name = "own" + format(abs(hash(request.node.nodeid)) % 0xFFFF, "04x")
-    one = Berth(name, tmp_path / "berth")
     try:
-        one.start()
-        import_busybox(one, busybox)
-        yield one
+        with running(Berth(name, tmp_path / "berth"), busybox) as engine:
+            yield engine
     finally:
-        one.close()
         shutil.rmtree(tmp_path / "berth", ignore_errors=True)

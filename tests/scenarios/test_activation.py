@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.engines import Berth, import_busybox, wait_for
+from tests.support.engines import Berth, running, wait_for
 
 pytestmark = pytest.mark.root
 
@@ -22,13 +22,8 @@ class Activated(Berth):
 
 @pytest.fixture(scope="module")
 def activated(tmp_path_factory: pytest.TempPathFactory, busybox: Path) -> Iterator[Berth]:
-    engine = Activated("activated", tmp_path_factory.mktemp("activated"))
-    try:
-        engine.start()
-        import_busybox(engine, busybox)
+    with running(Activated("activated", tmp_path_factory.mktemp("activated")), busybox) as engine:
         yield engine
-    finally:
-        engine.close()
 
 
 def test_the_first_client_starts_it(activated: Berth) -> None:

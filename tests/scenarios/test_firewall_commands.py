@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.engines import Berth, import_busybox, wait_for
+from tests.support.engines import Berth, running, wait_for
 from tests.support.remote import Remote
 
 pytestmark = pytest.mark.root
@@ -18,14 +18,8 @@ SERVE = "mkdir -p /www && echo welcome > /www/index.html && exec httpd -f -p 80 
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory, busybox: Path) -> Iterator[Berth]:
-    one = Berth("firewall", tmp_path_factory.mktemp("firewall"))
-    try:
-        one.start()
-        import_busybox(one, busybox)
+    with running(Berth("firewall", tmp_path_factory.mktemp("firewall")), busybox) as one:
         yield one
-    finally:
-        one.wipe_containers()
-        one.close()
 
 
 @pytest.fixture(scope="module")

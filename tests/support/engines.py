@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 REPO = Path(__file__).resolve().parents[2]
 ORACLE = REPO / ".oracle" / "root"
@@ -266,6 +266,9 @@ class Engine:
         """End what outlives the daemon."""
 
 
+E = TypeVar("E", bound=Engine)
+
+
 class Berth(Engine):
     """A berthd of this source tree."""
 
@@ -402,10 +405,11 @@ def import_busybox(engine: Engine, tar: Path) -> None:
 
 
 @contextlib.contextmanager
-def running(engine: Engine) -> Iterator[Engine]:
-    """Run an engine for the length of a block."""
+def running(engine: E, busybox: Path) -> Iterator[E]:
+    """Run an engine that has the image ``busybox:latest`` for the length of a block."""
     try:
         engine.start()
+        import_busybox(engine, busybox)
         yield engine
     finally:
         engine.close()
