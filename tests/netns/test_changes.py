@@ -1,15 +1,13 @@
 """Networks changed while containers are on them, in a real kernel: who follows, and what a failure leaves."""
 
 import asyncio
-import contextlib
-import os
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from berth.base.errors import Kind, SystemFault
+from berth.base.errors import Kind
 from berth.kernel import link, netns, netview, nft, routing
 from berth.networks.model import NetworkRecord
 from berth.networks.options import NAME_SERVERS
@@ -18,6 +16,7 @@ from berth.wire.networks import EndpointIPAMConfig, EndpointSettings
 from tests.netns.test_names import named_world, resolve
 from tests.netns.test_networks import Container, World, ask, misses, neighbour, published, refused, serve
 from tests.netns.throwaway import isolated
+from tests.support.faults import failing, killing
 
 pytestmark = pytest.mark.root
 
@@ -212,14 +211,11 @@ async def test_answers_still_leave_by_the_network_they_were_asked_on(tmp_path: P
     before = kernel(world, one)
     rules = _rules(one)
     assert rules == {"10.1.0.2", "10.5.0.2"}
-    for fail_at in range(1, 99):
-        world.kernel.steps, world.kernel.fail_at = 0, fail_at
-        with contextlib.suppress(SystemFault):
-            await update("red", subnet="10.2.0.0/24")(world)
-            break
-        assert kernel(world, one) == before, fail_at
+    steps = 0
+    async for steps in failing(world.fault, lambda: update("red", subnet="10.2.0.0/24")(world)):
+        assert kernel(world, one) == before, steps
         assert _rules(one) == rules
-    assert fail_at > 5
+    assert steps >= 5
     assert _rules(one) == {"10.2.0.2", "10.5.0.2"}
     assert ask("10.2.0.2").startswith("one ")
     assert ask("10.5.0.2").startswith("one ")
@@ -288,7 +284,7 @@ async def test_labels_and_name_servers(tmp_path: Path) -> None:
     assert kernel(world, one) == before
 
 
-EVERYTHING = {"subnet": "10.2.0.0/24", "mtu": 1400, "icc": False, "internal": True}
+EVERYTHING = update("red", subnet="10.2.0.0/24", mtu=1400, icc=False, internal=True)
 
 
 async def _stage(world: World) -> tuple[Container, Container, NetworkRecord]:
@@ -304,18 +300,14 @@ async def test_a_change_that_fails_at_any_step_changes_nothing(tmp_path: Path) -
     world = World(tmp_path)
     one, two, record = await _stage(world)
     before = kernel(world, one, two)
-    for fail_at in range(1, 99):
-        world.kernel.steps, world.kernel.fail_at = 0, fail_at
-        with contextlib.suppress(SystemFault):
-            await update("red", **EVERYTHING)(world)
-            break
-        assert kernel(world, one, two) == before, fail_at
+    steps = 0
+    async for steps in failing(world.fault, lambda: EVERYTHING(world)):
+        assert kernel(world, one, two) == before, steps
         assert world.service.get("red") == record
         assert two.address("red") == "10.1.0.3"
         assert ask("127.0.0.1", 8080).startswith("one ")
-    assert fail_at > 10, "two bridge steps, five or more for each container, the rules"
+    assert steps >= 10, "two bridge steps, five or more for each container, the rules"
     assert kernel(world, one, two) != before
-    world.kernel.fail_at = 0
     assert two.address("red") == "10.2.0.3"
     assert misses("10.2.0.3", 80, one.namespace)
 
@@ -326,30 +318,18 @@ async def test_a_daemon_killed_in_any_step_of_a_change_changes_nothing(tmp_path:
     one, two, _ = await _stage(world)
     alive = {one.id, two.id}
     before = kernel(world, one, two)
-    for killed_at in range(1, 99):
-        child = os.fork()
-        if child == 0:  # a daemon of its own, on the same machine
-            link.host.cache_clear()
-            nft.host.cache_clear()
-            world.kernel.steps, world.kernel.fail_at, world.kernel.kill = 0, killed_at, True
-            with contextlib.suppress(BaseException):
-                _change_blocking(world)
-            os._exit(0)
-        _, status = await asyncio.to_thread(os.waitpid, child, 0)
-        if os.waitstatus_to_exitcode(status) == 0:
-            break
+
+    async def restart() -> World:
         world.fresh()
         world.runner.recover()
         await world.service.adopt(alive)
-        assert kernel(world, one, two) == before, killed_at
-        assert two.ask(one.address("red")).startswith("one "), killed_at
-    assert killed_at > 10
+        return world
 
-
-def _change_blocking(world: World) -> None:
-    loop = asyncio.new_event_loop()
-    asyncio._set_running_loop(None)
-    loop.run_until_complete(update("red", **EVERYTHING)(world))  # type: ignore[arg-type]
+    steps = 0
+    async for steps, _ in killing(world, EVERYTHING, restart):
+        assert kernel(world, one, two) == before, steps
+        assert two.ask(one.address("red")).startswith("one "), steps
+    assert steps >= 10
 
 
 @isolated

@@ -10,16 +10,17 @@ from pathlib import Path
 import pytest
 
 from berth.base.clock import SystemClock
-from berth.base.errors import Kind, SystemFault
+from berth.base.errors import Kind
 from berth.kernel import link, netlink
 from berth.kernel.netlink import NetlinkError
 from berth.networks.ipam.dhcp import client
 from berth.networks.model import Lease
 from berth.plan.steps.address import SwapAddress
 from berth.wire.networks import IPAM, EndpointSettings, IPAMConfig, NetworkCreate
-from tests.netns.test_macvlan import at, killed, lan
+from tests.netns.test_macvlan import at, lan
 from tests.netns.test_networks import Container, World, refused, snapshot
 from tests.netns.throwaway import isolated
+from tests.support.faults import failing, killing
 
 pytestmark = pytest.mark.root
 
@@ -70,6 +71,10 @@ def served(namespace: str, place: Path, first: int = 100, last: int = 150) -> It
         yield server
     finally:
         server.stop()
+
+
+#: The steps of a start that take back the link that was asked on: what fails there is logged.
+ASKED = (3, 4)
 
 
 def dhcp(driver: str = "macvlan", **options: str) -> NetworkCreate:
@@ -278,21 +283,19 @@ async def test_failing_at_any_step_leaves_nothing_and_gives_the_lease_back(tmp_p
     await world.service.settle()
     before = snapshot(), await world.namespaces()
     with served(neighbour, tmp_path) as server:
-        # the third and fourth take back the link that was asked on: what fails there is logged
-        for fail_at in (1, 2, 5, 6, 7):
-            world.kernel.steps, world.kernel.fail_at = 0, fail_at
-            try:
-                one = await world.container("one", "lan", endpoints={"lan": EndpointSettings()})
-            except SystemFault:
-                world.kernel.fail_at = 0
-                await world.service.settle()
-                assert (snapshot(), await world.namespaces()) == before, fail_at
-                assert not world.live.all()
-                await until(lambda: not server.held())
-                continue
-            break
-        assert fail_at == 7, "namespace and link to ask on, both taken back; namespace and link"
-        assert server.held() == {one.address("lan"): "one"}
+        made: list[Container] = []
+
+        async def start() -> None:
+            made.append(await world.container("one", "lan", endpoints={"lan": EndpointSettings()}))
+
+        steps = 0
+        async for steps in failing(world.fault, start, unheard=ASKED):
+            await world.service.settle()
+            assert (snapshot(), await world.namespaces()) == before, steps
+            assert not world.live.all()
+            await until(lambda: not server.held())
+        assert steps == 6, "namespace and link to ask on, both taken back; namespace and link"
+        assert server.held() == {made[0].address("lan"): "one"}
 
 
 @isolated
@@ -322,19 +325,17 @@ async def test_a_live_attachment_that_fails_gives_its_lease_back(tmp_path: Path)
     await world.service.create(dhcp(parent="wire"))
     one = await world.container("one", "bridge")
     with served(neighbour, tmp_path) as server:
-        for fail_at in (1, 2, 5, 6, 7, 8):  # as above
-            world.kernel.steps, world.kernel.fail_at = 0, fail_at
-            try:
-                await world.service.connect("lan", one.id, EndpointSettings(), running=True)
-            except SystemFault:
-                world.kernel.fail_at = 0
-                await until(lambda: not server.held())
-                with link.inside(one.namespace) as there:
-                    assert [each.name for each in there.links()] == ["lo", "eth0"]
-                assert list(world.service.settings(one.id)["Networks"]) == ["bridge"]
-                continue
-            break
-        assert fail_at == 8, "namespace and link to ask on, both taken back; link, two rules for answers"
+        steps = 0
+        async for steps in failing(
+            world.fault,
+            lambda: world.service.connect("lan", one.id, EndpointSettings(), running=True),
+            unheard=ASKED,
+        ):
+            await until(lambda: not server.held())
+            with link.inside(one.namespace) as there:
+                assert [each.name for each in there.links()] == ["lo", "eth0"], steps
+            assert list(world.service.settings(one.id)["Networks"]) == ["bridge"]
+        assert steps == 7, "namespace and link to ask on, both taken back; link, two rules for answers"
         assert server.held() == {one.address("lan"): "one"}
         assert one.ask("192.168.77.1") == f"neighbour {one.address('lan')}"
 
@@ -355,11 +356,10 @@ async def test_killed_in_any_step_leaves_nothing_to_the_next_start(tmp_path: Pat
     neighbour, world = lan(tmp_path), await start()
     before = snapshot()
     with served(neighbour, tmp_path) as server:
-        for killed_at in range(1, 12):
-            if killed(world, killed_at, _create_everything) == 0:
-                break
-            world = await start()  # its records are in memory: what has been made belongs to nothing now
-            assert snapshot() == before, killed_at
-            assert await world.namespaces() == []
-        assert killed_at == 8, "kind of link; namespace and link to ask on, both taken back; namespace and link"
+        steps = 0
+        async for steps, later in killing(world, _create_everything, start):
+            # its records are in memory: what has been made belongs to nothing now
+            assert snapshot() == before, steps
+            assert await later.namespaces() == []
+        assert steps == 7, "kind of link; namespace and link to ask on, both taken back; namespace and link"
         assert "one" in server.held().values()

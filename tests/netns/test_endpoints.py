@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from berth.base.errors import Kind, SystemFault
-from berth.kernel import link, netns, nft, routing, shaping, sysctl
+from berth.base.errors import Kind
+from berth.kernel import link, netns, routing, shaping, sysctl
 from berth.kernel.actuator import KernelActuator
 from berth.networks import mending
 from berth.networks.model import LiveEndpoint, LiveSandbox
@@ -21,6 +21,7 @@ from berth.networks.routing import plan_replies
 from berth.wire.networks import EndpointIPAMConfig, EndpointSettings
 from tests.netns.test_networks import Container, World, ask, misses, neighbour, published, refused, ruleset, snapshot
 from tests.netns.throwaway import isolated
+from tests.support.faults import elsewhere, failing, killing
 
 pytestmark = pytest.mark.root
 
@@ -262,17 +263,10 @@ async def test_a_connect_or_disconnect_that_fails_anywhere_changes_nothing(tmp_p
 
     for change, steps in ((connect, 12), (disconnect, 7)):
         before = await state()
-        for fail_at in range(1, 20):
-            world.kernel.steps, world.kernel.fail_at = 0, fail_at
-            try:
-                await change()
-            except SystemFault:
-                world.kernel.fail_at = 0
-                assert await state() == before, fail_at
-                continue
-            break
-        world.kernel.fail_at = 0
-        assert fail_at == steps + 1
+        done = 0
+        async for done in failing(world.fault, change):
+            assert await state() == before, done
+        assert done == steps
         assert await state() != before
         assert ask("127.0.0.1", 8080).startswith("one ")
 
@@ -281,27 +275,19 @@ async def survives_kills(world: World, one: Container, change: Callable[[], Coro
     """Kill the daemon in each step of a change, and see that its next start finds all as it was; return the steps."""
     await world.service.settle()
     before = snapshot(), ruleset(), routes_inside(one.namespace)
-    for killed_at in range(1, 20):
-        child = os.fork()
-        if child == 0:
-            link.host.cache_clear()
-            nft.host.cache_clear()
-            world.kernel.steps, world.kernel.fail_at, world.kernel.kill = 0, killed_at, True
-            with contextlib.suppress(BaseException):
-                loop = asyncio.new_event_loop()
-                asyncio._set_running_loop(None)
-                loop.run_until_complete(change())
-            os._exit(0)
-        _, status = await asyncio.to_thread(os.waitpid, child, 0)
-        if os.waitstatus_to_exitcode(status) == 0:
-            return killed_at - 1
+
+    async def restart() -> World:
         world.fresh()
         world.runner.recover()
         await world.service.adopt({one.id})
         await world.service.settle()
-        assert (snapshot(), ruleset(), routes_inside(one.namespace)) == before, killed_at
+        return world
+
+    steps = 0
+    async for steps, _ in killing(world, lambda _: change(), restart):
+        assert (snapshot(), ruleset(), routes_inside(one.namespace)) == before, steps
         assert ask("127.0.0.1", 8080).startswith("one ")
-    raise AssertionError("too many steps")
+    return steps
 
 
 @isolated
@@ -347,18 +333,11 @@ def killed_by(world: World, work: Callable[[], Coroutine[object, object, None]])
                 os._exit(7)
             await put(key, record)
 
-        child = os.fork()
-        if child == 0:
-            link.host.cache_clear()
-            nft.host.cache_clear()
-            world.live.put = deadly  # type: ignore[method-assign]
-            with contextlib.suppress(BaseException):
-                loop = asyncio.new_event_loop()
-                asyncio._set_running_loop(None)
-                loop.run_until_complete(work())
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        return os.waitstatus_to_exitcode(status)
+        world.live.put = deadly  # type: ignore[method-assign]
+        try:
+            return elsewhere(world, lambda _: work())
+        finally:
+            world.live.put = put  # type: ignore[method-assign]
 
     return run
 

@@ -1,28 +1,25 @@
 """Networks and addresses of a plugin that fails anywhere, and an engine that is killed anywhere: nothing remains."""
 
-import asyncio
 import contextlib
 import os
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
 from berth.base.errors import EngineError
-from berth.kernel import link, netns, nft
-from berth.networks.model import LiveSandbox, NetworkRecord, Tenant
+from berth.kernel import netns, nft
+from berth.networks.model import Tenant
 from berth.networks.service import Networks
-from berth.plan.journal import Journal
-from berth.plan.run import Runner
 from berth.plugins import steps
 from berth.plugins.discovery import Places
 from berth.plugins.rpc import Plugins
-from berth.store.sqlite import Stores
 from berth.wire.networks import IPAM, EndpointSettings, IPAMConfig, NetworkCreate
-from tests.netns.test_networks import World, ask, snapshot
+from tests.netns.stored import StoredWorld
+from tests.netns.test_networks import Container, ask, snapshot
 from tests.netns.throwaway import isolated
+from tests.support.faults import elsewhere, failing
 from tests.support.plugins import PluginProcess
 
 pytestmark = pytest.mark.root
@@ -43,31 +40,17 @@ class MortalPlugins(Plugins):
         return said
 
 
-class PluggedWorld(World):
-    """A world with a plugin ``plug``, and records on disk, so that it can be killed."""
+class PluggedWorld(StoredWorld):
+    """A world with a plugin ``plug``."""
 
     def __init__(self, root: Path) -> None:
         self.plugins = MortalPlugins(Places((root,), ()), limit_s=0.4, patience_s=0.3, first_pause_s=0.05)
         super().__init__(root)
 
     def fresh(self) -> Networks:
-        if self.service is not None:
-            self.service._publishing.close()
-            self.stores.close()
         self.kernel._handlers |= steps.handlers(self.plugins)
         self.kernel._undo |= steps.UNDO
-        self.runner = Runner(
-            self.kernel, Journal(self.layout.journal, self.kernel.step_types), around=link.sockets_kept
-        )
-        self.stores = Stores(self.layout.database, self.layout.runtime_database)
-        self.networks = self.stores.durable("networks", NetworkRecord)  # type: ignore[assignment]
-        self.tenants = self.stores.durable("tenants", Tenant)  # type: ignore[assignment]
-        self.live = self.stores.runtime("sandboxes", LiveSandbox)  # type: ignore[assignment]
-        self.service = Networks(
-            self.layout, self.networks, self.tenants, self.live, self.runner, self.bus, self.dns, self.config,
-            plugins=self.plugins,
-        )  # fmt: skip
-        return self.service
+        return super().fresh()
 
     async def start(self, alive: set[str] | None = None) -> None:
         self.runner.recover()
@@ -187,35 +170,26 @@ async def test_a_step_that_fails_gives_the_link_back_and_tells_the_plugin(tmp_pa
         await world.network("red")
         before = snapshot()
         both = {"pnet": EndpointSettings(), "red": EndpointSettings()}
-        for fail_at in range(1, 9):
-            world.kernel.steps, world.kernel.fail_at = 0, fail_at
-            try:
-                one = await world.container("one", "pnet", endpoints=both)
-            except EngineError:
-                assert not plugin.state["endpoints"], fail_at
-                assert (snapshot(), await world.namespaces()) == (before, []), fail_at
-            else:
-                break
-        assert fail_at > 3, "namespace, the plugin's link, ours"
+        made: list[Container] = []
+
+        async def start() -> None:
+            made.append(await world.container("one", "pnet", endpoints=both))
+
+        steps = 0
+        async for steps in failing(world.fault, start):
+            await world.service.settle()
+            assert not plugin.state["endpoints"], steps
+            assert (snapshot(), await world.namespaces()) == (before, []), steps
+        assert steps == 8, "wish; namespace, record, the plugin's link, ours, answers of two; record"
+        (one,) = made
         assert "10.95.0.2" in str(world.service.settings(one.id))
         await one.close()
         assert not plugin.state["endpoints"]
 
 
-def _dies(world: PluggedWorld, work: Callable[[], Any]) -> int:
+def _dies(world: PluggedWorld, work: Callable[[], Awaitable[object]]) -> int:
     """Run work in a daemon of its own; return how it ended."""
-    child = os.fork()
-    if child == 0:
-        signal.alarm(10)
-        link.host.cache_clear()
-        nft.host.cache_clear()
-        asyncio._set_running_loop(None)
-        world.service = None  # type: ignore[assignment]  the other process's: its threads are not here
-        world.fresh()
-        with contextlib.suppress(BaseException):
-            asyncio.new_event_loop().run_until_complete(work())
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return elsewhere(world, lambda _: work())
 
 
 @isolated

@@ -1,15 +1,12 @@
 """Macvlan networks in a real kernel: hosts of their own on the network of a link of ours, shown by packets."""
 
-import asyncio
 import contextlib
-import os
 import socket
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from berth.base.errors import EngineError, Kind, SystemFault
+from berth.base.errors import EngineError, Kind
 from berth.kernel import link, netlink, netns
 from berth.wire.networks import (
     IPAM,
@@ -20,6 +17,7 @@ from berth.wire.networks import (
 )
 from tests.netns.test_networks import World, ask, misses, refused, serve, snapshot
 from tests.netns.throwaway import isolated
+from tests.support.faults import failing, killing
 
 pytestmark = pytest.mark.root
 
@@ -255,20 +253,14 @@ async def test_failing_at_any_step_leaves_nothing(tmp_path: Path) -> None:
     await world.service.adopt(set())
     await world.service.settle()
     before = snapshot(), await world.namespaces()
-    for fail_at in range(1, 9):
-        world.kernel.steps, world.kernel.fail_at = 0, fail_at
-        try:
-            await _create_everything(world)
-        except SystemFault:
-            world.kernel.fail_at = 0
-            with contextlib.suppress(EngineError):  # made before the step that failed
-                await world.service.remove("all")
-            await world.service.settle()
-            assert (snapshot(), await world.namespaces()) == before, fail_at
-            assert not world.live.all()
-            continue
-        break
-    assert fail_at == 6, "kind, parent, shim; namespace, link"
+    steps = 0
+    async for steps in failing(world.fault, lambda: _create_everything(world)):
+        with contextlib.suppress(EngineError):  # made before the step that failed
+            await world.service.remove("all")
+        await world.service.settle()
+        assert (snapshot(), await world.namespaces()) == before, steps
+        assert not world.live.all()
+    assert steps == 5, "kind, parent, shim; namespace, link"
     seen = set(snapshot()[0]) - set(before[0][0])
     assert {name.partition("-")[0] for name in seen} == {"dm", "shim"}
 
@@ -283,27 +275,13 @@ async def test_killed_in_any_step_leaves_nothing_to_the_next_start(tmp_path: Pat
 
     world = await start()
     before = snapshot()
-    for killed_at in range(1, 9):
-        if killed(world, killed_at, _create_everything) == 0:
-            break
-        world = await start()  # its records are in memory: what has been made belongs to nothing now
-        assert snapshot() == before, killed_at
-        assert await world.namespaces() == []
-    assert killed_at == 6
+    steps = 0
+    async for steps, later in killing(world, _create_everything, start):
+        # its records are in memory: what has been made belongs to nothing now
+        assert snapshot() == before, steps
+        assert await later.namespaces() == []
+    assert steps == 5
     assert snapshot() != before
-
-
-def killed(world: World, step: int, work: Callable[[World], Awaitable[None]]) -> int:
-    child = os.fork()
-    if child == 0:  # a daemon of its own, on the same machine
-        link.host.cache_clear()
-        world.kernel.steps, world.kernel.fail_at, world.kernel.kill = 0, step, True
-        with contextlib.suppress(BaseException):
-            asyncio._set_running_loop(None)
-            asyncio.new_event_loop().run_until_complete(work(world))
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status)
 
 
 @isolated

@@ -14,22 +14,23 @@ import pytest
 
 from berth.base.clock import SystemClock
 from berth.base.config import AddressPool, Config
-from berth.base.errors import EngineError, Kind, SystemFault
+from berth.base.errors import EngineError, Kind
 from berth.base.paths import Layout
 from berth.events.bus import Bus
 from berth.kernel import link, netlink, netns, nft, sysctl
-from berth.kernel.actuator import KernelActuator
 from berth.networks.dns.client import DnsClient
 from berth.networks.model import LiveSandbox, NetworkRecord, Tenant
 from berth.networks.ports.proxy_client import ProxyClient, command
 from berth.networks.service import Networks
 from berth.plan.journal import Journal
-from berth.plan.model import Step
 from berth.plan.run import Runner
+from berth.plugins.rpc import Plugins
+from berth.store.base import Records
 from berth.store.memory import MemoryRecords
 from berth.wire.filters import Filters
 from berth.wire.networks import IPAM, EndpointIPAMConfig, EndpointSettings, IPAMConfig, NetworkCreate, PortBinding
 from tests.netns.throwaway import isolated
+from tests.support.faults import FailingKernel, Fault, failing, killing
 
 pytestmark = pytest.mark.root
 
@@ -40,27 +41,10 @@ DROPPED_S = 0.3
 ICC = "com.docker.network.bridge.enable_icc"
 
 
-class FailingKernel(KernelActuator):
-    """The real one, but for a step that fails, or in which the daemon is killed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fail_at = 0
-        self.steps = 0
-        self.kill = False
-
-    def apply(self, step: Step) -> Step | None:
-        self.steps += 1
-        if self.steps == self.fail_at and not self.kill:
-            raise SystemFault("made to fail")
-        done = super().apply(step)
-        if self.steps == self.fail_at:
-            os._exit(7)
-        return done
-
-
 class World:
     """A networks service over a kernel of its own, and containers that are namespaces only."""
+
+    plugins: Plugins | None = None
 
     def __init__(
         self, root: Path, *, dns_server: DnsClient | None = None, proxy: ProxyClient | None = None, **config: object
@@ -69,11 +53,12 @@ class World:
         self.layout = Layout(root / "data", root / "exec")
         self.layout.exec_root.mkdir(exist_ok=True)
         self.layout.data_root.mkdir(exist_ok=True)
-        self.networks: MemoryRecords[NetworkRecord] = MemoryRecords()
-        self.tenants: MemoryRecords[Tenant] = MemoryRecords()
-        self.live: MemoryRecords[LiveSandbox] = MemoryRecords()
+        self.networks: Records[NetworkRecord] = MemoryRecords()
+        self.tenants: Records[Tenant] = MemoryRecords()
+        self.live: Records[LiveSandbox] = MemoryRecords()
         self.bus = Bus(SystemClock())
-        self.kernel = FailingKernel()
+        self.fault = Fault()
+        self.kernel = FailingKernel(self.fault)
         self.config = Config(**config)  # type: ignore[arg-type]
         self._count = 0
         self.service: Networks = None  # type: ignore[assignment]
@@ -96,6 +81,7 @@ class World:
             self.dns,
             self.config,
             proxy=self.proxy,
+            plugins=self.plugins,
         )
         return self.service
 
@@ -103,6 +89,9 @@ class World:
         """Pinned namespaces but for the one in reserve."""
         await self.service.settle()
         return sorted(set(os.listdir(self.layout.namespaces)) - {Path(self.spare).name if self.spare else ""})
+
+    def wake(self) -> None:
+        """Go on in a process that has just been forked."""
 
     @property
     def spare(self) -> str:
@@ -710,19 +699,19 @@ async def test_a_start_that_fails_at_any_step_leaves_nothing(tmp_path: Path) -> 
     both = {"red": EndpointSettings(), "blue": EndpointSettings()}
     await world.service.settle()
     before = snapshot(), ruleset(), await world.namespaces()
-    for fail_at in range(1, 9):
-        world.kernel.steps, world.kernel.fail_at = 0, fail_at
-        try:
-            one = await world.container("one", "red", endpoints=both, port_bindings=published("8080"))
-        except SystemFault:
-            await world.service.settle()
-            assert (snapshot(), ruleset(), await world.namespaces()) == before, fail_at
-            assert not world.live.all()
-            assert not world.service.inspect("red")["Containers"]
-            continue
-        break
-    assert fail_at == 7, "six steps: namespace, two links, answers of two, rules"
-    assert one.address("red") == world.service.get("red").pools[0].gateway[:-1] + "2"
+    made: list[Container] = []
+
+    async def start() -> None:
+        made.append(await world.container("one", "red", endpoints=both, port_bindings=published("8080")))
+
+    steps = 0
+    async for steps in failing(world.fault, start):
+        await world.service.settle()
+        assert (snapshot(), ruleset(), await world.namespaces()) == before, steps
+        assert not world.live.all()
+        assert not world.service.inspect("red")["Containers"]
+    assert steps == 6, "namespace, two links, answers of two, rules"
+    assert made[0].address("red") == world.service.get("red").pools[0].gateway[:-1] + "2"
     assert ask("127.0.0.1", 8080).startswith("one ")
 
 
@@ -736,28 +725,13 @@ async def test_a_daemon_killed_in_any_step_leaves_nothing_to_its_next_start(tmp_
 
     world = await start()
     before = snapshot()
-    for killed_at in range(1, 5):
-        child = os.fork()
-        if child == 0:  # a daemon of its own, on the same machine
-            link.host.cache_clear()
-            nft.host.cache_clear()
-            world.kernel.steps, world.kernel.fail_at, world.kernel.kill = 0, killed_at, True
-            with contextlib.suppress(BaseException):
-                _start_blocking(world)
-            os._exit(0)
-        _, status = await asyncio.to_thread(os.waitpid, child, 0)
-        if os.waitstatus_to_exitcode(status) == 0:
-            break
-        world = await start()
-        assert snapshot() == before, killed_at
-        assert await world.namespaces() == []
-    assert killed_at == 4, "three steps: namespace, link, rules"
-
-
-def _start_blocking(world: World) -> None:
-    loop = asyncio.new_event_loop()
-    asyncio._set_running_loop(None)
-    loop.run_until_complete(world.container("one", "bridge", port_bindings=published("8080")))
+    steps = 0
+    async for steps, _ in killing(  # its records are in memory: what was made belongs to nothing now
+        world, lambda world: world.container("one", "bridge", port_bindings=published("8080")), start
+    ):
+        assert snapshot() == before, steps
+    assert steps == 3, "namespace, link, rules"
+    assert snapshot() != before
 
 
 @isolated
@@ -926,12 +900,12 @@ async def test_a_network_that_fails_takes_its_addresses_from_a_bridge_that_was_t
     route.send(netlink.new_bridge("theirs", "02:42:00:00:00:07", 1500))
     index = route.index("theirs")
     route.send(netlink.new_address(index, "10.9.0.1", 24))
-    world.kernel.steps, world.kernel.fail_at = 0, 2
+    world.fault.arm(2)
     named = {"com.docker.network.bridge.name": "theirs"}
     with refused(Kind.SYSTEM, "made to fail"):
         await world.network("red", enable_ipv6=True, options=named, subnet="10.9.0.0/24")
     assert [each.address for each in route.addresses() if each.link == index] == ["10.9.0.1"], "its own stays"
-    world.kernel.fail_at = 0
+    world.fault.arm(0)
     await world.network("red", enable_ipv6=True, options=named, subnet="10.9.0.0/24")
     assert len([each for each in route.addresses() if each.link == index and not each.address.startswith("fe80")]) == 2
 
@@ -976,17 +950,14 @@ async def test_a_network_that_fails_at_any_step_leaves_nothing(tmp_path: Path) -
     await world.service.adopt(set())
     mode = {"com.docker.network.bridge.gateway_mode_ipv6": "routed", "com.docker.network.host_ipv4": "192.0.2.1"}
     before = snapshot(), ruleset()
-    for fail_at in (1, 2):
-        world.kernel.steps, world.kernel.fail_at = 0, fail_at
-        with refused(Kind.SYSTEM, "made to fail"):
-            await world.network("red", enable_ipv6=True, options=mode, subnet="10.9.0.0/24")
+    steps = 0
+    async for steps in failing(
+        world.fault, lambda: world.network("red", enable_ipv6=True, options=mode, subnet="10.9.0.0/24")
+    ):
         await world.service.settle()
-        assert (snapshot(), ruleset()) == before, fail_at
-        assert not world.networks.get("red")
-    world.kernel.fail_at = 0
-    world.kernel.steps = 0
-    await world.network("red", enable_ipv6=True, options=mode, subnet="10.9.0.0/24")  # nothing of it was kept
-    assert world.kernel.steps == 2, "two steps: bridge, rules"
+        assert (snapshot(), ruleset()) == before, steps
+        assert not any(one.name == "red" for one in world.networks.all())
+    assert steps == 2, "bridge, rules"
     assert snapshot() != before[0]
     assert ruleset() != before[1]
 
@@ -1001,22 +972,13 @@ async def test_a_daemon_killed_while_it_makes_a_network_leaves_nothing_to_its_ne
 
     world = await start()
     before = snapshot(), nft.run_once(f"list table inet {world.layout.nft_table}")
-    for killed_at in (1, 2):
-        child = os.fork()
-        if child == 0:  # a daemon of its own, on the same machine
-            link.host.cache_clear()
-            nft.host.cache_clear()
-            world.kernel.steps, world.kernel.fail_at, world.kernel.kill = 0, killed_at, True
-            loop = asyncio.new_event_loop()
-            asyncio._set_running_loop(None)
-            with contextlib.suppress(BaseException):
-                loop.run_until_complete(world.network("red", enable_ipv6=True, subnet="10.9.0.0/24"))
-            os._exit(0)
-        _, status = await asyncio.to_thread(os.waitpid, child, 0)
-        assert os.waitstatus_to_exitcode(status) == 7, "it was killed in that step"
-        assert snapshot() != before[0], "and something was there"
-        world = await start()
-        assert (snapshot(), nft.run_once(f"list table inet {world.layout.nft_table}")) == before, killed_at
+    steps = 0
+    async for steps, world in killing(
+        world, lambda world: world.network("red", enable_ipv6=True, subnet="10.9.0.0/24"), start
+    ):
+        assert (snapshot(), nft.run_once(f"list table inet {world.layout.nft_table}")) == before, steps
+    assert steps == 2, "bridge, rules"
+    assert snapshot() != before[0]
 
 
 @isolated
@@ -1026,14 +988,16 @@ async def test_a_routed_container_of_two_families_that_fails_at_any_step_leaves_
     await world.network("red", enable_ipv6=True, options={"com.docker.network.bridge.gateway_mode_ipv4": "routed"})
     await world.service.settle()
     before = snapshot(), ruleset(), await world.namespaces()
-    for fail_at in (1, 2, 3):
-        world.kernel.steps, world.kernel.fail_at = 0, fail_at
-        with refused(Kind.SYSTEM, "made to fail"):
-            await world.container("one", "red", port_bindings=published("8080"))
+    made: list[Container] = []
+
+    async def start() -> None:
+        made.append(await world.container("one", "red", port_bindings=published("8080")))
+
+    steps = 0
+    async for steps in failing(world.fault, start):
         await world.service.settle()
-        assert (snapshot(), ruleset(), await world.namespaces()) == before, fail_at
+        assert (snapshot(), ruleset(), await world.namespaces()) == before, steps
         assert world.service.inspect("red")["Status"]["IPAM"]["Subnets"]["172.18.0.0/24"]["IPsInUse"] == 3
-    world.kernel.fail_at = 0
-    one = await world.container("one", "red", port_bindings=published("8080"))
+    assert steps == 3, "namespace, link, rules"
     assert (snapshot(), ruleset(), await world.namespaces()) != before
-    assert world.service.settings(one.id)["Networks"]["red"]["GlobalIPv6Address"]
+    assert world.service.settings(made[0].id)["Networks"]["red"]["GlobalIPv6Address"]

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from berth.base.errors import Kind, SystemFault
+from berth.base.errors import Kind
 from berth.kernel import listeners, netns, nft, sysctl
 from berth.wire.networks import PortBinding
 from tests.netns.test_firewall import run, six
 from tests.netns.test_networks import DROPPED_S, World, ask, misses, neighbour, published, refused
 from tests.netns.throwaway import isolated
+from tests.support.faults import failing
 
 pytestmark = pytest.mark.root
 
@@ -195,20 +196,13 @@ async def test_a_start_that_fails_at_any_step_leaves_no_limited_port(tmp_path: P
     world = World(tmp_path)
     await world.service.adopt(set())
     settings = {"port_bindings": published("8080"), "publish_from": {"80/tcp": ("192.0.2.0/24",)}}
-    before = world.kernel.steps
-    one = await world.container("one", "bridge", **settings)
-    steps = world.kernel.steps - before
-    assert "8080" in nft.run_once(f"list table inet {world.layout.nft_table}"), "the partner: something was there"
-    await one.close()
     await world.service.settle()
     clean = sorted(nft.host().mirror.tables[f"inet {world.layout.nft_table}"].elements["bridges"])
-    for at in range(1, steps + 1):
-        world.kernel.steps, world.kernel.fail_at = 0, at
-        with pytest.raises(SystemFault):
-            await world.container("two", "bridge", **settings)
-        world.kernel.fail_at = 0
-        assert await world.service.firewall.differences() == []
+    steps = 0
+    async for steps in failing(world.fault, lambda: world.container("one", "bridge", **settings)):
+        assert await world.service.firewall.differences() == [], steps
         kept = nft.host().mirror.tables[f"inet {world.layout.nft_table}"].elements
         assert not any(pairs for where, pairs in kept.items() if where.startswith(("limited", "welcome", "ports")))
         assert sorted(kept["bridges"]) == clean
-    await world.container("three", "bridge", **settings)
+    assert steps == 3, "namespace, link, rules"
+    assert "8080" in nft.run_once(f"list table inet {world.layout.nft_table}"), "the partner: something was there"

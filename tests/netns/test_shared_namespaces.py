@@ -1,20 +1,18 @@
 """Containers in another's namespace, when the other ends, starts again, is made anew, or never comes back."""
 
-import asyncio
-import contextlib
-import os
 import socket
 from pathlib import Path
 
 import pytest
 
-from berth.base.errors import Kind, SystemFault
-from berth.kernel import link, netns, nft
+from berth.base.errors import Kind
+from berth.kernel import link, netns
 from berth.networks.model import Tenant
 from berth.wire.networks import EndpointSettings
 from tests.netns.test_endpoints import routes_inside
 from tests.netns.test_networks import Container, World, ask, published, refused, ruleset, serve, snapshot
 from tests.netns.throwaway import isolated
+from tests.support.faults import failing, killing
 
 pytestmark = pytest.mark.root
 
@@ -178,17 +176,12 @@ async def test_a_start_in_a_kept_namespace_that_fails_anywhere_keeps_it_as_it_wa
     await owner.close()
     await world.service.settle()
     before = everything(world, guest.namespace)
-    for fail_at in range(1, 20):
-        world.kernel.steps, world.kernel.fail_at = 0, fail_at
-        try:
-            await world.service.open(owner.id)
-        except SystemFault:
-            await world.service.settle()
-            assert everything(world, guest.namespace) == before, fail_at
-            assert Path(guest.namespace).exists()
-            continue
-        break
-    assert fail_at == 6, "five steps: two links, answers of two, ports"
+    steps = 0
+    async for steps in failing(world.fault, lambda: world.service.open(owner.id)):
+        await world.service.settle()
+        assert everything(world, guest.namespace) == before, steps
+        assert Path(guest.namespace).exists()
+    assert steps == 5, "two links, answers of two, ports"
     assert peer.ask(owner.address("red"), GUEST_PORT).startswith("guest ")
 
 
@@ -198,23 +191,15 @@ async def test_a_daemon_killed_in_such_a_start_keeps_it_too(tmp_path: Path) -> N
     await owner.close()
     await world.service.settle()
     before = everything(world, guest.namespace)
-    for killed_at in range(1, 20):
-        child = os.fork()
-        if child == 0:
-            link.host.cache_clear()
-            nft.host.cache_clear()
-            world.kernel.steps, world.kernel.fail_at, world.kernel.kill = 0, killed_at, True
-            with contextlib.suppress(BaseException):
-                loop = asyncio.new_event_loop()
-                asyncio._set_running_loop(None)
-                loop.run_until_complete(world.service.open(owner.id))
-            os._exit(0)
-        _, status = await asyncio.to_thread(os.waitpid, child, 0)
-        if os.waitstatus_to_exitcode(status) == 0:
-            break
+
+    async def restart() -> World:
         world.fresh()
         world.runner.recover()
         await world.service.adopt({guest.id, peer.id})
         await world.service.settle()
-        assert everything(world, guest.namespace) == before, killed_at
-    assert killed_at == 6, "five steps"
+        return world
+
+    steps = 0
+    async for steps, _ in killing(world, lambda world: world.service.open(owner.id), restart):
+        assert everything(world, guest.namespace) == before, steps
+    assert steps == 5

@@ -227,14 +227,14 @@ class Attachments:
                 self.reaper.put(namespaces=[namespace])
             raise
         live = LiveSandbox(ident, sandbox_id, namespace, tuple(ends), published, has_dns=resolver)
-        await self._live.put(ident, live)
-        await self._joining.hand_over(tenant, [one for one in kept if one.shared_with != ident])
         try:
+            await self._live.put(ident, live)
+            await self._joining.hand_over(tenant, [one for one in kept if one.shared_with != ident])
             await self._publishing.open_proxy(ends, published)
             if sockets is not None:
                 await self.naming.serve(tenant, live, sockets)
         except BaseException:
-            await self._close(ident)
+            await self._take_away(live)
             raise
         for end in ends:
             self.telling.connected(ident, end)
@@ -257,6 +257,11 @@ class Attachments:
             await self._live.drop(container_id)
             self._joining.let_go(live.netns_path)
             return
+        await self._take_away(live)
+
+    async def _take_away(self, live: LiveSandbox) -> None:
+        """Take away all that a container has of its own, whether it is on record or not."""
+        ident = live.container_id
         await self.leases.release(live.netns_path, live.endpoints)
         links = tuple(end.host_link for end in live.endpoints if end.host_link)
         commands = self._publishing.withdrawal(live.endpoints, live.published)
@@ -274,13 +279,13 @@ class Attachments:
             await in_thread(sandboxes.vacate, self._runner, plan, live.netns_path, near)
         await self._publishing.close_proxy(live.endpoints, live.published)
         await self._foreign.part(live.netns_path, live.endpoints)
-        self._reserving.give_back(container_id, live.endpoints, live.published)
-        await self._live.drop(container_id)
+        self._reserving.give_back(ident, live.endpoints, live.published)
+        await self._live.drop(ident)
         await self.naming.forget(live)
         self.reaper.put(links=len(links))
         self._joining.let_go(live.netns_path)
         for end in live.endpoints:
-            self.telling.disconnected(container_id, end)
+            self.telling.disconnected(ident, end)
 
     # -- while it runs
 

@@ -16,13 +16,13 @@ from typing import Final
 
 import pytest
 
-from berth.base.errors import EngineError, Kind, SystemFault
+from berth.base.errors import EngineError, Kind
 from berth.kernel import link, netlink, netns, sublink
 from berth.wire.networks import IPAM, EndpointIPAMConfig, EndpointSettings, IPAMConfig, NetworkCreate
 from tests.netns.test_dhcp import served, until
-from tests.netns.test_macvlan import killed
 from tests.netns.test_networks import World, ask, serve
 from tests.netns.throwaway import isolated
+from tests.support.faults import failing, killing
 
 PLACE: Final = Path("/run/tests")
 LAN: Final = "192.168.77.0/24"
@@ -211,20 +211,14 @@ async def vlans() -> None:
 async def failing_at_any_step() -> None:
     here, _ = world("fail")
     before = links()
-    for fail_at in range(1, 9):
-        here.kernel.steps, here.kernel.fail_at = 0, fail_at
-        try:
-            await _create_everything(here)
-        except SystemFault:
-            here.kernel.fail_at = 0
-            with contextlib.suppress(EngineError):
-                await here.service.remove("all")
-            await here.service.settle()
-            assert links() == before, fail_at
-            assert await here.namespaces() == []
-            continue
-        break
-    assert fail_at == 6, "kind, VLAN, shim; namespace, link"
+    steps = 0
+    async for steps in failing(here.fault, lambda: _create_everything(here)):
+        with contextlib.suppress(EngineError):
+            await here.service.remove("all")
+        await here.service.settle()
+        assert links() == before, steps
+        assert await here.namespaces() == []
+    assert steps == 5, "kind, VLAN, shim; namespace, link"
     assert [name.partition("-")[0] for name in links()] == ["lo", "shim", "wire", "wire.10"]
 
 
@@ -237,14 +231,17 @@ async def _create_everything(here: World) -> None:
 async def killed_in_any_step() -> None:
     here, _ = world("kill")
     before = links()
-    for killed_at in range(1, 9):
-        if killed(here, killed_at, _create_everything) == 0:
-            break
+
+    async def restart() -> World:
         here.runner.recover()
         here.service._sweep([])  # what a start does; the rest of it needs rules
-        assert links() == before, killed_at
+        return here
+
+    steps = 0
+    async for steps, _ in killing(here, _create_everything, restart):
+        assert links() == before, steps
         assert await here.namespaces() == []
-    assert killed_at == 6, "kind, VLAN, shim; namespace, link"
+    assert steps == 5, "kind, VLAN, shim; namespace, link"
     assert "wire.10" in links()
 
 
