@@ -14,6 +14,7 @@ from berth.wire.decode import decode
 from berth.wire.filters import Filters, parse_filters
 
 if TYPE_CHECKING:
+    from berth.api.small import SmallRequest
     from berth.daemon.engine import Engine
 
 T = TypeVar("T")
@@ -37,7 +38,16 @@ class Call:
         self.version = version
         self.path = path
         self.query = request.query
+        self.method = request.method
         self._raw: bytes | None = None
+
+    @classmethod
+    def small(cls, request: SmallRequest, engine: Engine, version: Version, path: dict[str, str]) -> Call:
+        """Make the call of a request that is all here already; it has no `request` to read from or stream to."""
+        call = cls.__new__(cls)
+        call.engine, call.version, call.path = engine, version, path
+        call.method, call.query, call._raw = request.method, request.query, request.body  # noqa: SLF001  its own
+        return call
 
     def flag(self, name: str, *, default: bool = False) -> bool:
         """Read a boolean parameter as Docker does: absent, empty, 0, no, false, none are false."""

@@ -15,7 +15,6 @@ from aiohttp.web_protocol import RequestHandler
 
 from berth.api.call import Call
 from berth.api.headers import HEADERS
-from berth.api.ping import quick_answer
 
 #: Above this many unread bytes the client is not read from until half of them are taken.
 READ_AHEAD_BYTES: Final = 256 * 1024
@@ -216,10 +215,6 @@ class Connection(RequestHandler):
             return
         if self._left is None:
             data = self._head + data
-            if (answer := quick_answer(data)) is not None and self.transport is not None:
-                self._head = b""
-                self.transport.write(answer)
-                return
             end = data.find(b"\r\n\r\n")
             if end < 0 and len(data) <= HEAD_BYTES:
                 self._head = data

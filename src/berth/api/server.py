@@ -4,8 +4,8 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from aiohttp import HttpVersion11, web
@@ -13,9 +13,10 @@ from aiohttp import HttpVersion11, web
 from berth.api import versions
 from berth.api.call import Call
 from berth.api.errors import to_response
+from berth.api.front import FrontServer
 from berth.api.headers import HEADERS
-from berth.api.hijack import Server
 from berth.api.routes import Route, Router
+from berth.api.small import SmallRequest
 from berth.base.aio import finish
 from berth.base.errors import EngineError
 from berth.base.ids import new_id
@@ -43,8 +44,8 @@ class ApiServer:
     def __init__(self, engine: "Engine", routes: Sequence[Route]) -> None:
         self._engine = engine
         self._router = Router(routes)
-        self._server = Server(
-            self._serve, handler_cancellation=True, access_log=None, keepalive_timeout=3600,
+        self._server = FrontServer(
+            self._serve, answering=self._small, handler_cancellation=True, access_log=None, keepalive_timeout=3600,
             max_line_size=MAX_HEAD_BYTES, max_field_size=MAX_HEAD_BYTES,
         )  # fmt: skip
         self._runner = web.ServerRunner(self._server, shutdown_timeout=SHUTDOWN_S)
@@ -83,6 +84,30 @@ class ApiServer:
         )
         return response
 
+    def _small(self, request: SmallRequest) -> Coroutine[Any, Any, web.Response] | None:
+        """Return the answering of a small request; None where there is a stream to hold, or an error to say."""
+        try:
+            version, path = versions.split(request.path)
+            route, parameters = self._router.find(request.method, path)
+        except EngineError:
+            return None
+        if route.stream:
+            return None
+        return self._answered(request, route, Call.small(request, self._engine, version, parameters))
+
+    async def _answered(self, request: SmallRequest, route: Route, call: Call) -> web.Response:
+        operation.set(new_id()[:8])
+        began = time.monotonic()
+        try:
+            response = await route.handler(call)
+        except Exception as exc:  # noqa: BLE001  the outermost border: every error becomes an answer
+            response = self._failure(request, exc)
+        log.debug(
+            "%s %s %d in %.1f ms", request.method, request.path_qs, response.status, (time.monotonic() - began) * 1e3
+        )
+        assert isinstance(response, web.Response)  # what streams is no small request
+        return response
+
     async def _dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
         version, path = versions.split(request.path)
         route, parameters = self._router.find(request.method, path)
@@ -91,7 +116,7 @@ class ApiServer:
             return await route.handler(call)
         return await finish(_awaited(route, call))
 
-    def _failure(self, request: web.BaseRequest, exc: Exception) -> web.StreamResponse:
+    def _failure(self, request: web.BaseRequest | SmallRequest, exc: Exception) -> web.Response:
         status, body = to_response(exc)
         if status >= 500 and not isinstance(exc, EngineError):
             log.error("%s %s failed", request.method, request.path_qs, exc_info=exc)

@@ -32,7 +32,7 @@ EVENT_FILTERS: Final = frozenset(
 
 async def ping(call: Call) -> web.StreamResponse:
     """``GET /_ping``: is somebody there, and what does it speak."""
-    response = web.Response(text="" if call.request.method == "HEAD" else "OK", content_type="text/plain")
+    response = web.Response(text="" if call.method == "HEAD" else "OK", content_type="text/plain")
     response.headers.update(PING_HEADERS)
     return response
 

@@ -1,0 +1,106 @@
+"""Small requests: those that arrived whole and ask for nothing unusual. Read here, and their answers written, strictly.
+
+What does not fit the grammar below to the letter is no small request and goes to the HTTP server, which judges it;
+so nothing is ever read in two ways. Pure.
+"""
+
+import re
+import time
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+from yarl import URL
+
+from berth.api.headers import HEADERS
+
+if TYPE_CHECKING:
+    from multidict import MultiMapping
+
+#: A request longer than this in all, in bytes, is not small.
+LONGEST: Final = 256 * 1024
+#: A head longer than this is not small.
+LONGEST_HEAD: Final = 16 * 1024
+
+_END: Final = b"\r\n\r\n"
+_HEAD: Final = re.compile(
+    rb"(GET|HEAD|POST|PUT|DELETE) (/[!\"$-~]*) HTTP/1\.1\r\n((?:[A-Za-z-]+: ?[!-~](?:[ -~]*[!-~])?\r\n)*)\Z"
+)
+#: Headers that change nothing about how a request is read; any other one, and any value but these, is unusual.
+_HARMLESS: Final = frozenset({"host", "user-agent", "content-type", "accept", "accept-encoding", "content-length"})
+_KEPT_ALIVE: Final = ("connection", "keep-alive")
+_LINES: Final = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
+#: Statuses whose answers have no body (RFC 9110, section 6.4.1).
+_BODILESS: Final = frozenset({204, 304})
+
+
+class SmallRequest:
+    """A whole request: method, target and body."""
+
+    __slots__ = ("body", "method", "path", "path_qs", "query")
+
+    def __init__(self, method: str, target: str, body: bytes) -> None:
+        path, _, query = target.partition("?")
+        url = URL.build(path=path, query_string=query, encoded=True)
+        self.method = method
+        self.path = url.path
+        self.path_qs = target
+        self.query: MultiMapping[str] = url.query
+        self.body = body
+
+
+class Unusual(Exception):
+    """A request is not small."""
+
+
+def parse(data: bytes) -> tuple[SmallRequest, bytes] | None:
+    """Return the first request in `data` and what follows it, or None while it is not whole. Raises `Unusual`."""
+    end = data.find(_END, 0, LONGEST_HEAD)
+    if end < 0:
+        if len(data) >= LONGEST_HEAD:
+            raise Unusual
+        return None
+    head = _HEAD.match(data, 0, end + 2)
+    if head is None:
+        raise Unusual
+    start = end + len(_END)
+    stop = start + _length(head[3].decode("ascii"))
+    if stop > LONGEST:
+        raise Unusual
+    if len(data) < stop:
+        return None
+    return SmallRequest(head[1].decode("ascii"), head[2].decode("ascii"), data[start:stop]), data[stop:]
+
+
+def _length(lines: str) -> int:
+    seen: set[str] = set()
+    length = 0
+    for line in lines.split("\r\n")[:-1]:
+        name, _, value = line.partition(":")
+        name, value = name.lower(), value.strip()
+        if name in seen or (name not in _HARMLESS and (name, value.lower()) != _KEPT_ALIVE):
+            raise Unusual
+        seen.add(name)
+        if name == "content-length":
+            if not value.isdigit() or len(value) > len(str(LONGEST)):
+                raise Unusual
+            length = int(value)
+    if "host" not in seen:
+        raise Unusual
+    return length
+
+
+def render(request: SmallRequest, answer: web.Response) -> bytes:
+    """Return what goes out on the wire."""
+    body = answer.body
+    content = body if isinstance(body, bytes) else b""
+    head = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}\r\n"]
+    head += [f"{name}: {value}\r\n" for name, value in answer.headers.items() if name not in HEADERS]
+    if answer.status not in _BODILESS and "Content-Length" not in answer.headers:
+        head.append(f"Content-Length: {len(content)}\r\n")
+    date = formatdate(time.time(), usegmt=True)  # noqa: TID251  a header's
+    head.append(f"{_LINES}Date: {date}\r\n\r\n")
+    if request.method == "HEAD" or answer.status in _BODILESS:
+        content = b""
+    return "".join(head).encode() + content
