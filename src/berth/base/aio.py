@@ -4,6 +4,8 @@ Must not: know any noun of the engine.
 """
 
 import asyncio
+import contextvars
+import functools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -15,7 +17,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
-async def finish(work: Coroutine[Any, Any, T]) -> T:
+async def finish(work: Coroutine[Any, Any, T] | asyncio.Future[T]) -> T:
     """Await `work` to its end though this task is cancelled meanwhile; then let the cancellation go on."""
     task = asyncio.ensure_future(work)  # noqa: TID251  owned here: awaited to its end below
     cancelled: asyncio.CancelledError | None = None
@@ -38,7 +40,9 @@ async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
 
     A thread cannot be stopped half-way: waiting for it keeps "cancelled" from meaning "still at work".
     """
-    return await finish(asyncio.to_thread(work, *args, **kwargs))
+    context = contextvars.copy_context()
+    call = functools.partial(context.run, work, *args, **kwargs)
+    return await finish(asyncio.get_running_loop().run_in_executor(None, call))
 
 
 async def supervise(name: str, work: Callable[[], Awaitable[None]], *, pause_s: float) -> None:

@@ -1,8 +1,12 @@
 """What a store of records is, for those who use one."""
 
+from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 R = TypeVar("R")
+
+#: Blocking work that has to be done before a record is written or dropped.
+First = Callable[[], None]
 
 
 class Records(Protocol[R]):
@@ -20,10 +24,13 @@ class Records(Protocol[R]):
         """Return every key, in the order of first writing."""
         ...
 
-    async def put(self, key: str, record: R) -> None:
-        """Write or replace a record."""
+    async def put(self, key: str, record: R, *, first: First | None = None) -> None:
+        """Write or replace a record, after `first` was done in the same thread; where that fails nothing is written.
+
+        One change of threads for both; only for what takes no longer than a write.
+        """
         ...
 
-    async def drop(self, key: str) -> None:
-        """Forget a record; nothing happens if there is none."""
+    async def drop(self, key: str, *, first: First | None = None) -> None:
+        """Forget a record, after `first` was done in the same thread; nothing happens if there is none."""
         ...

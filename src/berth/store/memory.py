@@ -2,6 +2,9 @@
 
 from typing import Generic, TypeVar
 
+from berth.base.aio import in_thread
+from berth.store.base import First
+
 R = TypeVar("R")
 
 
@@ -23,10 +26,16 @@ class MemoryRecords(Generic[R]):
         """Return every key, in the order of first writing."""
         return list(self._rows)
 
-    async def put(self, key: str, record: R) -> None:
+    async def put(self, key: str, record: R, *, first: First | None = None) -> None:
         """Write or replace a record."""
+        if first is not None:
+            await in_thread(first)
         self._rows[key] = record
 
-    async def drop(self, key: str) -> None:
+    async def drop(self, key: str, *, first: First | None = None) -> None:
         """Forget a record; nothing happens if there is none."""
+        if key not in self._rows:
+            return
+        if first is not None:
+            await in_thread(first)
         self._rows.pop(key, None)

@@ -17,6 +17,7 @@ import msgspec
 
 from berth.base.aio import finish
 from berth.base.errors import SystemFault
+from berth.store.base import First
 
 log = logging.getLogger(__name__)
 
@@ -82,10 +83,10 @@ class Database:
             cursor.execute("DELETE FROM reserve")
             cursor.execute("PRAGMA wal_checkpoint(RESTART)")
 
-    async def _write(self, sql: str, values: tuple[object, ...]) -> None:
-        loop = asyncio.get_running_loop()
-
+    async def _write(self, sql: str, values: tuple[object, ...], first: First | None) -> None:
         def work() -> None:
+            if first is not None:
+                first()
             try:
                 self._db.execute(sql, values)
             except sqlite3.OperationalError as exc:
@@ -95,11 +96,8 @@ class Database:
                 self._db.execute("PRAGMA wal_checkpoint(RESTART)")
                 self._db.execute(sql, values)
 
-        async def done() -> None:
-            await loop.run_in_executor(self._thread, work)
-
         try:
-            await finish(done())
+            await finish(asyncio.get_running_loop().run_in_executor(self._thread, work))
         except sqlite3.Error as exc:
             raise SystemFault(f"cannot write the engine's records: {exc}") from exc
 
@@ -117,7 +115,7 @@ class Table(Generic[R]):
         name: str,
         kind: type[R],
         rows: list[tuple[str, bytes]],
-        write: Callable[[str, tuple[object, ...]], Awaitable[None]],
+        write: Callable[[str, tuple[object, ...], First | None], Awaitable[None]],
     ) -> None:
         self._name = name
         self._write = write
@@ -140,19 +138,20 @@ class Table(Generic[R]):
         """Return every key, in the order of first writing."""
         return list(self._rows)
 
-    async def put(self, key: str, record: R) -> None:
+    async def put(self, key: str, record: R, *, first: First | None = None) -> None:
         """Write or replace a record: on disk when this returns, then seen by readers."""
         await self._write(
             f"INSERT INTO {self._name} (key, body) VALUES (?, ?) "  # noqa: S608  the name was checked
             "ON CONFLICT (key) DO UPDATE SET body = excluded.body",
             (key, msgspec.json.encode(record)),
+            first,
         )
         self._rows[key] = record
 
-    async def drop(self, key: str) -> None:
+    async def drop(self, key: str, *, first: First | None = None) -> None:
         """Forget a record; nothing happens if there is none."""
         if key in self._rows:
-            await self._write(f"DELETE FROM {self._name} WHERE key = ?", (key,))  # noqa: S608
+            await self._write(f"DELETE FROM {self._name} WHERE key = ?", (key,), first)  # noqa: S608
             self._rows.pop(key, None)
 
 

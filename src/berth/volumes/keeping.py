@@ -47,9 +47,11 @@ class Keeping:
 
     async def _make(self, record: VolumeRecord) -> VolumeRecord:
         driver = self._drivers.of(record)
-        await driver.make(record)
+        brief = driver.brief_make(record)
+        if brief is None:
+            await driver.make(record)
         try:
-            await self._register.records.put(record.name, record)
+            await self._register.records.put(record.name, record, first=brief)
         except BaseException:
             await driver.unmake(record)
             raise
@@ -63,10 +65,11 @@ class Keeping:
             raise VolumeInUse(record.name, holding)
         self._register.check_unoccupied("remove", record.name)
         driver = self._drivers.of(record)
-        aside = await driver.set_aside(record)
-        await self._register.records.drop(record.name)
-        if aside is not None:
-            await driver.discard(aside)
+        brief = driver.brief_set_aside(record)
+        if brief is None:
+            await driver.set_aside(record)
+        await self._register.records.drop(record.name, first=brief)
+        await driver.finish_removal(record.name)
         self._register.publish("destroy", record.name, driver=record.driver)
 
     async def adopt(self, alive: Collection[str] | None) -> None:

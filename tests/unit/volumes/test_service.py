@@ -12,6 +12,7 @@ from berth.base.clock import SystemClock
 from berth.base.errors import Conflict, EngineError, InvalidArgument, NotFound
 from berth.base.paths import Layout
 from berth.events.bus import Bus
+from berth.store.base import First
 from berth.store.memory import MemoryRecords
 from berth.volumes.errors import PruneRunning
 from berth.volumes.model import VolumeRecord
@@ -173,10 +174,13 @@ def test_a_refused_container_leaves_nothing(world: World, wishes: Wishes) -> Non
 
 def test_volumes_that_cannot_be_recorded_leave_nothing(world: World) -> None:
     class Full(MemoryRecords[VolumeRecord]):
-        async def put(self, key: str, record: VolumeRecord) -> None:
-            if key == "second":
-                raise OSError(28, "no space")
-            await super().put(key, record)
+        async def put(self, key: str, record: VolumeRecord, *, first: First | None = None) -> None:
+            if key != "second":
+                await super().put(key, record, first=first)
+                return
+            if first is not None:
+                first()
+            raise OSError(28, "no space")
 
     world.records = Full()
     world.__post_init__()

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from berth.store.base import First
 from berth.volumes.model import VolumeRecord
 
 
@@ -49,6 +50,14 @@ class VolumeDriver(Protocol):
         """Return the marker of a volume whose first filling has not ended; on a disk of this machine."""
         ...
 
+    def brief_make(self, record: VolumeRecord) -> First | None:
+        """Return what `make` does, if it takes no longer than writing a record: both are then done in one go."""
+        ...
+
+    def brief_set_aside(self, record: VolumeRecord) -> First | None:
+        """Return what `set_aside` does, if it takes no longer than writing a record."""
+        ...
+
     async def make(self, record: VolumeRecord) -> None:
         """Make the storage; its record follows. What is there already stays as it is."""
         ...
@@ -57,12 +66,8 @@ class VolumeDriver(Protocol):
         """Take back `make`, unless data was put there meanwhile."""
         ...
 
-    async def set_aside(self, record: VolumeRecord) -> Path | None:
-        """Put the storage where it is a volume no longer; its record is dropped next. None if there was none."""
-        ...
-
-    async def discard(self, aside: Path) -> None:
-        """Delete what `set_aside` put away."""
+    async def set_aside(self, record: VolumeRecord) -> None:
+        """Put the storage where it is a volume no longer; its record is dropped next."""
         ...
 
     async def hold(self, record: VolumeRecord, holder: str) -> None:
@@ -85,7 +90,7 @@ class VolumeDriver(Protocol):
         ...
 
     async def finish_removal(self, name: str) -> None:
-        """Delete what an interrupted removal left aside; its record is gone."""
+        """Delete what `set_aside` put away; the record is gone. Nothing happens if there is nothing."""
         ...
 
     async def size(self, record: VolumeRecord) -> int:

@@ -5,6 +5,7 @@ itself. Everything but tmpfs is mounted and unmounted by a helper process with a
 """
 
 import asyncio
+import functools
 import logging
 import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,6 +19,7 @@ from berth.kernel import foreign
 from berth.kernel import mount as kernel_mount
 from berth.kernel.files import remove_tree
 from berth.kernel.tree import apparent_size
+from berth.store.base import First
 from berth.volumes.drivers import local_mounts
 from berth.volumes.drivers.base import Leftovers
 from berth.volumes.drivers.local_storage import LocalStorage
@@ -62,6 +64,14 @@ class LocalDriver:
         """Return the marker of a filling that has not ended."""
         return self._storage.filling(record.name)
 
+    def brief_make(self, record: VolumeRecord) -> First | None:
+        """Return the making of the directories."""
+        return functools.partial(self._storage.make, record.name)
+
+    def brief_set_aside(self, record: VolumeRecord) -> First | None:
+        """Return the renaming of the directory, unless something is mounted there first."""
+        return None if self.wants_mount(record) else functools.partial(self._storage.set_aside, record.name)
+
     async def make(self, record: VolumeRecord) -> None:
         """Make the directories."""
         await in_thread(self._storage.make, record.name)
@@ -70,15 +80,11 @@ class LocalDriver:
         """Take `make` back, unless something was put there."""
         await in_thread(self._storage.unmake, record.name)
 
-    async def set_aside(self, record: VolumeRecord) -> Path | None:
+    async def set_aside(self, record: VolumeRecord) -> None:
         """Unmount, and rename the directory out of the way."""
         if self.wants_mount(record):
             await self._unmount(record)
-        return await in_thread(self._storage.set_aside, record.name)
-
-    async def discard(self, aside: Path) -> None:
-        """Delete what `set_aside` renamed."""
-        await in_thread(self._storage.discard, aside)
+        await in_thread(self._storage.set_aside, record.name)
 
     async def hold(self, record: VolumeRecord, holder: str) -> None:
         """Mount at the first holder."""
@@ -109,7 +115,7 @@ class LocalDriver:
 
     async def adopt(self, records: Sequence[VolumeRecord], alive: Collection[str] | None) -> None:
         """Make every directory that is missing; end the mounts and holds of the dead."""
-        await in_thread(lambda: [self._storage.make(record.name) for record in records])
+        await in_thread(self._make_all, [record.name for record in records])
         if alive is None:
             return
         for record in records:
@@ -119,6 +125,10 @@ class LocalDriver:
                 await self.let_go(record, holder)
             if not self._held_by(record.name):
                 await self._unmount(record)
+
+    def _make_all(self, names: Sequence[str]) -> None:
+        for name in names:
+            self._storage.make(name)
 
     async def look(self, recorded: Iterable[str]) -> Leftovers:
         """Compare the directories with the names of all records."""

@@ -38,15 +38,14 @@ class LocalStorage:
         """Return the marker of a volume whose first filling has not ended."""
         return self.root / name / _FILLING
 
-    def make(self, name: str) -> bool:
-        """Make a volume's directories; what is there already stays as it is. True if there was none."""
+    def make(self, name: str) -> None:
+        """Make a volume's directories; what is there already stays as it is."""
         try:
             self._directory(self.root, _PARENT_MODE, parents=True)
-            new = self._directory(self.root / name, _PARENT_MODE)
+            self._directory(self.root / name, _PARENT_MODE)
             self._directory(self.data(name), _DATA_MODE)
         except OSError as exc:
             raise SystemFault(f"create {name}: cannot make {exc.filename}: {exc.strerror}") from exc
-        return new
 
     def unmake(self, name: str) -> None:
         """Take back `make`, unless something was put there meanwhile."""
@@ -58,8 +57,8 @@ class LocalStorage:
             except OSError:
                 return
 
-    def set_aside(self, name: str) -> Path | None:
-        """Rename a volume's directory out of the way; None if there is none. Raises `VolumeMounted`."""
+    def set_aside(self, name: str) -> None:
+        """Rename a volume's directory, if there is one, out of the way. Raises `VolumeMounted`."""
         where = self.root / name
         if below := mounts_below(str(where)):
             raise VolumeMounted(name, below[-1])
@@ -68,10 +67,9 @@ class LocalStorage:
         try:
             where.rename(aside)
         except FileNotFoundError:
-            return None
+            return
         except OSError as exc:
             raise SystemFault(f"remove {name}: {exc.strerror}") from exc
-        return aside
 
     def discard(self, aside: Path) -> None:
         """Delete what `set_aside` renamed."""
