@@ -404,6 +404,14 @@ def import_busybox(engine: Engine, tar: Path) -> None:
     assert answer.status == 200, answer
 
 
+def import_tree(engine: Engine, name: str, tar: bytes) -> None:
+    """Give an engine an image with the files of a tar."""
+    answer = engine.api("POST", f"/images/create?fromSrc=-&repo={name}&changes=CMD%20%5B%22sh%22%5D"
+                        "&changes=ENV%20PATH=/bin", tar, headers={"Content-Type": "application/x-tar"},
+                        timeout=120)  # fmt: skip
+    assert answer.status == 200, answer
+
+
 @contextlib.contextmanager
 def running(engine: E, busybox: Path) -> Iterator[E]:
     """Run an engine that has the image ``busybox:latest`` for the length of a block."""

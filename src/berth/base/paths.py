@@ -126,3 +126,7 @@ class Layout:
     def bundle(self, ident: str) -> Path:
         """Run-time directory of one container: OCI bundle, root mount, conmon's sockets."""
         return self.exec_root / "containers" / ident
+
+    def pins(self, ident: str) -> Path:
+        """Where the engine holds mounts for one container: parts of volumes, images, files under other owners."""
+        return self.bundle(ident) / "pins"

@@ -31,6 +31,7 @@ from berth.kernel import cgroup, mount
 from berth.kernel.files import remove_tree
 from berth.networks.model import Sandbox
 from berth.volumes.mounts.model import OciMount
+from berth.volumes.mounts.pins import let_go
 
 log = logging.getLogger(__name__)
 
@@ -297,6 +298,8 @@ class Launcher:
         bundle = self._layout.bundle(ident)
         for name in ("rootfs", "shm"):
             mount.unmount(str(bundle / name), mount.MNT_DETACH)
+        # The directory is removed some time: what is mounted in there must not be taken for part of it.
+        let_go(self._layout.pins(ident))
 
     async def forget(self, ident: str, group: str) -> None:
         """Remove what the runtime leaves behind after a run; what still runs in its groups is killed."""

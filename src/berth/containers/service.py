@@ -198,8 +198,12 @@ class Containers:
         return [(record.id, record.mounts) for record in self._register.all()]
 
     def using_image(self, image_id: str) -> list[tuple[str, bool]]:
-        """Return the containers made from an image, and whether they run."""
-        return [(record.id, record.running) for record in self._register.all() if record.image_id == image_id]
+        """Return the containers made from an image or with a mount of it, and whether they run."""
+        return [
+            (record.id, record.running)
+            for record in self._register.all()
+            if record.image_id == image_id or any(point.image == image_id for point in record.mounts)
+        ]
 
     # -- life: see `Life`
 

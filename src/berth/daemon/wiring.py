@@ -132,6 +132,7 @@ def build(config: Config) -> Parts:
         bus,
         lambda: containers.mounts_in_use(),  # noqa: PLW0108  made below
         clock,
+        images,
     )
     networks = Networks(
         layout,

@@ -97,6 +97,10 @@ class Images:
         """Return the image with exactly this identifier, or None."""
         return self._catalogue.by_id(ident)
 
+    def identify(self, ref: str) -> str:
+        """Return the identifier of the image that a name, identifier or prefix means; raises `ImageNotFound`."""
+        return self._catalogue.resolve(ref).id
+
     def lowers(self, image_id: str) -> tuple[str, ...]:
         """Return the directories of an image's layers, topmost first; raises `ImageNotFound`."""
         return self._catalogue.resolve(image_id).layers

@@ -35,7 +35,7 @@ class ForeignMountFailed(SystemFault):
 
 class _Said(msgspec.Struct):
     errno: int = 0
-    done: bool = False
+    directory: bool = True
 
 
 async def mount(source: str, target: str, fstype: str, flags: int, data: str, *, timeout_s: float) -> None:
@@ -68,6 +68,17 @@ async def fill(root: str, target: str, data: str, marker: str, *, timeout_s: flo
         raise ForeignMountFailed(f"copying the image's content did not end within {timeout_s:g} s") from None
     if said.errno:
         raise ForeignMountFailed(f"copying the image's content: {os.strerror(said.errno).lower()}")
+
+
+async def pin(source: str, subpath: str, place: str, *, timeout_s: float) -> bool:
+    """Bind part of a foreign mount to `place`; True if it is a directory. Raises `ForeignMountFailed`."""
+    try:
+        said = await _ask(("pin", source, subpath, place), timeout_s)
+    except process.ProgramTimedOut:
+        raise ForeignMountFailed(f"{source}/{subpath}: no answer within {timeout_s:g} s") from None
+    if said.errno:
+        raise ForeignMountFailed(f"cannot open {subpath} in {source}: {os.strerror(said.errno).lower()}")
+    return said.directory
 
 
 async def _ask(args: tuple[str, ...], timeout_s: float) -> _Said:

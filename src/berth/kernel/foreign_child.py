@@ -31,6 +31,8 @@ def main(argv: list[str]) -> int:
         result = libc.umount2(os.fsencode(args[0]), MNT_DETACH | MNT_FORCE if verb == "detach" else 0)
     elif verb == "fill":
         return _fill(args)
+    elif verb == "pin":
+        return _pin(args)
     sys.stdout.write(json.dumps({"errno": ctypes.get_errno() if result else 0}))
     return 0
 
@@ -51,6 +53,28 @@ def _fill(args: list[str]) -> int:
         cause = exc.__cause__
         number = cause.errno or errno.EIO if isinstance(cause, OSError) else errno.EIO
     sys.stdout.write(json.dumps({"errno": number}))
+    return 0
+
+
+def _pin(args: list[str]) -> int:
+    import stat
+    from pathlib import Path
+
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    from berth.base.errors import SystemFault
+    from berth.kernel.mount import bind_open
+    from berth.kernel.rootpath import RESOLVE_BENEATH, open_inside
+
+    source, subpath, place = args
+    number, directory = 0, True
+    try:
+        root = os.open(source, os.O_PATH | os.O_DIRECTORY)
+        fd = open_inside(root, subpath, resolve=RESOLVE_BENEATH)
+        directory = stat.S_ISDIR(os.fstat(fd).st_mode)
+        bind_open(fd, Path(place))
+    except (OSError, SystemFault) as exc:
+        number = getattr(exc, "errno", 0) or errno.EIO
+    sys.stdout.write(json.dumps({"errno": number, "directory": directory}))
     return 0
 
 

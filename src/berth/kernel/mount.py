@@ -3,7 +3,9 @@
 import ctypes
 import errno
 import os
+import stat
 import threading
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from berth.base.errors import SystemFault
@@ -76,15 +78,37 @@ def bind(source: str, target: str, *, recursive: bool = False) -> None:
     mount(source, target, flags=MS_BIND | (MS_REC if recursive else 0))
 
 
-def overlay(lowers: tuple[str, ...], upper: str, work: str, target: str) -> None:
-    """Mount an overlay; `lowers` has the topmost layer first (Documentation/filesystems/overlayfs.rst).
+def bind_open(fd: int, place: Path) -> None:
+    """Bind what is open as `fd` to `place`, made as a directory or a file, whichever it takes."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    unmount(str(place), MNT_DETACH)  # of a start that was killed
+    if stat.S_ISDIR(os.fstat(fd).st_mode):
+        if place.is_file():
+            place.unlink()
+        place.mkdir(exist_ok=True)
+    else:
+        if place.is_dir():
+            place.rmdir()
+        place.touch()
+    mount(f"/proc/self/fd/{fd}", str(place), flags=MS_BIND | MS_REC)
 
-    Images of many layers exceed the page that mount(2) takes: their layers are then named from where they all lie,
-    by a thread with a working directory of its own, which ends with the mount.
-    """
-    options = f"lowerdir={':'.join(lowers)},upperdir={upper},workdir={work}"
+
+def overlay(lowers: tuple[str, ...], upper: str, work: str, target: str) -> None:
+    """Mount an overlay; `lowers` has the topmost layer first (Documentation/filesystems/overlayfs.rst)."""
+    _overlay(lowers, f",upperdir={upper},workdir={work}", 0, target)
+
+
+def overlay_view(lowers: tuple[str, ...], empty: str, target: str) -> None:
+    """Mount layers to be looked at only; `empty` is a directory without entries, since the kernel wants two layers."""
+    _overlay((*lowers, empty), "", MS_RDONLY | MS_NODEV, target)
+
+
+def _overlay(lowers: tuple[str, ...], more: str, flags: int, target: str) -> None:
+    # Images of many layers exceed the page that mount(2) takes: their layers are then named from where they all lie,
+    # by a thread with a working directory of its own, which ends with the mount.
+    options = f"lowerdir={':'.join(lowers)}{more}"
     if len(options.encode()) <= MAX_OPTIONS_BYTES:
-        mount("overlay", target, "overlay", 0, options)
+        mount("overlay", target, "overlay", flags, options)
         return
     base = os.path.commonpath(lowers)
     short = ":".join(os.path.relpath(lower, base) for lower in lowers)
@@ -94,7 +118,7 @@ def overlay(lowers: tuple[str, ...], upper: str, work: str, target: str) -> None
         try:
             check(LIBC.unshare(CLONE_FS), "unshare(CLONE_FS)")
             os.chdir(base)
-            mount("overlay", target, "overlay", 0, f"lowerdir={short},upperdir={upper},workdir={work}")
+            mount("overlay", target, "overlay", flags, f"lowerdir={short}{more}")
         except (OSError, SystemFault) as exc:
             failed.append(exc)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from berth.base.errors import Conflict, InvalidArgument, NotFound, NotImplementedYet, SystemFault, Unavailable
+from berth.base.errors import Conflict, InvalidArgument, NotFound, SystemFault, Unavailable
 from berth.base.ids import short
 from berth.base.names import RESTRICTED_TEXT
 
@@ -162,13 +162,6 @@ class DuplicateTarget(InvalidArgument):
 
     def __init__(self, target: str) -> None:
         super().__init__(f"Duplicate mount point: {target}")
-
-
-class ImageMountsMissing(NotImplementedYet):
-    """Mounts of images are not built yet."""
-
-    def __init__(self) -> None:
-        super().__init__('invalid mount config for type "image": this engine does not mount images yet')
 
 
 class NotShared(InvalidArgument):

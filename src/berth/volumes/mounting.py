@@ -21,7 +21,8 @@ from berth.volumes.keeping import Keeping
 from berth.volumes.model import ANONYMOUS_LABEL, LOCAL, VolumeRecord
 from berth.volumes.mounts import order, parse
 from berth.volumes.mounts.model import MountPoint, MountType, OciMount
-from berth.volumes.mounts.prepare import filler, let_go, nothing_to_fill, prepare
+from berth.volumes.mounts.pins import Pins, let_go
+from berth.volumes.mounts.prepare import Away, filler, nothing_to_fill, prepare
 from berth.volumes.options import check_name
 from berth.volumes.register import Register
 from berth.wire.volumes import Mount
@@ -54,14 +55,29 @@ class MountWishes(Protocol):
         ...
 
 
+class ImageShelf(Protocol):
+    """What mounts of images need of the images."""
+
+    def identify(self, ref: str) -> str:
+        """Return the identifier of an image by what a user calls it. Raises `NotFound`."""
+        ...
+
+    def lowers(self, image_id: str) -> tuple[str, ...]:
+        """Return the directories of its layers, topmost first. Raises `NotFound`."""
+        ...
+
+
 class Mounting:
     """The mounts of one engine's containers."""
 
-    def __init__(self, layout: Layout, register: Register, drivers: Drivers, keeping: Keeping) -> None:
+    def __init__(
+        self, layout: Layout, register: Register, drivers: Drivers, keeping: Keeping, images: ImageShelf
+    ) -> None:
         self._layout = layout
         self._register = register
         self._drivers = drivers
         self._keeping = keeping
+        self._images = images
 
     async def resolve(
         self,
@@ -85,6 +101,7 @@ class Mounting:
         asked = [parse.near_root(one, str(self._layout.data_root)) for one in asked]
         for one in asked:
             self._check(one)
+        asked = [self._with_image(container_id, one) for one in asked]
         if any(one.point.type is MountType.BIND and not one.point.create_source for one in asked):
             await in_thread(_check_sources, asked)
         self._register.pending[container_id] = tuple(kept)
@@ -107,6 +124,14 @@ class Mounting:
             self._drivers.get(point.name, point.driver).check(point.name, asked.driver_opts or {})
         elif point.driver and point.driver != known.driver:
             raise NameTaken(point.name, known.driver)
+
+    def _with_image(self, container_id: str, asked: parse.Asked) -> parse.Asked:
+        point = asked.point
+        if point.type is not MountType.IMAGE:
+            return asked
+        place = self._pins(container_id).place(point)
+        seen = msgspec.structs.replace(point, image=self._images.identify(point.name), source=str(place))
+        return msgspec.structs.replace(asked, point=seen)
 
     async def _with_volumes(self, container_id: str, asked: Sequence[parse.Asked]) -> tuple[MountPoint, ...]:
         made: list[str] = []
@@ -170,18 +195,18 @@ class Mounting:
 
     async def _prepare(self, container_id: str, points: Sequence[MountPoint], rootfs: Path) -> tuple[OciMount, ...]:
         home = self._layout.container(container_id)
-        scratch = self._scratch(container_id)
+        pins = self._pins(container_id)
         filled = home / _FILLED
-        to_fill = [point for point in points if point.copy_up]
-        away = self._away(points)
+        to_fill = [] if filled.exists() else [point for point in points if point.copy_up]
+        away = await self._away(points, pins)
+        if not to_fill:
+            return await in_thread(prepare, points, str(rootfs), pins, nothing_to_fill, away)
         markers = {point.name: self._marker(point.name) for point in to_fill}
-        if not to_fill or filled.exists():
-            return await in_thread(prepare, points, str(rootfs), scratch, nothing_to_fill, away)
         async with AsyncExitStack() as locks:
             for name in sorted(references.names(to_fill)):
                 await locks.enter_async_context(self._register.hold(name))
             for point in to_fill:
-                if point.name in away:
+                if point.target in away:
                     marker = markers[point.name]
                     await foreign.fill(
                         str(rootfs), point.target, point.source, str(marker), timeout_s=foreign.MOUNT_TIMEOUT_S
@@ -189,11 +214,7 @@ class Mounting:
             here = filler(str(rootfs), markers.__getitem__)
 
             def work() -> tuple[OciMount, ...]:
-                def fill(point: MountPoint) -> None:
-                    if point.name not in away:
-                        here(point)
-
-                entries = prepare(points, str(rootfs), scratch, fill, away)
+                entries = prepare(points, str(rootfs), pins, here, away)
                 if home.is_dir():
                     filled.touch()
                 return entries
@@ -236,24 +257,34 @@ class Mounting:
         found = (self._register.find(name) for name in sorted(references.names(points)))
         return [record for record in found if record is not None and self._drivers.of(record).wants_mount(record)]
 
-    def _away(self, points: Sequence[MountPoint]) -> dict[str, bool]:
-        """Return the volumes whose path may hang, with whether they are mounted read-only."""
+    async def _away(self, points: Sequence[MountPoint], pins: Pins) -> dict[str, Away]:
+        """Return, by target, what helper processes find out about mount points whose path may hang."""
         drivers = ((record, self._drivers.of(record)) for record in self._held_ones(points))
-        return {record.name: driver.read_only(record) for record, driver in drivers if driver.away(record)}
+        names = {record.name: driver.read_only(record) for record, driver in drivers if driver.away(record)}
+        found: dict[str, Away] = {}
+        for point in points:
+            if point.type is not MountType.VOLUME or point.name not in names:
+                continue
+            found[point.target] = Away(point.source, names[point.name])
+            if point.subpath:
+                place = str(pins.place(point))
+                directory = await foreign.pin(point.source, point.subpath, place, timeout_s=foreign.MOUNT_TIMEOUT_S)
+                found[point.target] = Away(place, names[point.name], directory)
+        return found
 
     def _marker(self, name: str) -> Path:
         record = self._register.get(name)
         return self._drivers.of(record).filling(record)
 
     async def _let_go(self, container_id: str, points: Sequence[MountPoint]) -> None:
-        if any(point.subpath for point in points):
-            await in_thread(let_go, self._scratch(container_id))
+        if any(point.subpath or point.image for point in points):
+            await in_thread(let_go, self._layout.pins(container_id))
         for record in self._held_ones(points):
             async with self._register.hold(record.name):
                 await self._drivers.of(record).let_go(record, container_id)
 
-    def _scratch(self, container_id: str) -> Path:
-        return self._layout.bundle(container_id) / "subpaths"
+    def _pins(self, container_id: str) -> Pins:
+        return Pins(self._layout.pins(container_id), self._images.lowers)
 
 
 def _check_sources(asked: Sequence[parse.Asked]) -> None:

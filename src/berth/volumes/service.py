@@ -7,7 +7,7 @@ from typing import Final
 
 from berth.base.aio import finish
 from berth.base.clock import Clock
-from berth.base.errors import EngineError
+from berth.base.errors import EngineError, NotFound
 from berth.base.ids import new_id
 from berth.base.paths import Layout
 from berth.events.bus import Bus
@@ -17,7 +17,7 @@ from berth.volumes.drivers.registry import Drivers
 from berth.volumes.errors import PruneRunning
 from berth.volumes.keeping import Keeping
 from berth.volumes.model import ANONYMOUS_LABEL, LOCAL, VolumeRecord, to_wire
-from berth.volumes.mounting import Mounting
+from berth.volumes.mounting import ImageShelf, Mounting
 from berth.volumes.references import Users
 from berth.volumes.register import Register
 from berth.wire.filters import Filters
@@ -26,6 +26,18 @@ log = logging.getLogger(__name__)
 
 _LIST_FILTERS: Final = ("dangling", "driver", "label", "name")
 _PRUNE_FILTERS: Final = ("all", "label", "label!")
+
+
+class _NoImages:
+    """What mounts of images find where there is no image store."""
+
+    def identify(self, ref: str) -> str:
+        """Find nothing."""
+        raise NotFound(f"No such image: {ref}")
+
+    def lowers(self, image_id: str) -> tuple[str, ...]:
+        """Find nothing."""
+        raise NotFound(f"No such image: {image_id}")
 
 
 class Volumes:
@@ -38,11 +50,12 @@ class Volumes:
         bus: Bus,
         users: Users,
         clock: Clock | None = None,
+        images: ImageShelf | None = None,
     ) -> None:
         self.register = Register(records, bus, users, clock)
         self.drivers = Drivers({LOCAL: LocalDriver(layout)})
         self.keeping = Keeping(self.register, self.drivers)
-        self.mounting = Mounting(layout, self.register, self.drivers, self.keeping)
+        self.mounting = Mounting(layout, self.register, self.drivers, self.keeping, images or _NoImages())
         self._pruning = False
 
     async def create(

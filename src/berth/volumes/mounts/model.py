@@ -19,9 +19,9 @@ class MountType(Enum):
 class MountPoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One mount of one container, decided at its creation and stored with it.
 
-    `source` is the directory or file on this host (for a volume, where its driver puts the data; empty for
-    tmpfs). `mode` is what the user wrote, normalised as Docker prints it. `listed` is false for what Docker
-    does not show among a container's mounts (``--tmpfs``).
+    `source` is the directory or file on this host: for a volume, where its driver puts the data; for an image, where
+    it is while the container runs; empty for tmpfs. `mode` is what the user wrote, normalised as Docker prints it.
+    `listed` is false for what Docker does not show among a container's mounts (``--tmpfs``).
     """
 
     type: MountType
@@ -38,8 +38,10 @@ class MountPoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     anonymous: bool = False
     #: An empty volume gets the image's content at the target.
     copy_up: bool = False
-    #: Directory inside the volume to mount instead of its root.
+    #: Directory or file inside the volume or image to mount instead of its root.
     subpath: str = ""
+    #: Identifier of the image that is mounted; `name` is what the user called it.
+    image: str = ""
     #: A missing source of a bind mount is made as a directory (``-v``), not an error (``--mount``).
     create_source: bool = False
     #: Mounts below a bind mount's source come along.

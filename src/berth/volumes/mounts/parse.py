@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from berth.base.errors import InvalidArgument
-from berth.volumes.errors import BadMode, BadMount, BadTarget, BadTmpfsOption, BadVolumeSpec, ImageMountsMissing
+from berth.volumes.errors import BadMode, BadMount, BadTarget, BadTmpfsOption, BadVolumeSpec
 from berth.volumes.mounts.model import MountPoint, MountType
 from berth.volumes.options import FLAGS
 from berth.wire.volumes import Mount, TmpfsOptions
@@ -135,7 +135,16 @@ def parse_mount(mount: Mount) -> Asked:
         return _volume_mount(mount, target)
     if kind == "tmpfs":
         return _tmpfs_mount(mount, target)
-    raise ImageMountsMissing
+    return _image_mount(mount, target)
+
+
+def _image_mount(mount: Mount, target: str) -> Asked:
+    if not mount.source:
+        raise BadMount("image", "field Source must not be empty")
+    subpath = (mount.image_options.subpath if mount.image_options else "") or ""
+    subpath = check_subpath(subpath, "image") if subpath else ""
+    point = MountPoint(type=MountType.IMAGE, target=target, name=mount.source, rw=False, subpath=subpath)
+    return Asked(point=point)
 
 
 def _bind_mount(mount: Mount, target: str) -> Asked:
@@ -283,11 +292,11 @@ def check_target(target: str) -> str:
     return _clean(target)
 
 
-def check_subpath(subpath: str) -> str:
-    """Return a subpath of a volume in its shortest form. Raises `BadMount`."""
+def check_subpath(subpath: str, kind: str = "volume") -> str:
+    """Return a subpath of a volume or image in its shortest form. Raises `BadMount`."""
     clean = posixpath.normpath(subpath)
     if subpath.startswith("/") or clean == ".." or clean.startswith("../") or "\0" in subpath:
-        raise BadMount("volume", "subpath must be a relative path within the volume")
+        raise BadMount(kind, f"subpath must be a relative path within the {kind}")
     return clean
 
 

@@ -5,29 +5,38 @@ import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from berth.base.errors import SystemFault
 from berth.kernel import copyup, rootpath
-from berth.kernel.mount import MS_BIND, MS_REC, mount, unmount
 from berth.kernel.mountinfo import holder_of, mounts_below
 from berth.volumes.errors import BadMount, MountOfVolumeFailed, NotShared, TargetIsFile
 from berth.volumes.mounts import oci
 from berth.volumes.mounts.model import MountPoint, MountType, OciMount
 from berth.volumes.mounts.order import below, by_depth
+from berth.volumes.mounts.pins import Pins
+
+
+class Away(NamedTuple):
+    """A mount point whose data is on another machine, as a helper process found it."""
+
+    source: str
+    read_only: bool
+    directory: bool = True
+
 
 #: Fills one volume from the image: (mount point) → None.
 Fill = Callable[[MountPoint], None]
 
 
 def prepare(
-    points: Sequence[MountPoint], rootfs: str, scratch: Path, fill: Fill, away: Mapping[str, bool]
+    points: Sequence[MountPoint], rootfs: str, pins: Pins, fill: Fill, away: Mapping[str, Away]
 ) -> tuple[OciMount, ...]:
     """Make sources and targets ready and return what the runtime is to mount, parents first.
 
-    `scratch` is a directory of this container for the mounts that pin subpaths. `away` names the volumes whose
-    data is on another machine, with whether they are mounted read-only: nothing here looks at them.
+    `away` has, by target, the mount points whose data is on another machine: nothing here looks at them.
     """
     ordered = by_depth(points)
     entries: list[OciMount] = []
@@ -38,10 +47,13 @@ def prepare(
             entries.append(oci.render(point, ""))
             done.append(point.target)
             continue
-        source = _source(point, scratch / str(len(done)))
-        if point.copy_up:
-            fill(point)
-        directory, read_only = (True, away[point.name]) if point.name in away else _look(point, source)
+        if point.target in away:
+            source, read_only, directory = away[point.target]
+        else:
+            source = _source(point, pins)
+            if point.copy_up:
+                fill(point)
+            directory, read_only = _look(point, source)
         if not below(point.target, done):
             _target(rootfs, point, source, directory=directory)
         if read_only:
@@ -53,27 +65,11 @@ def prepare(
     return tuple(entries)
 
 
-def let_go(scratch: Path) -> None:
-    """Take away what `prepare` mounted in `scratch`; nothing happens if there is nothing."""
-    try:
-        names = os.listdir(scratch)
-    except FileNotFoundError:
-        return
-    for name in names:
-        place = scratch / name
-        unmount(str(place), 2)  # MNT_DETACH: what the container still holds open stays valid for it
-        if place.is_dir():
-            place.rmdir()
-        else:
-            place.unlink(missing_ok=True)
-    scratch.rmdir()
-
-
-def _source(point: MountPoint, pin: Path) -> str:
+def _source(point: MountPoint, pins: Pins) -> str:
+    if point.type is MountType.IMAGE:
+        return pins.image(point)
     if point.type is MountType.VOLUME:
-        if not point.subpath:
-            return point.source
-        return _pinned(point, pin)
+        return pins.volume_part(point) if point.subpath else point.source
     if not os.path.exists(point.source):
         if not point.create_source:
             raise BadMount("bind", f"bind source path does not exist: {point.source}")
@@ -84,22 +80,6 @@ def _source(point: MountPoint, pin: Path) -> str:
     if point.propagation_wanted and point.propagation in ("shared", "rshared", "slave", "rslave"):
         _check_shared(point)
     return point.source
-
-
-def _pinned(point: MountPoint, pin: Path) -> str:
-    """Bind a directory or file of a volume to a place of ours: the volume's other users cannot move it any more."""
-    fd = rootpath.open_beneath(point.source, point.subpath)
-    try:
-        directory = stat.S_ISDIR(os.fstat(fd).st_mode)
-        pin.parent.mkdir(parents=True, exist_ok=True)
-        if directory:
-            pin.mkdir(exist_ok=True)
-        else:
-            pin.touch()
-        mount(f"/proc/self/fd/{fd}", str(pin), flags=MS_BIND | MS_REC)
-    finally:
-        os.close(fd)
-    return str(pin)
 
 
 def _check_shared(point: MountPoint) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from berth.base.errors import EngineError, InvalidArgument
+from berth.base.errors import InvalidArgument
 from berth.volumes.mounts.model import MountType
 from berth.volumes.mounts.parse import (
     inherit,
@@ -16,7 +16,7 @@ from berth.volumes.mounts.parse import (
     parse_tmpfs,
     parse_volumes_from,
 )
-from berth.wire.volumes import BindOptions, DriverConfig, Mount, TmpfsOptions, VolumeOptions
+from berth.wire.volumes import BindOptions, DriverConfig, ImageOptions, Mount, TmpfsOptions, VolumeOptions
 
 
 @pytest.mark.parametrize(
@@ -116,6 +116,15 @@ def test_bad_binds(raw: str, words: str) -> None:
             "field VolumeOptions must not be specified",
         ),
         (Mount(type="tmpfs", target="/x", source="/h"), "field Source must not be specified"),
+        (Mount(type="image", target="/x"), 'type "image": field Source must not be empty'),
+        (
+            Mount(type="image", target="/x", source="i", bind_options=BindOptions()),
+            "field BindOptions must not be specified",
+        ),
+        (
+            Mount(type="image", target="/x", source="i", image_options=ImageOptions(subpath="../x")),
+            "subpath must be a relative path within the image",
+        ),
         (
             Mount(type="tmpfs", target="/x", bind_options=BindOptions()),
             "field BindOptions must not be specified",
@@ -149,10 +158,14 @@ def test_bad_mounts(mount: Mount, words: str) -> None:
     assert words in str(caught.value)
 
 
-def test_image_mounts_are_not_there_yet() -> None:
-    with pytest.raises(EngineError) as caught:
-        parse_mount(Mount(type="image", source="busybox", target="/x"))
-    assert caught.value.kind.value == "not implemented"
+def test_image_mounts_are_read_only() -> None:
+    asked = parse_mount(
+        Mount(type="image", source="busybox", target="/x/", image_options=ImageOptions(subpath="etc/./x"))
+    )
+    point = asked.point
+    assert (point.type, point.name, point.target, point.rw, point.subpath) == (
+        MountType.IMAGE, "busybox", "/x", False, "etc/x",
+    )  # fmt: skip
 
 
 def test_volume_mounts() -> None:
