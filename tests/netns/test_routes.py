@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from berth.kernel import link, netlink
-from berth.kernel.routes import BUFFER_BYTES, RouteView
+from berth.kernel.routes import BUFFER_BYTES, FEW, RouteView
 from tests.netns.throwaway import isolated
 
 pytestmark = pytest.mark.root
@@ -95,4 +95,33 @@ def test_changes_that_were_lost_are_made_good() -> None:
     for number in range(40):
         ip("route", "add", f"10.{number}.0.0/16", "dev", "vpn0")
     assert len(seen(view)) == 40
+    view.close()
+
+
+@isolated
+def test_what_is_at_hand_is_never_too_little() -> None:
+    def at_hand() -> set[str] | None:
+        found = view.at_hand(lambda name: name == "ours")
+        return None if found is None else {str(one.prefix) for one in found}
+
+    view = RouteView()
+    assert at_hand() is None  # nobody has read anything yet
+    assert view.fileno() is None
+    seen(view)
+    assert at_hand() == set()
+    tunnel("vpn0")
+    ip("route", "add", "10.20.0.0/16", "dev", "vpn0")
+    assert at_hand() == {"10.20.0.0/16"}
+    for number in range(FEW + 1):
+        ip("route", "add", f"10.30.{number}.0/24", "dev", "vpn0")
+    assert at_hand() is None  # more than one who must not wait takes in
+    assert len(at_hand() or ()) == FEW + 2
+    assert view._socket is not None
+    view._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    for number in range(40):
+        ip("route", "add", f"10.40.{number}.0/24", "dev", "vpn0")
+    assert at_hand() is None
+    assert at_hand() is None  # what was lost stays lost until all is read again
+    assert len(seen(view)) == FEW + 42
+    assert len(at_hand() or ()) == FEW + 42
     view.close()

@@ -130,6 +130,10 @@ class Host(Nft):
                     del self._own[next(iter(self._own))]
             return printed
 
+    def is_known_as_ours(self, generation: int) -> bool:
+        """Tell whether a transaction that has ended was made here; never waits."""
+        return generation in self._own
+
     def is_ours(self, generation: int) -> bool:
         """Tell whether a transaction was made here; waits for one under way, which may be it."""
         if generation in self._own:

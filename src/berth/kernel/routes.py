@@ -7,6 +7,7 @@ next whole reading, never too little. Must not: decide whether a route is in any
 
 import contextlib
 import errno
+import itertools
 import socket
 import struct
 import sys
@@ -31,6 +32,8 @@ NETLINK_ADD_MEMBERSHIP: Final = 1
 
 #: Seconds after which everything is read anew.
 OLDEST_S: Final = 60.0
+#: How many tidings are taken in while somebody waits who must not be kept waiting.
+FEW: Final = 100
 #: Bytes the kernel may keep for us between two questions: some thousand changes.
 BUFFER_BYTES: Final = 4 << 20
 #: Prefixes shorter than these are ways to the rest of the world, not to somebody's network: a VPN that takes
@@ -79,6 +82,20 @@ class RouteView:
                 self._read_all(is_ours)
             return list(self._known.values())
 
+    def at_hand(self, is_ours: Callable[[str], bool]) -> list[Routed] | None:
+        """Return the same without waiting for anything, or None where that cannot be."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            old = self._socket is None or time.monotonic() - self._read_at > OLDEST_S
+            return None if old or not self._follow(is_ours, at_most=FEW) else list(self._known.values())
+        finally:
+            self._lock.release()
+
+    def fileno(self) -> int | None:
+        """Return the descriptor that is readable when something has changed; None before the first question."""
+        return None if self._socket is None else self._socket.fileno()
+
     def close(self) -> None:
         """Stop listening."""
         with self._lock:
@@ -97,9 +114,11 @@ class RouteView:
         return heard
 
     def _read_all(self, is_ours: Callable[[str], bool]) -> None:
-        if self._socket is not None:
-            self._socket.close()
-        self._socket = self._listen()  # before reading: what changes meanwhile is told as well
+        if self._socket is None:
+            self._socket = self._listen()  # before reading: what changes meanwhile is told as well
+        else:
+            while not self._follow(is_ours):  # what is told of now is in what is read below, if it is still so
+                pass
         self._known = {}
         with RouteSocket() as there:
             for family in (socket.AF_INET, socket.AF_INET6):
@@ -110,16 +129,17 @@ class RouteView:
                     self._learn(netlink.RTM_NEWADDR, body, is_ours)
         self._read_at = time.monotonic()
 
-    def _follow(self, is_ours: Callable[[str], bool]) -> bool:
-        """Take in what has changed; False if some of it was lost."""
+    def _follow(self, is_ours: Callable[[str], bool], *, at_most: int | None = None) -> bool:
+        """Take in what has changed; False if some of it was lost, or more than `at_most` tidings wait."""
         assert self._socket is not None
-        while True:
+        for _ in itertools.repeat(None) if at_most is None else range(at_most):
             try:
                 data = memoryview(self._socket.recv(netlink.RECEIVE_BYTES))
             except BlockingIOError:
                 return True
             except OSError as exc:
                 if exc.errno == errno.ENOBUFS:
+                    self._read_at = -OLDEST_S  # what was lost is found by reading everything
                     return False
                 raise
             at = 0
@@ -130,6 +150,7 @@ class RouteView:
                 if kind in _KINDS:
                     self._learn(kind, bytes(data[at + 16 : at + length]), is_ours)
                 at += (length + 3) & ~3
+        return False
 
     def _learn(self, kind: int, body: bytes, is_ours: Callable[[str], bool]) -> None:
         is_route = kind in (netlink.RTM_NEWROUTE, netlink.RTM_DELROUTE)

@@ -1,5 +1,6 @@
 """Kernel settings below /proc/sys. Must not: choose them."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, cast
@@ -10,6 +11,8 @@ from berth.plan.model import Step
 from berth.plan.steps.sysctl import WriteSysctl
 
 ROOT: Final = Path("/proc/sys")
+#: Longest value of a setting, in bytes: the kernel fills at most a page of most machines.
+_LONGEST: Final = 4096
 
 
 class SysctlRefused(SystemFault):
@@ -21,13 +24,21 @@ class SysctlRefused(SystemFault):
 
 def path(key: str) -> Path:
     """Return the file of a setting; dots separate unless slashes do (a link's name may hold dots)."""
-    return ROOT / (key if "/" in key else key.replace(".", "/"))
+    return Path(_file(key))
+
+
+def _file(key: str) -> str:
+    return f"{ROOT}/{key if '/' in key else key.replace('.', '/')}"
 
 
 def read(key: str) -> str:
     """Return a setting's value. Raises `SysctlRefused`."""
     try:
-        return path(key).read_text().strip()
+        fd = os.open(_file(key), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(fd, _LONGEST).decode().strip()
+        finally:
+            os.close(fd)
     except OSError as exc:
         raise SysctlRefused(key, exc.strerror or "") from exc
 
@@ -38,7 +49,11 @@ def write(key: str, value: str) -> str | None:
     if before == value:
         return None
     try:
-        path(key).write_text(value)
+        fd = os.open(_file(key), os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, value.encode())
+        finally:
+            os.close(fd)
     except OSError as exc:
         raise SysctlRefused(key, exc.strerror or "") from exc
     return before

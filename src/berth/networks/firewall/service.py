@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 LOOK_AGAIN_S: Final = 15.0
 #: Least seconds between two looks: another tool may change its rules hundreds of times a second.
 PAUSE_S: Final = 1.0
+#: Seconds between hearing of a change and looking at it.
+QUIET_S: Final = 0.01
 #: The sets whose elements count what they drop → what that is.
 DROPS: Final = {"closed": "unpublished", "internal": "internal", "denied": "egress"}
 
@@ -87,7 +89,16 @@ class Firewall:
         """Put back, for ever, what others remove, as soon as the kernel tells; run under `supervise`."""
         heard, loop = asyncio.Event(), asyncio.get_running_loop()
         watch, anchor = Watch(), _anchored(self._table)
-        loop.add_reader(watch.fileno(), heard.set)
+
+        def listen() -> None:
+            loop.add_reader(watch.fileno(), pause)
+
+        def pause() -> None:
+            # Nearly always it is a transaction of our own, under way in a thread: looked at now, it would be held up.
+            loop.remove_reader(watch.fileno())
+            loop.call_later(QUIET_S, heard.set)
+
+        listen()
         try:
             await self._check()  # what was done before anybody listened
             self.is_watching = True
@@ -95,7 +106,9 @@ class Firewall:
             while True:
                 if await _within(heard, next_look - time.monotonic()):
                     heard.clear()
-                    if await self._hear(list(watch.read())):
+                    told = list(watch.read())
+                    listen()
+                    if await self._hear(told):
                         next_look = min(next_look, max(time.monotonic(), self._looked + PAUSE_S))
                 if time.monotonic() >= next_look:
                     await in_thread(self.settle)
@@ -116,12 +129,15 @@ class Firewall:
                 look = True
                 continue
             here = [change for change in one.changes if change.table == self._name and not _is_named(change)]
-            if here and one.generation > self._whole_since and not await in_thread(nft.host().is_ours, one.generation):
+            if here and one.generation > self._whole_since and not await self._is_ours(one):
                 reasons.append(f"{one.process} (pid {one.pid}) {_summary(here)}")
             look = look or any(_may_matter(change, self._name, self._user) for change in one.changes)
         if reasons:
             await self._put_back("; ".join(reasons))
         return look
+
+    async def _is_ours(self, one: Transaction) -> bool:
+        return nft.host().is_known_as_ours(one.generation) or await in_thread(nft.host().is_ours, one.generation)
 
     async def _check(self) -> None:
         if found := await in_thread(self._differences):
