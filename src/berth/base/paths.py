@@ -105,6 +105,16 @@ class Layout:
         return self.exec_root / "volumes"
 
     @property
+    def holds(self) -> Path:
+        """Directory that says which containers an operation on their volumes has paused."""
+        return self.exec_root / "holds"
+
+    @property
+    def lasting_holds(self) -> Path:
+        """Directory that says which containers such an operation has stopped."""
+        return self.data_root / "holds"
+
+    @property
     def temporary(self) -> Path:
         """Scratch space on the data disk; emptied at start."""
         return self.data_root / "tmp"

@@ -465,6 +465,27 @@ class Life:
             record = await self._register.put(record, state=states.after(record.state, states.Event.UNPAUSE))
         self._announce(record, "unpause")
 
+    async def thaw(self, ident: str) -> None:
+        """Let every process go on, whatever the record says; nothing happens to what is not frozen or does not run.
+
+        A pause that was cut short may have frozen the processes without a word about it in the record.
+        """
+        async with self._locks.hold(ident):
+            record = self._register.get(ident)
+            if record is None or not record.running:
+                return
+            if record.state is not State.PAUSED:
+                await self._thaw(record)
+                return
+            await self._launcher.runtime.resume(ident)
+            record = await self._register.put(record, state=states.after(record.state, states.Event.UNPAUSE))
+        self._announce(record, "unpause")
+
+    async def settled(self, ident: str) -> ContainerRecord | None:
+        """Return a container once no change of its state is under way; None if it is gone."""
+        async with self._locks.hold(ident):
+            return self._register.get(ident)
+
     async def _thaw(self, record: ContainerRecord) -> None:
         # A frozen process does not die of a signal on version 1 control groups.
         try:

@@ -246,6 +246,14 @@ class Containers:
         """Thaw every process."""
         await self._launched.life.unpause(ref)
 
+    async def thaw(self, ident: str) -> None:
+        """Let every process go on, whatever the record says."""
+        await self._launched.life.thaw(ident)
+
+    async def settled(self, ident: str) -> ContainerRecord | None:
+        """Return a container once no change of its state is under way; None if it is gone."""
+        return await self._launched.life.settled(ident)
+
     def waiting(self, ref: str, condition: str = "") -> "asyncio.Future[int]":
         """Return the exit code to come: at ``not-running`` (default), ``next-exit`` or ``removed``."""
         return self._launched.life.waiting(ref, condition)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from berth.containers.stats import Stats
     from berth.images.service import Images
     from berth.networks.service import Networks
+    from berth.volumes.consistency.still import Stillness
     from berth.volumes.service import Volumes
 
 
@@ -33,6 +34,7 @@ class Engine:
     images: "Images"
     networks: "Networks"
     volumes: "Volumes"
+    stillness: "Stillness"
     containers: "Containers"
     attachments: "Attachments"
     logs: "Logs"

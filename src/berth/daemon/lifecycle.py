@@ -1,8 +1,8 @@
 """The order of starting and stopping.
 
 Start: roots → records → undo what a killed engine left half done → name server → networks → containers
-→ volumes and images tidy up → listen. Stop: stop accepting → finish or cancel requests → stop services →
-close records. Containers, their monitors and the name server stay.
+→ volumes tidy up → what an operation on volumes held still goes on → images tidy up → listen. Stop: stop accepting
+→ finish or cancel requests → stop services → close records. Containers, their monitors and the name server stay.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ async def serve(config: Config, told: asyncio.Event) -> None:
         await asyncio.gather(parts.names.start(), parts.proxy.start())
         await engine.containers.adopt()
         await engine.volumes.adopt({record.id for record in engine.containers.all() if record.running})
+        await engine.stillness.recover(engine.tasks)
         await engine.images.adopt()
         parts.start_services()
         server = ApiServer(engine, wiring.routes())

@@ -26,6 +26,7 @@ from berth.containers.exec import Execs
 from berth.containers.health import Healthchecks
 from berth.containers.logs.service import Logs
 from berth.containers.model import ContainerRecord
+from berth.containers.quiet import Quieting
 from berth.containers.service import Containers
 from berth.containers.stats import Stats
 from berth.daemon.engine import Engine
@@ -46,6 +47,7 @@ from berth.plugins import steps as plugin_steps
 from berth.plugins.discovery import Places
 from berth.plugins.rpc import Plugins
 from berth.store.sqlite import Stores
+from berth.volumes.consistency.still import Stillness
 from berth.volumes.model import VolumeRecord
 from berth.volumes.service import Volumes
 
@@ -181,6 +183,14 @@ def build(config: Config) -> Parts:
     )
     for companion in (attachments, logs, execs, health):
         containers.accompany(companion)
+    stillness = Stillness(
+        layout,
+        volumes.register,
+        volumes.drivers,
+        Quieting(containers, execs, layout.cgroup_parent),
+        bus,
+        clock,
+    )
     engine = Engine(
         layout=layout,
         config=config,
@@ -190,6 +200,7 @@ def build(config: Config) -> Parts:
         images=images,
         networks=networks,
         volumes=volumes,
+        stillness=stillness,
         containers=containers,
         attachments=attachments,
         logs=logs,

@@ -4,6 +4,7 @@ Must not: decide limits. Paths in groups are as a record has them, below each hi
 """
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,8 @@ from berth.kernel import mount
 
 #: Where distributions mount hierarchies (cgroups(7)).
 _ROOT: Final = Path("/sys/fs/cgroup")
+#: How often a group is asked whether it is frozen, in seconds.
+_LOOK_S: Final = 0.002
 
 
 class LimitRefused(SystemFault):
@@ -189,6 +192,28 @@ def processes(groups: Hierarchies, group: str) -> list[int]:
             except OSError:
                 continue
     return sorted(pids)
+
+
+def is_frozen(groups: Hierarchies, group: str) -> bool:
+    """Tell whether every process of a group is frozen; one that hangs in the kernel keeps it from being so."""
+    for name, file, word in (("freezer", "freezer.state", "FROZEN"), ("pids", "cgroup.events", "frozen 1")):
+        directory = groups.directory(group, name)
+        try:
+            if directory is not None and word in (directory / file).read_text().splitlines():
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def wait_until_frozen(groups: Hierarchies, group: str, limit_s: float) -> bool:
+    """Wait until every process of a group is frozen; False if that takes longer than `limit_s` seconds."""
+    deadline = time.monotonic() + limit_s
+    while not is_frozen(groups, group):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_LOOK_S)  # version 1 groups tell nobody when they are frozen
+    return True
 
 
 def remove(groups: Hierarchies, group: str) -> bool:
