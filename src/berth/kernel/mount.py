@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from berth.base.errors import SystemFault
-from berth.kernel.libc import LIBC, check
+from berth.kernel.libc import LIBC, check, syscall
 
 # Flags of mount(2), linux/mount.h
 MS_RDONLY: Final = 0x1
@@ -28,6 +28,8 @@ MNT_DETACH: Final = 2
 UMOUNT_NOFOLLOW: Final = 8
 #: Own working directory, root and umask (sched.h).
 CLONE_FS: Final = 0x200
+#: Number of fsopen on every architecture (include/uapi/asm-generic/unistd.h).
+_SYS_FSOPEN: Final = 430
 #: mount(2) copies at most one page of options (fs/namespace.c, copy_mount_options), less the final NUL.
 MAX_OPTIONS_BYTES: Final = 4_095
 
@@ -143,6 +145,16 @@ def mount_table(pid: str = "self") -> list[Mounted]:
 def is_mounted(target: str) -> bool:
     """Tell whether something is mounted at `target`."""
     return any(row.target == target for row in mount_table())
+
+
+def knows_type(fstype: str) -> bool:
+    """Tell whether the kernel has a file system, its module loaded if need be (fsopen(2))."""
+    try:
+        fd = syscall(_SYS_FSOPEN, fstype.encode(), ctypes.c_uint(1))  # FSOPEN_CLOEXEC
+    except OSError as exc:
+        return exc.errno != errno.ENODEV
+    os.close(fd)
+    return True
 
 
 def _unescape(text: str) -> str:

@@ -6,15 +6,16 @@ from typing import Final
 import msgspec
 
 from berth.base.errors import InvalidArgument
+from berth.base.filesystems import may_hang
 from berth.base.names import is_restricted_name
 from berth.base.units import parse_bytes
 from berth.volumes.errors import BadOption, NameInvalid, NameTooShort
 
+#: Options of mount(8) whose value is a password (mount.cifs(8)).
+_SECRET: Final = ("password", "pass", "password2")
 #: Longest name of a directory entry, in bytes (linux/limits.h, NAME_MAX).
 NAME_MAX: Final = 255
 _KNOWN: Final = ("type", "o", "device", "size")
-#: Kernel types whose server may be gone: nothing of the engine itself may touch such a mount.
-_NETWORKED: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "afs"})
 
 
 class LocalOptions(msgspec.Struct, frozen=True):
@@ -32,7 +33,7 @@ class LocalOptions(msgspec.Struct, frozen=True):
     @property
     def networked(self) -> bool:
         """Whether the data is on another machine."""
-        return self.type in _NETWORKED or self.type.startswith("fuse")
+        return may_hang(self.type)
 
 
 def check_name(name: str) -> None:
@@ -107,4 +108,9 @@ def read_only(options: LocalOptions) -> bool:
 
 def masked(data: str) -> str:
     """Hide a password in mount data before it goes into a message."""
-    return ",".join("password=********" if word.startswith("password=") else word for word in data.split(","))
+    return ",".join(_masked(word) for word in data.split(","))
+
+
+def _masked(word: str) -> str:
+    key, equals, _ = word.partition("=")
+    return f"{key}=********" if equals and key in _SECRET else word
