@@ -91,6 +91,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_u
     plugin_file_dirs: tuple[str, ...] = ("/etc/docker/plugins", "/usr/lib/docker/plugins")
     #: Seconds a plugin may take for one answer.
     plugin_timeout: int = 60
+    #: Seconds a file system of another machine, or of a process (FUSE), may take to answer before it counts as hanging.
+    volume_timeout: int = 30
+    #: Seconds a mount of such a file system may take; Docker gives volume plugins as much.
+    mount_timeout: int = 120
     #: Registries reached without TLS, besides those on loopback.
     insecure_registries: tuple[str, ...] = ()
     #: Mirrors of the default registry.
@@ -156,6 +160,9 @@ def _check(config: Config) -> None:
     for name, root in (("data-root", config.data_root), ("exec-root", config.exec_root)):
         if not Path(root).is_absolute():
             raise BadSetting(f"{name} must be an absolute path, not {root!r}")
+    for name, seconds in (("volume-timeout", config.volume_timeout), ("mount-timeout", config.mount_timeout)):
+        if seconds < 1:
+            raise BadSetting(f"{name} must be at least one second, not {seconds}")
     _check_addresses(config)
     for text in config.host_gateway_ips:
         _parsed("host-gateway-ips", text, ipaddress.ip_address, 0)

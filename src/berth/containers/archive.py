@@ -11,7 +11,7 @@ import contextlib
 import os
 import posixpath
 import stat
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,11 +24,14 @@ from berth.base.aio import in_thread
 from berth.base.errors import InvalidArgument, NotFound, SystemFault
 from berth.containers.exec import identity
 from berth.containers.model import ContainerRecord
-from berth.kernel import process
+from berth.kernel import foreign, process
 from berth.kernel.rootpath import open_inside
 from berth.kernel.unpack import Unpacker
+from berth.volumes.mounts.model import MountPoint
 
 Find = Callable[[str], ContainerRecord]
+#: Tells which mount points have a source that may hang.
+MayHang = Callable[[Sequence[MountPoint]], Awaitable[Sequence[MountPoint]]]
 #: Mounts a container that does not run, volumes included, and gives its root directory.
 Mounted = Callable[[ContainerRecord], AbstractAsyncContextManager[Path]]
 
@@ -122,21 +125,23 @@ def go_time(ns: int) -> str:
 class Archives:
     """Copies files in and out of containers."""
 
-    def __init__(self, *, find: Find, mounted: Mounted) -> None:
+    def __init__(self, *, find: Find, mounted: Mounted, may_hang: MayHang, answer_limit_s: float) -> None:
         self._find = find
         self._mounted = mounted
+        self._may_hang = may_hang
+        self._answer_limit_s = answer_limit_s
 
     async def stat(self, ref: str, path: str) -> PathStat:
         """Describe a file. Raises `NoSuchFile`."""
         record, wanted = self._find(ref), Wanted.parse(path)
-        async with self._root(record) as root:
+        async with self._root(record, wanted.path) as root:
             return await in_thread(_stat, root, wanted, path, record.name)
 
     @asynccontextmanager
     async def get(self, ref: str, path: str) -> AsyncIterator[tuple[PathStat, AsyncIterator[bytes]]]:
         """Lend the description of a path and a tar of it."""
         record, wanted = self._find(ref), Wanted.parse(path)
-        async with self._root(record) as root:
+        async with self._root(record, wanted.path) as root:
             described = await in_thread(_stat, root, wanted, path, record.name)
             with _packing(root, wanted) as (place, args):
                 yield described, _tar(place, args)
@@ -148,7 +153,7 @@ class Archives:
         to the container's user. Raises `NoSuchFile`, `NotADirectory`, `ReadOnly`.
         """
         record, wanted = self._find(ref), Wanted.parse(path)
-        async with self._root(record) as root:
+        async with self._root(record, wanted.path) as root:
             place = await in_thread(_directory, root, wanted, path, record)
             who = identity(root, record, record.config.user) if as_user and record.config.user else None
             owner = (who.uid, who.gid) if who is not None else None
@@ -169,24 +174,31 @@ class Archives:
                 os.close(place)
 
     @asynccontextmanager
-    async def _root(self, record: ContainerRecord) -> AsyncIterator[int]:
-        """Lend a descriptor of the container's root directory."""
+    async def _root(self, record: ContainerRecord, wanted: str = "/") -> AsyncIterator[int]:
+        """Lend a descriptor of the container's root directory, in which `wanted` is on a file system that answers."""
         if record.running:
             try:
                 fd = os.open(f"/proc/{record.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             except OSError as exc:
                 raise SystemFault(f"container {record.id} ended meanwhile: {exc.strerror}") from None
             try:
+                await self._check_answers(record, f"/proc/{record.pid}/root", wanted)
                 yield fd
             finally:
                 os.close(fd)
             return
         async with self._mounted(record) as place:
+            await self._check_answers(record, str(place), wanted)
             fd = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 yield fd
             finally:
                 os.close(fd)
+
+    async def _check_answers(self, record: ContainerRecord, root: str, wanted: str) -> None:
+        """Raise before a thread of ours would wait for a dead server, which no one could end."""
+        if await self._may_hang(record.mounts):
+            await foreign.check_inside(root, wanted, timeout_s=self._answer_limit_s)
 
 
 def _stat(root: int, wanted: Wanted, asked: str, container: str) -> PathStat:

@@ -49,6 +49,7 @@ from berth.plugins.rpc import Plugins
 from berth.store.sqlite import Stores
 from berth.volumes.consistency.still import Stillness
 from berth.volumes.model import VolumeRecord
+from berth.volumes.mounts.away import Limits
 from berth.volumes.service import Volumes
 
 #: Pause before a background service that failed is started again, in seconds.
@@ -135,6 +136,7 @@ def build(config: Config) -> Parts:
         lambda: containers.mounts_in_use(),  # noqa: PLW0108  made below
         clock,
         images,
+        Limits(config.volume_timeout, config.mount_timeout),
     )
     networks = Networks(
         layout,
@@ -206,7 +208,12 @@ def build(config: Config) -> Parts:
         logs=logs,
         execs=execs,
         stats=Stats(layout=layout, find=containers.find, clock=clock, groups=lambda: containers.host.groups),
-        archives=Archives(find=containers.find, mounted=containers.mounted),
+        archives=Archives(
+            find=containers.find,
+            mounted=containers.mounted,
+            may_hang=volumes.mounting.may_hang,
+            answer_limit_s=config.volume_timeout,
+        ),
     )
     return Parts(engine=engine, runner=runner, names=names, proxy=proxy, stores=stores, tasks=tasks)
 

@@ -7,10 +7,11 @@ Must not: be used for paths on the machine's own disks, where a thread is cheape
 
 import asyncio
 import contextlib
+import errno
 import os
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -20,6 +21,8 @@ from berth.kernel.mount import is_mounted
 
 #: How long a mount may take, in seconds; moby gives volume plugins the same two minutes.
 MOUNT_TIMEOUT_S: Final = 120.0
+#: How long a mere look may take, in seconds; a server that starts again needs some.
+LOOK_TIMEOUT_S: Final = 30.0
 #: How long an unmount may take, in seconds, before the mount is detached and left to the kernel.
 UNMOUNT_TIMEOUT_S: Final = 10.0
 _CHILD: Final = str(Path(__file__).with_name("foreign_child.py"))
@@ -33,19 +36,41 @@ class ForeignMountFailed(SystemFault):
         self.reason = reason
 
 
+class NoAnswer(SystemFault):
+    """A file system did not answer in time: its server is gone, or the process that serves it hangs."""
+
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__(
+            f"{path} does not answer: no reply of its file system within {timeout_s:g} s. "
+            f"Is its server up? See where it comes from with: findmnt --target {path}"
+        )
+
+
+class Looked(NamedTuple):
+    """What is at a path."""
+
+    directory: bool
+    read_only: bool
+    exists: bool = True
+
+
 class _Said(msgspec.Struct):
     errno: int = 0
-    directory: bool = True
+    why: str = ""
+    directory: bool = False
+    read_only: bool = False
 
 
-async def mount(source: str, target: str, fstype: str, flags: int, data: str, *, timeout_s: float) -> None:
-    """Mount, in a process of its own. Raises `ForeignMountFailed`."""
+async def mount(
+    source: str, target: str, fstype: str, flags: int, data: str, *, timeout_s: float, loop: bool = False
+) -> None:
+    """Mount, in a process of its own; with `loop` through a loop device of `source`. Raises `ForeignMountFailed`."""
     try:
-        said = await _ask(("mount", source, target, fstype, str(flags), data), timeout_s)
+        said = await _ask(("mount-loop" if loop else "mount", source, target, fstype, str(flags), data), timeout_s)
     except process.ProgramTimedOut:
         raise ForeignMountFailed(f"no answer within {timeout_s:g} s; is the server reachable?") from None
     if said.errno:
-        raise ForeignMountFailed(os.strerror(said.errno).lower())
+        raise ForeignMountFailed(said.why or os.strerror(said.errno).lower())
 
 
 async def unmount(target: str, *, timeout_s: float = UNMOUNT_TIMEOUT_S) -> bool:
@@ -58,6 +83,40 @@ async def unmount(target: str, *, timeout_s: float = UNMOUNT_TIMEOUT_S) -> bool:
         if not await asyncio.to_thread(is_mounted, target):
             return True
     return False
+
+
+async def look(path: str, *, timeout_s: float) -> Looked:
+    """Look what is at `path`, asking its file system and not the cache. Raises `NoAnswer`, `ForeignMountFailed`."""
+    try:
+        said = await _ask(("look", path), timeout_s)
+    except process.ProgramTimedOut:
+        raise NoAnswer(path, timeout_s) from None
+    if said.errno in (errno.ENOENT, errno.ENOTDIR):
+        return Looked(directory=False, read_only=False, exists=False)
+    if said.errno:
+        raise ForeignMountFailed(f"{path}: {os.strerror(said.errno).lower()}")
+    return Looked(directory=said.directory, read_only=said.read_only)
+
+
+async def check_inside(root: str, path: str, *, timeout_s: float) -> None:
+    """Return if the file system of `path`, as seen from the root directory `root`, answers. Raises `NoAnswer`.
+
+    What else is wrong with the path is for those to say who open it.
+    """
+    try:
+        await _ask(("look-inside", root, path), timeout_s)
+    except process.ProgramTimedOut:
+        raise NoAnswer(path, timeout_s) from None
+
+
+async def make_directories(path: str, *, timeout_s: float) -> None:
+    """Make a directory and those above it, mode 0755. Raises `NoAnswer`, `ForeignMountFailed`."""
+    try:
+        said = await _ask(("mkdir", path), timeout_s)
+    except process.ProgramTimedOut:
+        raise NoAnswer(path, timeout_s) from None
+    if said.errno:
+        raise ForeignMountFailed(f"error while creating mount source path '{path}': {os.strerror(said.errno).lower()}")
 
 
 async def fill(root: str, target: str, data: str, marker: str, *, timeout_s: float) -> None:

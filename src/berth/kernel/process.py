@@ -5,6 +5,7 @@ subprocess machinery and needs no child watcher thread.
 """
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import os
@@ -20,6 +21,8 @@ from typing import IO, Final
 
 from berth.base.errors import SystemFault
 
+#: How long the end of a killed process is waited for, in seconds: one that hangs in the kernel ends when that lets it.
+_REAP_LIMIT_S: Final = 2.0
 #: How much of a failed program's output goes into an error message, in characters.
 _SAID_LIMIT: Final = 2_000
 
@@ -201,7 +204,9 @@ async def _limited(child: Child, timeout_s: float) -> AsyncIterator[None]:
             yield
     except BaseException as exc:
         child.kill()
-        await child.wait()
+        with contextlib.suppress(TimeoutError):  # it is reaped whenever it ends
+            async with asyncio.timeout(_REAP_LIMIT_S):
+                await child.wait()
         if isinstance(exc, TimeoutError):
             raise ProgramTimedOut(child.argv, timeout_s) from None
         raise

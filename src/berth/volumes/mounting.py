@@ -3,6 +3,7 @@
 Must not: decide where a volume's data is; that is its driver's.
 """
 
+import os
 from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -19,10 +20,11 @@ from berth.volumes.drivers.registry import Drivers
 from berth.volumes.errors import BadMount, NameTaken
 from berth.volumes.keeping import Keeping
 from berth.volumes.model import ANONYMOUS_LABEL, LOCAL, VolumeRecord
-from berth.volumes.mounts import order, parse
+from berth.volumes.mounts import away, order, parse
+from berth.volumes.mounts.away import Limits
 from berth.volumes.mounts.model import MountPoint, MountType, OciMount
 from berth.volumes.mounts.pins import Pins, let_go
-from berth.volumes.mounts.prepare import Away, filler, nothing_to_fill, prepare
+from berth.volumes.mounts.prepare import filler, nothing_to_fill, prepare
 from berth.volumes.options import check_name
 from berth.volumes.register import Register
 from berth.wire.volumes import Mount
@@ -71,13 +73,20 @@ class Mounting:
     """The mounts of one engine's containers."""
 
     def __init__(
-        self, layout: Layout, register: Register, drivers: Drivers, keeping: Keeping, images: ImageShelf
+        self,
+        layout: Layout,
+        register: Register,
+        drivers: Drivers,
+        keeping: Keeping,
+        images: ImageShelf,
+        limits: Limits,
     ) -> None:
         self._layout = layout
         self._register = register
         self._drivers = drivers
         self._keeping = keeping
         self._images = images
+        self._limits = limits
 
     async def resolve(
         self,
@@ -102,8 +111,7 @@ class Mounting:
         for one in asked:
             self._check(one)
         asked = [self._with_image(container_id, one) for one in asked]
-        if any(one.point.type is MountType.BIND and not one.point.create_source for one in asked):
-            await in_thread(_check_sources, asked)
+        await self._check_sources([one.point for one in asked])
         self._register.pending[container_id] = tuple(kept)
         try:
             points = (*kept, *await self._with_volumes(container_id, asked))
@@ -112,6 +120,13 @@ class Mounting:
             raise
         self._register.pending[container_id] = points
         return order.by_depth(points)
+
+    async def _check_sources(self, points: Sequence[MountPoint]) -> None:
+        for point in points:
+            if point.type is not MountType.BIND or point.create_source:
+                continue
+            if not await away.check_source(point, self._limits) and not await in_thread(os.path.exists, point.source):
+                raise BadMount("bind", f"bind source path does not exist: {point.source}")
 
     def _check(self, asked: parse.Asked) -> None:
         point = asked.point
@@ -198,23 +213,23 @@ class Mounting:
         pins = self._pins(container_id)
         filled = home / _FILLED
         to_fill = [] if filled.exists() else [point for point in points if point.copy_up]
-        away = await self._away(points, pins)
+        seen = await away.look(points, self._is_away, pins, self._limits)
         if not to_fill:
-            return await in_thread(prepare, points, str(rootfs), pins, nothing_to_fill, away)
+            return await in_thread(prepare, points, str(rootfs), pins, nothing_to_fill, seen)
         markers = {point.name: self._marker(point.name) for point in to_fill}
         async with AsyncExitStack() as locks:
             for name in sorted(references.names(to_fill)):
                 await locks.enter_async_context(self._register.hold(name))
             for point in to_fill:
-                if point.target in away:
+                if point.target in seen:
                     marker = markers[point.name]
                     await foreign.fill(
-                        str(rootfs), point.target, point.source, str(marker), timeout_s=foreign.MOUNT_TIMEOUT_S
+                        str(rootfs), point.target, point.source, str(marker), timeout_s=self._limits.mount_s
                     )
             here = filler(str(rootfs), markers.__getitem__)
 
             def work() -> tuple[OciMount, ...]:
-                entries = prepare(points, str(rootfs), pins, here, away)
+                entries = prepare(points, str(rootfs), pins, here, seen)
                 if home.is_dir():
                     filled.touch()
                 return entries
@@ -251,26 +266,19 @@ class Mounting:
         """Learn which containers run, and so hold their mounts, after a start."""
         self._register.attached |= set(alive or ())
 
+    async def may_hang(self, points: Sequence[MountPoint]) -> Sequence[MountPoint]:
+        """Return those of `points` whose source is on a file system that may never answer."""
+        return await away.may_hang(points, self._is_away)
+
     # Volumes that have to be mounted first
 
     def _held_ones(self, points: Sequence[MountPoint]) -> Sequence[VolumeRecord]:
         found = (self._register.find(name) for name in sorted(references.names(points)))
         return [record for record in found if record is not None and self._drivers.of(record).wants_mount(record)]
 
-    async def _away(self, points: Sequence[MountPoint], pins: Pins) -> dict[str, Away]:
-        """Return, by target, what helper processes find out about mount points whose path may hang."""
-        drivers = ((record, self._drivers.of(record)) for record in self._held_ones(points))
-        names = {record.name: driver.read_only(record) for record, driver in drivers if driver.away(record)}
-        found: dict[str, Away] = {}
-        for point in points:
-            if point.type is not MountType.VOLUME or point.name not in names:
-                continue
-            found[point.target] = Away(point.source, names[point.name])
-            if point.subpath:
-                place = str(pins.place(point))
-                directory = await foreign.pin(point.source, point.subpath, place, timeout_s=foreign.MOUNT_TIMEOUT_S)
-                found[point.target] = Away(place, names[point.name], directory)
-        return found
+    def _is_away(self, name: str) -> bool:
+        record = self._register.find(name)
+        return record is not None and self._drivers.of(record).away(record)
 
     def _marker(self, name: str) -> Path:
         record = self._register.get(name)
@@ -278,6 +286,9 @@ class Mounting:
 
     async def _let_go(self, container_id: str, points: Sequence[MountPoint]) -> None:
         if any(point.subpath or point.image for point in points):
+            for point in await self.may_hang(points):
+                if point.subpath:
+                    await foreign.unmount(str(self._pins(container_id).place(point)))
             await in_thread(let_go, self._layout.pins(container_id))
         for record in self._held_ones(points):
             async with self._register.hold(record.name):
@@ -285,10 +296,3 @@ class Mounting:
 
     def _pins(self, container_id: str) -> Pins:
         return Pins(self._layout.pins(container_id), self._images.lowers)
-
-
-def _check_sources(asked: Sequence[parse.Asked]) -> None:
-    for one in asked:
-        point = one.point
-        if point.type is MountType.BIND and not point.create_source and not Path(point.source).exists():
-            raise BadMount("bind", f"bind source path does not exist: {point.source}")

@@ -18,6 +18,7 @@ from berth.volumes.errors import PruneRunning
 from berth.volumes.keeping import Keeping
 from berth.volumes.model import ANONYMOUS_LABEL, LOCAL, VolumeRecord, to_wire
 from berth.volumes.mounting import ImageShelf, Mounting
+from berth.volumes.mounts.away import Limits
 from berth.volumes.references import Users
 from berth.volumes.register import Register
 from berth.wire.filters import Filters
@@ -51,11 +52,14 @@ class Volumes:
         users: Users,
         clock: Clock | None = None,
         images: ImageShelf | None = None,
+        limits: Limits | None = None,
     ) -> None:
+        limits = limits or Limits()
         self.register = Register(records, bus, users, clock)
-        self.drivers = Drivers({LOCAL: LocalDriver(layout)})
+        self.drivers = Drivers({LOCAL: LocalDriver(layout, limits)})
         self.keeping = Keeping(self.register, self.drivers)
-        self.mounting = Mounting(layout, self.register, self.drivers, self.keeping, images or _NoImages())
+        shelf = images or _NoImages()
+        self.mounting = Mounting(layout, self.register, self.drivers, self.keeping, shelf, limits)
         self._pruning = False
 
     async def create(

@@ -4,27 +4,24 @@ Which holders a mount has is written beside the run-time state (`Layout.volume_h
 itself. Everything but tmpfs is mounted and unmounted by a helper process with a time limit.
 """
 
-import asyncio
 import functools
 import logging
-import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from berth.base.aio import in_thread
-from berth.base.errors import NotFound
 from berth.base.paths import Layout
-from berth.kernel import foreign
+from berth.kernel import foreign, hanging
 from berth.kernel import mount as kernel_mount
 from berth.kernel.files import remove_tree
 from berth.kernel.tree import apparent_size
 from berth.store.base import First
-from berth.volumes.drivers import local_mounts
+from berth.volumes.drivers import local_device
 from berth.volumes.drivers.base import Leftovers
 from berth.volumes.drivers.local_storage import LocalStorage
-from berth.volumes.errors import MountOfVolumeFailed
 from berth.volumes.model import VolumeRecord
+from berth.volumes.mounts.away import Limits
 from berth.volumes.options import LocalOptions, parse_local, read_only
 
 log = logging.getLogger(__name__)
@@ -36,7 +33,8 @@ _UNKNOWN: Final = -1
 class LocalDriver:
     """Volumes below ``DATA/volumes``."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, limits: Limits) -> None:
+        self._limits = limits
         self._holders = layout.volume_holders
         self._storage = LocalStorage(layout.volumes)
 
@@ -49,8 +47,11 @@ class LocalDriver:
         return self._storage.data(record.name)
 
     def away(self, record: VolumeRecord) -> bool:
-        """Tell whether the data is on another machine."""
-        return _options(record).networked
+        """Tell whether the data is on another machine, or behind a process: by the type, or by where the device is."""
+        options = _options(record)
+        return options.networked or (
+            options.device.startswith("/") and hanging.served_mount(options.device) is not None
+        )
 
     def read_only(self, record: VolumeRecord) -> bool:
         """Tell whether it is mounted read-only."""
@@ -90,20 +91,10 @@ class LocalDriver:
         """Mount at the first holder."""
         if not self.wants_mount(record):
             return
-        options = _options(record)
         await in_thread(_touch, self._holders / record.name / holder)
         target = str(self.path(record))
-        if await in_thread(kernel_mount.is_mounted, target):
-            return
-        try:
-            address = await _resolved(local_mounts.server_name(options))
-            for call in local_mounts.mount_calls(options, target, address):
-                await _mount(call, foreign_to_us=options.type != "tmpfs")
-        except foreign.ForeignMountFailed as exc:
-            reason = local_mounts.failed_text(options, target, exc.reason)
-            raise MountOfVolumeFailed(target, reason) from exc
-        except _AddressUnknown as exc:
-            raise MountOfVolumeFailed(target, str(exc)) from exc
+        if not await in_thread(kernel_mount.is_mounted, target):
+            await local_device.mount(_options(record), target, self._limits)
 
     async def let_go(self, record: VolumeRecord, holder: str) -> None:
         """Unmount after the last holder."""
@@ -115,7 +106,9 @@ class LocalDriver:
 
     async def adopt(self, records: Sequence[VolumeRecord], alive: Collection[str] | None) -> None:
         """Make every directory that is missing; end the mounts and holds of the dead."""
-        await in_thread(self._make_all, [record.name for record in records])
+        mounted = await in_thread(hanging.table)
+        # One that is mounted is there, and may not be looked at.
+        await in_thread(self._make_all, [one.name for one in records if str(self.path(one)) not in mounted])
         if alive is None:
             return
         for record in records:
@@ -155,10 +148,6 @@ class LocalDriver:
             return set()
 
 
-class _AddressUnknown(NotFound):
-    """The server of a volume has no address."""
-
-
 def _options(record: VolumeRecord) -> LocalOptions:
     return parse_local(record.name, record.options or {})
 
@@ -166,24 +155,3 @@ def _options(record: VolumeRecord) -> LocalOptions:
 def _touch(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
-
-
-async def _resolved(host: str) -> str:
-    """Return the address of a server; the kernel's file systems take no names."""
-    if not host:
-        return ""
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as exc:
-        raise _AddressUnknown(f"error resolving passed in network volume address: lookup {host}: {exc}") from exc
-    return str(found[0][4][0])
-
-
-async def _mount(call: local_mounts.MountCall, *, foreign_to_us: bool) -> None:
-    if foreign_to_us:
-        await foreign.mount(*call, timeout_s=foreign.MOUNT_TIMEOUT_S)
-        return
-    try:
-        await in_thread(kernel_mount.mount, *call)
-    except kernel_mount.MountFailed as exc:
-        raise foreign.ForeignMountFailed(exc.reason.lower()) from exc

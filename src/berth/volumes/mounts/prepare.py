@@ -20,7 +20,7 @@ from berth.volumes.mounts.pins import Pins
 
 
 class Away(NamedTuple):
-    """A mount point whose data is on another machine, as a helper process found it."""
+    """A mount point whose source may hang, as a helper process found it."""
 
     source: str
     read_only: bool
@@ -36,7 +36,7 @@ def prepare(
 ) -> tuple[OciMount, ...]:
     """Make sources and targets ready and return what the runtime is to mount, parents first.
 
-    `away` has, by target, the mount points whose data is on another machine: nothing here looks at them.
+    `away` has, by target, the mount points whose source may hang: nothing here looks at them.
     """
     ordered = by_depth(points)
     entries: list[OciMount] = []
@@ -49,6 +49,8 @@ def prepare(
             continue
         if point.target in away:
             source, read_only, directory = away[point.target]
+            if point.type is MountType.BIND:
+                _check_propagation(point, source)
         else:
             source = _source(point, pins)
             if point.copy_up:
@@ -60,7 +62,8 @@ def prepare(
             # Some runtimes remount a bind with the options stated and nothing else: say what is already so.
             point = msgspec.structs.replace(point, rw=False)  # noqa: PLW2901  the same point, seen truly
         bound_ro = point.type is MountType.BIND and not point.rw
-        entries.append(oci.render(point, source, has_submounts=bound_ro and _has_submounts(source)))
+        inner = bound_ro and _has_submounts(source if point.target in away else os.path.realpath(source))
+        entries.append(oci.render(point, source, has_submounts=inner))
         done.append(point.target)
     return tuple(entries)
 
@@ -77,13 +80,13 @@ def _source(point: MountPoint, pins: Pins) -> str:
             os.makedirs(point.source, 0o755, exist_ok=True)
         except OSError as exc:
             raise SystemFault(f"error while creating mount source path '{point.source}': {exc.strerror}") from exc
-    if point.propagation_wanted and point.propagation in ("shared", "rshared", "slave", "rslave"):
-        _check_shared(point)
+    _check_propagation(point, os.path.realpath(point.source))
     return point.source
 
 
-def _check_shared(point: MountPoint) -> None:
-    real = os.path.realpath(point.source)
+def _check_propagation(point: MountPoint, real: str) -> None:
+    if not point.propagation_wanted or point.propagation not in ("shared", "rshared", "slave", "rslave"):
+        return
     on = holder_of(real)
     if not on.shared and not (on.slave and point.propagation.endswith("slave")):
         raise NotShared(point.source, on.mount_point, slave_would_do=point.propagation.endswith("slave"))
@@ -108,8 +111,7 @@ def _target(rootfs: str, point: MountPoint, source: str, *, directory: bool) -> 
         raise TargetIsFile(source, point.target)
 
 
-def _has_submounts(source: str) -> bool:
-    real = os.path.realpath(source)
+def _has_submounts(real: str) -> bool:
     return any(point != real for point in mounts_below(real))
 
 
