@@ -124,6 +124,61 @@ def op_network_ls(engine: Engine, _: int) -> float:
     return timed(engine, "network", "ls")
 
 
+def called(engine: Engine, method: str, path: str, body: dict[str, object] | None = None) -> float:
+    """Make one API call on a connection of its own, return its milliseconds."""
+    began = time.perf_counter()
+    answer = engine.api(method, path, body)
+    took = (time.perf_counter() - began) * 1e3
+    if answer.status >= 300:
+        raise RuntimeError(f"{method} {path}: {answer.status} {answer.body}")
+    return took
+
+
+def api_network_create(engine: Engine, i: int) -> float:
+    took = called(engine, "POST", "/networks/create", {"Name": f"api{i}", "CheckDuplicate": True, "Driver": "bridge"})
+    called(engine, "DELETE", f"/networks/api{i}")
+    return took
+
+
+def api_network_rm(engine: Engine, i: int) -> float:
+    called(engine, "POST", "/networks/create", {"Name": f"apirm{i}", "CheckDuplicate": True, "Driver": "bridge"})
+    return called(engine, "DELETE", f"/networks/apirm{i}")
+
+
+def api_connect(engine: Engine, _: int) -> float:
+    took = called(engine, "POST", "/networks/other/connect", {"Container": "standing"})
+    called(engine, "POST", "/networks/other/disconnect", {"Container": "standing"})
+    return took
+
+
+def api_disconnect(engine: Engine, _: int) -> float:
+    called(engine, "POST", "/networks/other/connect", {"Container": "standing"})
+    return called(engine, "POST", "/networks/other/disconnect", {"Container": "standing"})
+
+
+def api_publish(engine: Engine, i: int) -> float:
+    """Start a created container that publishes a port."""
+    body = {
+        "Image": "busybox", "Cmd": ["sleep", "600"], "ExposedPorts": {"80/tcp": {}}, "StopSignal": "KILL",
+        "HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": str(22000 + i)}]}},
+    }  # fmt: skip
+    called(engine, "POST", f"/containers/create?name=apip{i}", body)
+    took = called(engine, "POST", f"/containers/apip{i}/start")
+    called(engine, "DELETE", f"/containers/apip{i}?force=1")
+    return took
+
+
+def api_volume_create(engine: Engine, i: int) -> float:
+    took = called(engine, "POST", "/volumes/create", {"Name": f"apiv{i}"})
+    called(engine, "DELETE", f"/volumes/apiv{i}")
+    return took
+
+
+def api_volume_rm(engine: Engine, i: int) -> float:
+    called(engine, "POST", "/volumes/create", {"Name": f"apivr{i}"})
+    return called(engine, "DELETE", f"/volumes/apivr{i}")
+
+
 def op_twenty(engine: Engine, i: int) -> float:
     """Start twenty created containers, then stop them, each by one command."""
     names = [f"twenty{i}-{n}" for n in range(20)]
@@ -235,6 +290,14 @@ OPERATIONS = [
     Operation("network ls", op_network_ls, 31),
     Operation("volume create", op_volume_create, 31),
     Operation("volume rm", op_volume_rm, 31),
+    Operation("API: network create", api_network_create, 31),
+    Operation("API: network rm", api_network_rm, 31),
+    Operation("API: network connect", api_connect, 31),
+    Operation("API: network disconnect", api_disconnect, 31),
+    Operation("API: network ls", lambda engine, _: called(engine, "GET", "/networks"), 31),
+    Operation("API: start, one port published", api_publish),
+    Operation("API: volume create", api_volume_create, 31),
+    Operation("API: volume rm", api_volume_rm, 31),
     Operation("pull 190 MB", op_pull, 3),
     Operation("start+stop 20", op_twenty, 3),
     Operation("names: queries answered", op_dns, 5, "/s", higher_is_better=True),
