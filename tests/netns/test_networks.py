@@ -877,6 +877,22 @@ async def test_the_default_bridge_follows_its_settings_when_nobody_is_on_it(tmp_
 
 
 @isolated
+async def test_the_default_bridge_leaves_its_subnet_to_who_took_it_meanwhile(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    first = world.service.get("bridge")
+    assert first.pools[0].subnet == "172.17.0.0/16"
+    link.delete(first.bridge)  # as it is while no engine runs
+    route = link.host()
+    route.send(netlink.new_bridge("docker0", "02:42:00:00:00:05", 1500), netlink.set_up("docker0"))
+    route.send(netlink.new_address(route.index("docker0"), "172.17.0.1", 16))
+    await world.fresh().adopt(set())
+    assert world.service.get("bridge").pools[0].subnet == "172.18.0.0/16"
+    one = await world.container("one", "bridge")
+    assert ask(one.address("bridge")).startswith("one ")
+
+
+@isolated
 async def test_options_and_pools_for_networks_that_name_none(tmp_path: Path) -> None:
     options = {"bridge": {"com.docker.network.driver.mtu": "1300", "com.docker.network.enable_ipv6": "true"}}
     pools = (AddressPool("10.50.0.0/16", 26), AddressPool("fd50::/48", 64))

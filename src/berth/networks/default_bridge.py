@@ -1,17 +1,18 @@
 """What the network ``bridge`` is, by the engine's settings. Pure.
 
 Unlike other networks it follows its settings: at a start at which no container is on it, it is made anew if they have
-changed. What they leave open it keeps.
+changed. What they leave open it keeps, but for a subnet that somebody else on this host has taken meanwhile.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import ip_interface, ip_network
 
 import msgspec
 
 from berth.base.config import Config
+from berth.kernel.routes import Routed
 from berth.networks.creation import with_gateway
-from berth.networks.ipam.pools import unique_local
+from berth.networks.ipam.pools import in_the_way, unique_local
 from berth.networks.model import DEFAULT, NetworkRecord, Pool
 from berth.networks.options import (
     BRIDGE_NAME,
@@ -47,15 +48,17 @@ def settled(
     before: NetworkRecord,
     *,
     bridge: str,
+    routed: Sequence[Routed],
     subnet: Callable[[], str],
     random: Callable[[int], bytes],
 ) -> NetworkRecord:
     """Return the record that the settings ask for; what they leave open is as `before`.
 
-    `subnet` chooses an IPv4 subnet that is free, `random` gives so many random bytes.
+    `routed` is what the host routes but for our own bridges, `subnet` chooses an IPv4 subnet that is free, `random`
+    gives so many random bytes.
     """
     four = _pool(config.bip, config.fixed_cidr, config.default_gateway)
-    four = four or _with_way_out(pool_of(before, 4) or Pool(subnet()), config.default_gateway)
+    four = four or _with_way_out(_kept(before, routed) or Pool(subnet()), config.default_gateway)
     pools = [four]
     if config.ipv6:
         six = _pool(config.bip6, config.fixed_cidr_v6, config.default_gateway_v6)
@@ -72,6 +75,12 @@ def settled(
         options=wanted,
         bridge=bridge,
     )
+
+
+def _kept(before: NetworkRecord, routed: Sequence[Routed]) -> Pool | None:
+    """Return the IPv4 pool it had, unless it is another's by now: a Docker installed since has the same choice."""
+    pool = pool_of(before, 4)
+    return None if pool is None or in_the_way(ip_network(pool.subnet), routed) else pool
 
 
 def _pool(address: str, fixed: str, way_out: str) -> Pool | None:

@@ -58,6 +58,7 @@ class Predefined:
             self._config,
             old or NetworkRecord(new_id(), DEFAULT, "bridge", self._clock.now_ns()),
             bridge=self._layout.default_bridge,
+            routed=routed,
             subnet=lambda: str(choose_subnet(DEFAULT_BRIDGE_SOURCES, taken, routed)),
             random=secrets.token_bytes,
         )

@@ -1,15 +1,20 @@
+from collections.abc import Sequence
+from ipaddress import ip_network
+
 import pytest
 
 from berth.base.config import Config
+from berth.kernel.routes import Routed
 from berth.networks.default_bridge import settled
 from berth.networks.model import NetworkRecord
 
 NEW = NetworkRecord("b" * 64, "bridge", "bridge", 7)
 
 
-def made(before: NetworkRecord = NEW, **settings: object) -> NetworkRecord:
+def made(before: NetworkRecord = NEW, *, routed: Sequence[Routed] = (), free: str = "172.17.0.0/16",
+         **settings: object) -> NetworkRecord:  # fmt: skip
     config = Config(**settings)  # type: ignore[arg-type]
-    return settled(config, before, bridge="berth0", subnet=lambda: "172.17.0.0/16", random=bytes)
+    return settled(config, before, bridge="berth0", routed=routed, subnet=lambda: free, random=bytes)
 
 
 def pools(record: NetworkRecord) -> list[tuple[str, str, str]]:
@@ -67,3 +72,18 @@ def test_what_settings_leave_open_stays_and_what_they_say_changes() -> None:
 
 def test_the_way_out_may_be_another_machine() -> None:
     assert made(default_gateway="172.17.0.99").pools[0].auxiliary == (("DefaultGatewayIPv4", "172.17.0.99"),)
+
+
+def test_a_subnet_that_is_anothers_by_now_is_left_to_them() -> None:
+    first = made()
+    docker0 = [Routed(ip_network("172.17.0.0/16"), "docker0", 254)]
+    moved = made(first, routed=docker0, free="172.18.0.0/16")
+    assert pools(moved) == [("172.18.0.0/16", "172.18.0.1", "")]
+    assert moved.id == first.id
+    elsewhere = [Routed(ip_network("10.0.0.0/16"), "eth0", 254)]
+    assert made(first, routed=elsewhere, free="172.18.0.0/16") == first
+
+
+def test_a_subnet_that_the_settings_give_stays_whoever_has_it() -> None:
+    first = made(bip="10.1.2.5/24")
+    assert made(first, bip="10.1.2.5/24", routed=[Routed(ip_network("10.1.2.0/24"), "eth0", 254)]) == first
