@@ -14,6 +14,7 @@ import msgspec
 
 from berth.base.errors import InvalidArgument
 from berth.base.paths import DEFAULT_DATA_ROOT, DEFAULT_EXEC_ROOT, Layout
+from berth.base.units import BadDuration, parse_age_ns
 
 DEFAULT_CONFIG_FILE: Final = Path("/etc/berth/daemon.json")
 LOG_LEVELS: Final = ("debug", "info", "warn", "error", "fatal")
@@ -103,8 +104,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_u
     shutdown_timeout: int = 15
     #: Labels of the engine, ``key=value``, shown by info.
     labels: tuple[str, ...] = ()
+    #: How long a removed volume that had a name is kept (``24h``, ``7d``), or ``off``.
+    volume_trash: str = "24h"
     #: Whether containers keep running while the engine is down; they always do.
     live_restore: bool = True
+
+    @property
+    def volume_trash_ns(self) -> int:
+        """Nanoseconds a removed volume is kept; 0: not at all."""
+        return 0 if self.volume_trash == "off" else parse_age_ns(self.volume_trash)
 
     @property
     def layout(self) -> Layout:
@@ -163,6 +171,11 @@ def _check(config: Config) -> None:
     for name, seconds in (("volume-timeout", config.volume_timeout), ("mount-timeout", config.mount_timeout)):
         if seconds < 1:
             raise BadSetting(f"{name} must be at least one second, not {seconds}")
+    try:
+        if config.volume_trash_ns < 0:
+            raise BadSetting(f"volume-trash: {config.volume_trash} is less than nothing")
+    except BadDuration as exc:
+        raise BadSetting(f"volume-trash: {exc}; a duration such as 24h or 7d, or off") from None
     _check_addresses(config)
     for text in config.host_gateway_ips:
         _parsed("host-gateway-ips", text, ipaddress.ip_address, 0)

@@ -11,6 +11,7 @@ MAX_PORT: Final = 65_535
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?b)?\Z", re.IGNORECASE)
 _SCALE: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _DURATION_PART: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_DAYS: Final = re.compile(r"(\d+(?:\.\d+)?)([dw])")
 _NANOSECONDS: Final = {
     "ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000,
     "m": 60_000_000_000, "h": 3_600_000_000_000,
@@ -54,6 +55,16 @@ def parse_duration_ns(text: str) -> int:
     if not body:
         raise BadDuration(text)
     return int(-total if text.startswith("-") else total)
+
+
+def parse_age_ns(text: str) -> int:
+    """Parse a duration that may also be of days or weeks: ``30d``, ``2w``, ``1d12h``; else as `parse_duration_ns`."""
+    match = _DAYS.match(text)
+    if match is None:
+        return parse_duration_ns(text)
+    days = float(match[1]) * (7 if match[2] == "w" else 1)
+    rest = text[match.end() :]
+    return int(days * 24 * _NANOSECONDS["h"]) + (parse_duration_ns(rest) if rest else 0)
 
 
 def human_size(count: float, *, digits: int = 4) -> str:

@@ -77,8 +77,13 @@ VOLUME: Entries = {
     "create": ("Create a volume", "volume:CREATE"),
     "inspect": ("Display detailed information on one or more volumes", "inspect:VOLUME"),
     "ls": ("List volumes", "volume:LS"),
+    "protect": ("Keep volumes from being removed or overwritten", "volume_life:PROTECT"),
     "prune": ("Remove unused local volumes", "prune:VOLUMES"),
+    "rename": ("Rename a volume", "volume_life:RENAME"),
     "rm": ("Remove one or more volumes", "volume:RM"),
+    "trash": ("See removed volumes, have them back, or delete them for good", "volume_life:TRASH"),
+    "unprotect": ("Let volumes be removed and overwritten again", "volume_life:UNPROTECT"),
+    "update": ("Change volumes that are in use", "volume_life:UPDATE"),
 }
 
 DNS: Entries = {

@@ -7,8 +7,8 @@ machine, chooses the runtime, finds what still runs, and tells the networks whic
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +33,7 @@ from berth.containers.mounted import mounted
 from berth.containers.oci import resources
 from berth.containers.parts import ImagePart, NetworkPart, VolumePart
 from berth.containers.register import Register
+from berth.containers.retarget import volume_renamed
 from berth.containers.runtimes.choose import choose
 from berth.containers.runtimes.command import Runtime
 from berth.containers.states import State
@@ -301,6 +302,21 @@ class Containers:
                     host = msgspec.structs.replace(host, network_mode=new)
                 networks = {new if name == old else name: settings for name, settings in record.networks.items()}
                 await self._register.put(record, host_config=host, networks=networks)
+
+    @asynccontextmanager
+    async def still(self, idents: Collection[str]) -> AsyncIterator[None]:
+        """Keep containers from being started, stopped for good, changed or removed."""
+        async with AsyncExitStack() as locks:
+            for ident in sorted(idents):
+                await locks.enter_async_context(self._locks.hold(ident))
+            yield
+
+    async def volume_renamed(self, old: str, new: str, source: str) -> None:
+        """Write a volume's new name and path into every container that uses it; they are held `still`."""
+        for record in self._register.all():
+            renamed = volume_renamed(record, old, new, source)
+            if renamed != record:
+                await self._register.put(renamed)
 
     @asynccontextmanager
     async def mounted(self, record: ContainerRecord) -> AsyncIterator[Path]:

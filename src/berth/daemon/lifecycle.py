@@ -1,8 +1,9 @@
 """The order of starting and stopping.
 
-Start: roots → records → undo what a killed engine left half done → name server → networks → containers
-→ volumes tidy up → what an operation on volumes held still goes on → images tidy up → listen. Stop: stop accepting
-→ finish or cancel requests → stop services → close records. Containers, their monitors and the name server stay.
+Start: roots → records → undo what a killed engine left half done → name server → volumes that were moving, before a
+container starts on one → networks → containers → volumes tidy up → what an operation on volumes held still goes on
+→ images tidy up → listen. Stop: stop accepting → finish or cancel requests → stop services → close records.
+Containers, their monitors and the name server stay.
 """
 
 import asyncio
@@ -29,6 +30,7 @@ async def serve(config: Config, told: asyncio.Event) -> None:
         if undone:
             log.warning("took back %d plans that an earlier engine left half done", undone)
         await asyncio.gather(parts.names.start(), parts.proxy.start())
+        await engine.volumes.changing.adopt()
         await engine.containers.adopt()
         await engine.volumes.adopt({record.id for record in engine.containers.all() if record.running})
         await engine.stillness.recover(engine.tasks)

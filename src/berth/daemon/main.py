@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 #: Flags that are settings of the same name: text ones, and ones that may be repeated.
 _TEXT: Final = (
     "data-root", "exec-root", "group", "log-level", "pidfile", "default-runtime", "bip", "bip6", "fixed-cidr",
-    "fixed-cidr-v6", "default-gateway", "default-gateway-v6", "ip",
+    "fixed-cidr-v6", "default-gateway", "default-gateway-v6", "ip", "volume-trash",
 )  # fmt: skip
 #: Flags that are on or off; ``--icc=false``, as Docker writes it.
 _SWITCHES: Final = ("ipv6", "icc", "ip-masq", "allow-direct-routing")
@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         "default-gateway": "where the default route of containers on the default bridge leads",
         "default-gateway-v6": "the same for IPv6",
         "ip": "address on which ports are published when none is named (default 0.0.0.0)",
+        "volume-trash": "how long a removed volume is kept, or off (default 24h)",
         "ipv6": "let the default bridge have IPv6",
         "icc": "let containers on the default bridge talk to each other (default true)",
         "ip-masq": "let what leaves the default bridge have the host's address (default true)",

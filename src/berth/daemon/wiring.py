@@ -14,6 +14,7 @@ from berth.api.handlers import names as name_routes
 from berth.api.handlers import networks as network_routes
 from berth.api.handlers import streams as stream_routes
 from berth.api.handlers import system as system_routes
+from berth.api.handlers import volume_life as volume_life_routes
 from berth.api.handlers import volumes as volume_routes
 from berth.api.routes import Route
 from berth.base.aio import Tasks, supervise
@@ -48,9 +49,10 @@ from berth.plugins.discovery import Places
 from berth.plugins.rpc import Plugins
 from berth.store.sqlite import Stores
 from berth.volumes.consistency.still import Stillness
-from berth.volumes.model import VolumeRecord
+from berth.volumes.model import TrashRecord, VolumeRecord
 from berth.volumes.mounts.away import Limits
 from berth.volumes.service import Volumes
+from berth.volumes.trash import Kept
 
 #: Pause before a background service that failed is started again, in seconds.
 PAUSE_S: Final = 1.0
@@ -73,6 +75,8 @@ class Parts:
         self.tasks.start("leases", supervise("leases", self.engine.networks.keep_leases, pause_s=PAUSE_S))
         self.tasks.start("name servers", supervise("name servers", self.engine.networks.servers.watch, pause_s=PAUSE_S))
 
+        self.tasks.start("trash", supervise("trash", self.engine.volumes.trash.watch, pause_s=PAUSE_S))
+
     async def close(self) -> None:
         """Stop the background work and close the records. Containers and the name server stay."""
         await self.engine.attachments.close()
@@ -89,6 +93,7 @@ def routes() -> tuple[Route, ...]:
         system_routes, network_routes, explain_routes, name_routes, firewall_routes, volume_routes, stream_routes,
         container_routes,
         image_routes,
+        volume_life_routes,
     )  # fmt: skip
     return tuple(route for module in modules for route in module.ROUTES)
 
@@ -137,6 +142,9 @@ def build(config: Config) -> Parts:
         clock,
         images,
         Limits(config.volume_timeout, config.mount_timeout),
+        states=lambda: containers.states(),  # noqa: PLW0108  made below
+        kept=Kept(stores.durable("volume_trash", TrashRecord), config.volume_trash_ns),
+        tasks=tasks,
     )
     networks = Networks(
         layout,
@@ -163,6 +171,7 @@ def build(config: Config) -> Parts:
         tasks=tasks,
         default_runtime=config.default_runtime,
     )
+    volumes.changing.tie(containers)
     announce = announcer(bus)
     attachments = Attachments(layout=layout, announce=announce)
     logs = Logs(layout=layout, clock=clock)

@@ -1,9 +1,11 @@
 """Files of our own: atomic writes, directories, removal of trees."""
 
 import ctypes
+import errno
 import os
 import shutil
 from pathlib import Path
+from typing import Final
 
 from berth.kernel.libc import LIBC, check
 
@@ -23,6 +25,23 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644, durable: boo
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+#: linux/fs.h, for renameat2(2).
+_RENAME_NOREPLACE: Final = 1
+_AT_FDCWD: Final = -100
+
+
+def rename_exclusively(source: Path, target: Path) -> None:
+    """Rename, unless something has the name already. Raises `OSError` as renameat2(2) does."""
+    flags = ctypes.c_uint(_RENAME_NOREPLACE)
+    cwd = ctypes.c_int(_AT_FDCWD)
+    if LIBC.renameat2(cwd, os.fsencode(source), cwd, os.fsencode(target), flags):
+        number = ctypes.get_errno()
+        if number == errno.EINVAL and not target.exists():  # a file system without the flag
+            os.rename(source, target)
+            return
+        raise OSError(number, os.strerror(number), str(source), None, str(target))
 
 
 def remove_tree(path: Path) -> None:

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 R = TypeVar("R")
+S = TypeVar("S")
 
 #: Blocking work that has to be done before a record is written or dropped.
-First = Callable[[], None]
+First = Callable[[], object]
 
 
 class Records(Protocol[R]):
@@ -33,4 +34,21 @@ class Records(Protocol[R]):
 
     async def drop(self, key: str, *, first: First | None = None) -> None:
         """Forget a record, after `first` was done in the same thread; nothing happens if there is none."""
+        ...
+
+    async def move(
+        self,
+        key: str,
+        to: "Records[S]",
+        new_key: str,
+        record: S,
+        *,
+        first: First | None = None,
+        then: First | None = None,
+    ) -> None:
+        """Drop `key` here and write `record` there, both or neither; `to` is this table or one of the same file.
+
+        `first` is done before, in the same thread; where it fails nothing is written. `then` is done after; where it
+        fails all is written, and the error is raised.
+        """
         ...

@@ -3,9 +3,10 @@
 from typing import Generic, TypeVar
 
 from berth.base.aio import in_thread
-from berth.store.base import First
+from berth.store.base import First, Records
 
 R = TypeVar("R")
+S = TypeVar("S")
 
 
 class MemoryRecords(Generic[R]):
@@ -39,3 +40,21 @@ class MemoryRecords(Generic[R]):
         if first is not None:
             await in_thread(first)
         self._rows.pop(key, None)
+
+    async def move(
+        self,
+        key: str,
+        to: Records[S],
+        new_key: str,
+        record: S,
+        *,
+        first: First | None = None,
+        then: First | None = None,
+    ) -> None:
+        """Drop `key` here and write `record` there."""
+        if first is not None:
+            await in_thread(first)
+        self._rows.pop(key, None)
+        await to.put(new_key, record)
+        if then is not None:
+            await in_thread(then)

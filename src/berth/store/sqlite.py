@@ -7,7 +7,7 @@ and the run-time one on tmpfs, which means nothing after a reboot and therefore 
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -17,11 +17,14 @@ import msgspec
 
 from berth.base.aio import finish
 from berth.base.errors import SystemFault
-from berth.store.base import First
+from berth.store.base import First, Records
 
 log = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=msgspec.Struct)
+S = TypeVar("S")
+#: One SQL statement and its values.
+Statement = tuple[str, tuple[object, ...]]
 
 #: Bytes kept free inside the durable files, so that on a full disk containers can still be stopped and removed.
 RESERVE: Final = 256 * 1024
@@ -83,23 +86,41 @@ class Database:
             cursor.execute("DELETE FROM reserve")
             cursor.execute("PRAGMA wal_checkpoint(RESTART)")
 
-    async def _write(self, sql: str, values: tuple[object, ...], first: First | None) -> None:
+    async def _write(self, *statements: Statement, first: First | None = None, then: First | None = None) -> None:
+        """Carry out statements, all or none, between `first` and `then`."""
+
         def work() -> None:
             if first is not None:
                 first()
             try:
-                self._db.execute(sql, values)
+                self._execute(statements)
             except sqlite3.OperationalError as exc:
                 if exc.sqlite_errorcode != sqlite3.SQLITE_FULL:
                     raise
                 # Once what the log holds is in the main file, the log's own space serves again.
                 self._db.execute("PRAGMA wal_checkpoint(RESTART)")
-                self._db.execute(sql, values)
+                self._execute(statements)
+            if then is not None:
+                then()
 
         try:
             await finish(asyncio.get_running_loop().run_in_executor(self._thread, work))
         except sqlite3.Error as exc:
             raise SystemFault(f"cannot write the engine's records: {exc}") from exc
+
+    def _execute(self, statements: Sequence[Statement]) -> None:
+        if len(statements) == 1:
+            self._db.execute(*statements[0])
+            return
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            for sql, values in statements:
+                self._db.execute(sql, values)
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:  # a full disk may have ended it
+                self._db.execute("ROLLBACK")
+            raise
 
     def close(self) -> None:
         """Finish what is being written and close the file."""
@@ -115,7 +136,7 @@ class Table(Generic[R]):
         name: str,
         kind: type[R],
         rows: list[tuple[str, bytes]],
-        write: Callable[[str, tuple[object, ...], First | None], Awaitable[None]],
+        write: Callable[..., Awaitable[None]],
     ) -> None:
         self._name = name
         self._write = write
@@ -140,19 +161,53 @@ class Table(Generic[R]):
 
     async def put(self, key: str, record: R, *, first: First | None = None) -> None:
         """Write or replace a record: on disk when this returns, then seen by readers."""
-        await self._write(
-            f"INSERT INTO {self._name} (key, body) VALUES (?, ?) "  # noqa: S608  the name was checked
-            "ON CONFLICT (key) DO UPDATE SET body = excluded.body",
-            (key, msgspec.json.encode(record)),
-            first,
-        )
+        await self._write(self._putting(key, record), first=first)
         self._rows[key] = record
 
     async def drop(self, key: str, *, first: First | None = None) -> None:
         """Forget a record; nothing happens if there is none."""
         if key in self._rows:
-            await self._write(f"DELETE FROM {self._name} WHERE key = ?", (key,), first)  # noqa: S608
+            await self._write(self._dropping(key), first=first)
             self._rows.pop(key, None)
+
+    async def move(
+        self,
+        key: str,
+        to: Records[S],
+        new_key: str,
+        record: S,
+        *,
+        first: First | None = None,
+        then: First | None = None,
+    ) -> None:
+        """Drop `key` here and write `record` there in one transaction; `to` is a table of the same file."""
+        if not isinstance(to, Table) or to._write != self._write:  # noqa: SLF001  a table like this one
+            raise TypeError(f"{self._name}: a record can be moved only to a table of the same file")
+        old, new = self._dropping(key), to._putting(new_key, record)  # noqa: SLF001
+        written = False
+
+        def after() -> None:
+            nonlocal written
+            written = True
+            if then is not None:
+                then()
+
+        try:
+            await self._write(old, new, first=first, then=after)
+        finally:
+            if written:
+                self._rows.pop(key, None)
+                to._rows[new_key] = record  # noqa: SLF001
+
+    def _putting(self, key: str, record: R) -> Statement:
+        sql = (
+            f"INSERT INTO {self._name} (key, body) VALUES (?, ?) "  # noqa: S608  the name was checked
+            "ON CONFLICT (key) DO UPDATE SET body = excluded.body"
+        )
+        return sql, (key, msgspec.json.encode(record))
+
+    def _dropping(self, key: str) -> Statement:
+        return f"DELETE FROM {self._name} WHERE key = ?", (key,)  # noqa: S608
 
 
 class Stores:

@@ -1,8 +1,9 @@
 """Errors of volumes and mounts. Words and kinds are compatibility: clients choose behaviour by both."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from berth.base.errors import Conflict, InvalidArgument, NotFound, SystemFault, Unavailable
+from berth.base.errors import Conflict, InvalidArgument, NotFound, NotImplementedYet, SystemFault, Unavailable
 from berth.base.ids import short
 from berth.base.names import RESTRICTED_TEXT
 
@@ -61,17 +62,27 @@ class BadOption(InvalidArgument):
         super().__init__(f"create {name}: {what}")
 
 
+class User(NamedTuple):
+    """A container that uses a volume, as messages and lists show it."""
+
+    id: str
+    name: str = ""
+    #: In Docker's word: ``running``, ``exited``, …
+    state: str = ""
+
+
 class VolumeInUse(Conflict):
     """Containers hold the volume, running or not."""
 
-    def __init__(self, name: str, holders: Sequence[str]) -> None:
-        ids = ", ".join(holders)
-        brief = " ".join(short(ident) for ident in holders)
+    def __init__(self, name: str, users: Sequence[User]) -> None:
+        ids = ", ".join(user.id for user in users)
+        who = ", ".join(f"{user.name or short(user.id)} ({user.state or 'being created'})" for user in users)
+        brief = " ".join(user.name or short(user.id) for user in users)
         super().__init__(
-            f"remove {name}: volume is in use - [{ids}]. "
+            f"remove {name}: volume is in use - [{ids}]. Used by {who}. "
             f"Stopped containers hold their volumes too; remove them first: docker rm -f {brief}"
         )
-        self.holders = tuple(holders)
+        self.holders = tuple(user.id for user in users)
 
 
 class VolumeOccupied(Conflict):
@@ -91,6 +102,64 @@ class VolumeRunning(Conflict):
             f"Stop them first: docker stop {brief}"
         )
         self.holders = tuple(holders)
+
+
+class VolumeProtected(Conflict):
+    """Somebody said that the volume must stay as it is."""
+
+    def __init__(self, action: str, name: str) -> None:
+        super().__init__(
+            f"{action} {name}: volume is protected. If you mean it, take the protection away first: "
+            f"berth volume unprotect {name}"
+        )
+
+
+class VolumeNameInUse(Conflict):
+    """A volume has the name that another is to get."""
+
+    def __init__(self, action: str, old: str, new: str) -> None:
+        super().__init__(
+            f"{action} {old}: conflict: a volume named {new} exists. Choose another name, or remove it first: "
+            f"docker volume rm {new}"
+        )
+
+
+class VolumeMoving(Conflict):
+    """A rename or restore that failed half-way has the name."""
+
+    def __init__(self, action: str, name: str, other: str) -> None:
+        super().__init__(
+            f"{action} {name}: conflict: volume {other} was not wholly moved away from this name, because the disk was "
+            "full or failed; restart berthd to have that finished"
+        )
+
+
+class CannotRename(NotImplementedYet):
+    """The driver cannot give volumes other names."""
+
+    def __init__(self, name: str, driver: str) -> None:
+        super().__init__(f"rename {name}: volumes of driver {driver} cannot be renamed")
+
+
+class NothingInTrash(NotFound):
+    """No removed volume of this id or name is kept."""
+
+    def __init__(self, ref: str) -> None:
+        super().__init__(f"get {ref}: no such volume in the trash. What is there: berth volume trash ls")
+
+
+class AmbiguousTrash(InvalidArgument):
+    """Several ids start with this."""
+
+    def __init__(self, ref: str) -> None:
+        super().__init__(f"multiple volumes in the trash have ids that start with {ref}")
+
+
+class RenameHeldUp(Conflict):
+    """The volume cannot get another name at this moment."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"rename {name}: {reason}; try again when that is done")
 
 
 class VolumeMounted(SystemFault):

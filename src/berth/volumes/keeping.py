@@ -7,11 +7,13 @@ import logging
 from collections.abc import Collection
 
 from berth.base.aio import finish
+from berth.volumes.deleting import Deleting
 from berth.volumes.drivers.registry import Drivers
 from berth.volumes.errors import NameTaken, VolumeInUse
 from berth.volumes.model import LOCAL, VolumeRecord
 from berth.volumes.options import check_name
 from berth.volumes.register import Register
+from berth.volumes.trash import Trash
 
 log = logging.getLogger(__name__)
 
@@ -19,9 +21,11 @@ log = logging.getLogger(__name__)
 class Keeping:
     """The only place where volumes come and go."""
 
-    def __init__(self, register: Register, drivers: Drivers) -> None:
+    def __init__(self, register: Register, drivers: Drivers, deleting: Deleting, trash: Trash) -> None:
         self._register = register
         self._drivers = drivers
+        self._deleting = deleting
+        self._trash = trash
 
     async def ensure(
         self, name: str, driver: str, options: dict[str, str] | None, labels: dict[str, str] | None
@@ -35,6 +39,7 @@ class Keeping:
                     raise NameTaken(name, known.driver)
                 return known, False
             check_name(name)
+            self._register.check_not_moving("create", name)
             self._drivers.get(name, driver).check(name, options or {})
             record = VolumeRecord(
                 name=name,
@@ -58,19 +63,29 @@ class Keeping:
         self._register.publish("create", record.name, driver=record.driver)
         return record
 
-    async def remove_locked(self, record: VolumeRecord, *, but: str = "") -> None:
-        """Remove a volume whose lock is held, if nobody but `but` uses it. Raises `VolumeInUse`."""
+    async def remove_locked(self, record: VolumeRecord, *, but: str = "", trash: bool = False) -> None:
+        """Remove a volume whose lock is held, if nobody but `but` uses it; with `trash` its data is kept for a while.
+
+        Raises `VolumeInUse`, `VolumeOccupied`, `VolumeProtected`.
+        """
         holding = [ident for ident in self._register.holders().get(record.name, ()) if ident != but]
         if holding:
-            raise VolumeInUse(record.name, holding)
+            raise VolumeInUse(record.name, self._register.describe(holding))
         self._register.check_unoccupied("remove", record.name)
+        self._register.check_unprotected("remove", record)
         driver = self._drivers.of(record)
+        if trash and await self._trash.put(record, driver):
+            return
         brief = driver.brief_set_aside(record)
         if brief is None:
             await driver.set_aside(record)
-        await self._register.records.drop(record.name, first=brief)
-        await driver.finish_removal(record.name)
+        try:
+            await self._register.records.drop(record.name, first=brief)
+        except BaseException:
+            await driver.put_back(record)
+            raise
         self._register.publish("destroy", record.name, driver=record.driver)
+        await self._deleting.delete(driver, record.name)
 
     async def adopt(self, alive: Collection[str] | None) -> None:
         """Reconcile storage, mounts and records at start; data without a record becomes a volume again."""
@@ -80,6 +95,7 @@ class Keeping:
                 if begun in left.gone:
                     await self._register.records.drop(begun)
                 await driver.finish_removal(begun)
+            await self._deleting.discard(driver)
             for found in left.unrecorded:
                 log.warning("volume %s has data but no record; it is a volume again", found)
                 record = VolumeRecord(name=found, driver=name, created_ns=self._register.clock.now_ns())

@@ -22,6 +22,10 @@ class VolumeRecord(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, str] | None = None
     labels: dict[str, str] | None = None
     created_ns: int = 0
+    #: Nothing removes it or replaces its data.
+    protected: bool = False
+    #: Where its storage comes from, and may still be: another name, or an entry of the trash. Empty once it is here.
+    moved_from: str = ""
 
     @property
     def anonymous(self) -> bool:
@@ -40,3 +44,16 @@ def to_wire(record: VolumeRecord, mountpoint: str) -> dict[str, object]:
         "Options": record.options,
         "Scope": "local",
     }
+
+
+class TrashRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A removed volume whose data is still there."""
+
+    id: str
+    volume: VolumeRecord
+    removed_ns: int
+
+    @property
+    def entry(self) -> str:
+        """What its storage is called; no volume's name starts with a dot."""
+        return f".trash-{self.id}"

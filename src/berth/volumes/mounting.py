@@ -259,7 +259,8 @@ class Mounting:
                 continue
             async with self._register.hold(point.name):
                 record = self._register.find(point.name)
-                if record is not None and not set(self._register.holders().get(point.name, ())) - {container_id}:
+                others = set(self._register.holders().get(point.name, ())) - {container_id}
+                if record is not None and not others and not record.protected:
                     await finish(self._keeping.remove_locked(record, but=container_id))
 
     def adopt(self, alive: Collection[str] | None) -> None:

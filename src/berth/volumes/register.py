@@ -6,7 +6,7 @@ An operation on a volume's data occupies it, in memory: it ends with the engine 
 Must not: touch the disk.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 
@@ -16,10 +16,13 @@ from berth.events.bus import Bus
 from berth.events.model import Event
 from berth.store.base import Records
 from berth.volumes import references
-from berth.volumes.errors import NoSuchVolume, VolumeOccupied, VolumeRunning
+from berth.volumes.errors import NoSuchVolume, User, VolumeMoving, VolumeOccupied, VolumeProtected, VolumeRunning
 from berth.volumes.model import VolumeRecord
 from berth.volumes.mounts.model import MountPoint
 from berth.volumes.references import Users
+
+#: Gives id, name and state of every container.
+States = Callable[[], Iterable[tuple[str, str, str]]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,16 +34,26 @@ class _Occupation:
 class Register:
     """The volumes of one engine, as they are recorded and used."""
 
-    def __init__(self, records: Records[VolumeRecord], bus: Bus, users: Users, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        records: Records[VolumeRecord],
+        bus: Bus,
+        users: Users,
+        clock: Clock | None = None,
+        states: States = tuple,
+    ) -> None:
         self.records = records
         self.clock = clock or SystemClock()
         #: Mount points of containers whose own record is not there yet.
         self.pending: dict[str, tuple[MountPoint, ...]] = {}
         #: Containers that run, or are being started, with their mounts.
         self.attached: set[str] = set()
+        #: When a container last began or ended to use a volume, in nanoseconds since the epoch.
+        self.last_used: dict[str, int] = {}
         self._occupied: dict[str, list[_Occupation]] = {}
         self._bus = bus
         self._users = users
+        self._states = states
         self._locks = KeyedLocks()
 
     def get(self, name: str) -> VolumeRecord:
@@ -64,6 +77,11 @@ class Register:
         for ident, _ in listed:
             self.pending.pop(ident, None)
         return dict(references.holders([*listed, *self.pending.items()]))
+
+    def describe(self, idents: Iterable[str]) -> tuple[User, ...]:
+        """Say who containers are, for people."""
+        known = {ident: (name, state) for ident, name, state in self._states()}
+        return tuple(User(ident, *known.get(ident, ("", ""))) for ident in idents)
 
     def running_holders(self, name: str) -> tuple[str, ...]:
         """Return the containers that have a volume mounted now, or are about to."""
@@ -96,11 +114,32 @@ class Register:
         for other in self._occupied.get(name, ()):
             raise VolumeOccupied(action, name, other.what)
 
+    def check_unprotected(self, action: str, record: VolumeRecord) -> None:
+        """Raise `VolumeProtected` for a volume that nothing may remove or overwrite."""
+        if record.protected:
+            raise VolumeProtected(action, record.name)
+
+    def check_not_moving(self, action: str, name: str) -> None:
+        """Raise `VolumeMoving` if the storage of another volume may still be where this name's would be."""
+        for record in self.records.all():
+            if record.moved_from == name:
+                raise VolumeMoving(action, name, record.name)
+
     def check_startable(self, container_id: str, name: str) -> None:
         """Raise `VolumeOccupied` if an operation is replacing the data of a volume that a container wants."""
         for other in self._occupied.get(name, ()):
             if other.exclusive:
                 raise VolumeOccupied(f"start {container_id[:12]}: volume", name, other.what)
+
+    def touch(self, names: Iterable[str]) -> None:
+        """Remember that volumes are used now."""
+        now = self.clock.now_ns()
+        self.last_used.update((name, now) for name in names)
+
+    def rename_seen(self, old: str, new: str) -> None:
+        """Let what is remembered of a volume follow its name."""
+        if old in self.last_used:
+            self.last_used[new] = self.last_used.pop(old)
 
     def publish(self, action: str, name: str, **attributes: str) -> None:
         """Tell who listens that something happened to a volume."""

@@ -5,13 +5,16 @@ import logging
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from berth.base.aio import finish
+from berth.base.aio import Tasks, finish
 from berth.base.clock import Clock
 from berth.base.errors import EngineError, NotFound
 from berth.base.ids import new_id
 from berth.base.paths import Layout
 from berth.events.bus import Bus
 from berth.store.base import Records
+from berth.store.memory import MemoryRecords
+from berth.volumes.changing import Changing
+from berth.volumes.deleting import Deleting
 from berth.volumes.drivers.local import LocalDriver
 from berth.volumes.drivers.registry import Drivers
 from berth.volumes.errors import PruneRunning
@@ -20,7 +23,8 @@ from berth.volumes.model import ANONYMOUS_LABEL, LOCAL, VolumeRecord, to_wire
 from berth.volumes.mounting import ImageShelf, Mounting
 from berth.volumes.mounts.away import Limits
 from berth.volumes.references import Users
-from berth.volumes.register import Register
+from berth.volumes.register import Register, States
+from berth.volumes.trash import Kept, Trash
 from berth.wire.filters import Filters
 
 log = logging.getLogger(__name__)
@@ -44,7 +48,7 @@ class _NoImages:
 class Volumes:
     """Volumes of one engine."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what it is wired to
         self,
         layout: Layout,
         records: Records[VolumeRecord],
@@ -53,11 +57,19 @@ class Volumes:
         clock: Clock | None = None,
         images: ImageShelf | None = None,
         limits: Limits | None = None,
+        *,
+        states: States = tuple,
+        kept: Kept | None = None,
+        tasks: Tasks | None = None,
     ) -> None:
+        """Without `tasks` data is deleted before the answer; without `kept` nothing removed is kept."""
         limits = limits or Limits()
-        self.register = Register(records, bus, users, clock)
+        self.register = Register(records, bus, users, clock, states)
         self.drivers = Drivers({LOCAL: LocalDriver(layout, limits)})
-        self.keeping = Keeping(self.register, self.drivers)
+        deleting = Deleting(self.register, tasks)
+        self.trash = Trash(self.register, self.drivers, deleting, kept or Kept(MemoryRecords(), 0), layout.volumes)
+        self.keeping = Keeping(self.register, self.drivers, deleting, self.trash)
+        self.changing = Changing(self.register, self.drivers)
         shelf = images or _NoImages()
         self.mounting = Mounting(layout, self.register, self.drivers, self.keeping, shelf, limits)
         self._pruning = False
@@ -114,7 +126,7 @@ class Volumes:
         async with self.register.hold(name):
             if force and self.register.find(name) is None:
                 return
-            await finish(self.keeping.remove_locked(self.get(name)))
+            await finish(self.keeping.remove_locked(self.get(name), trash=True))
 
     async def prune(self, filters: Filters) -> tuple[tuple[str, ...], int]:
         """Remove unused plain volumes, anonymous ones only unless ``all``; return their names and the bytes freed."""
@@ -137,11 +149,13 @@ class Volumes:
             if not wanted or not filters.labels(labels) or not filters.without_labels(labels):
                 continue
             async with self.register.hold(record.name):
-                if self.register.find(record.name) is None or record.name in self.register.holders():
+                if (now := self.register.find(record.name)) is None or record.name in self.register.holders():
+                    continue
+                if now.protected:
                     continue
                 size = await self.drivers.of(record).size(record)
                 try:
-                    await finish(self.keeping.remove_locked(record))
+                    await finish(self.keeping.remove_locked(record, trash=True))
                 except EngineError as exc:
                     log.warning("prune: %s", exc)
                     continue
@@ -155,5 +169,6 @@ class Volumes:
 
         None for `alive` leaves the mounts alone.
         """
+        await self.trash.adopt()
         await self.keeping.adopt(alive)
         self.mounting.adopt(alive)

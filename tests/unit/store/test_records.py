@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from berth.base.errors import SystemFault
 from berth.store.base import Records
 from berth.store.memory import MemoryRecords
 from berth.store.sqlite import Database, DatabaseTooNew, RecordUnreadable
@@ -48,6 +49,47 @@ async def test_dropping_forgets_and_may_be_repeated(records: Records[Ship]) -> N
     await records.drop("a")
     assert records.get("a") is None
     assert records.all() == []
+
+
+async def test_a_record_moves_to_another_key(records: Records[Ship]) -> None:
+    await records.put("a", Ship("x"))
+    await records.move("a", records, "b", Ship("y"))
+    assert records.keys() == ["b"]
+    assert records.get("b") == Ship("y")
+
+
+async def test_a_record_moves_to_another_table_of_the_file(tmp_path: Path) -> None:
+    database = Database(tmp_path / "x.db", durable=True)
+    ships, wrecks = database.table("ships", Ship), database.table("wrecks", Strict)
+    await ships.put("a", Ship("x"))
+    await ships.move("a", wrecks, "w", Strict(3))
+    database.close()
+    again = Database(tmp_path / "x.db", durable=True)
+    assert again.table("ships", Ship).all() == []
+    assert again.table("wrecks", Strict).all() == [Strict(3)]
+    again.close()
+
+
+async def test_a_move_that_cannot_be_written_leaves_both_tables(tmp_path: Path) -> None:
+    database = Database(tmp_path / "x.db", durable=True)
+    ships, wrecks = database.table("ships", Ship), database.table("wrecks", Strict)
+    await ships.put("a", Ship("x"))
+    database._db.execute("CREATE TRIGGER full BEFORE INSERT ON wrecks BEGIN SELECT RAISE(ABORT, 'full'); END")
+    with pytest.raises(SystemFault, match="full"):
+        await ships.move("a", wrecks, "w", Strict(3))
+    assert ships.get("a") == Ship("x")
+    assert wrecks.all() == []
+    await ships.put("b", Ship("y"))  # no transaction is left open
+    database.close()
+    assert len(Database(tmp_path / "x.db", durable=True).table("ships", Ship).all()) == 2
+
+
+async def test_a_move_to_another_file_is_refused(tmp_path: Path) -> None:
+    one, other = Database(tmp_path / "x.db", durable=True), Database(tmp_path / "y.db", durable=True)
+    with pytest.raises(TypeError, match="same file"):
+        await one.table("ships", Ship).move("a", other.table("ships", Ship), "a", Ship("x"))
+    one.close()
+    other.close()
 
 
 async def test_a_file_keeps_what_was_written(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ hold the volume's lock around every call. Must not: know any driver.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from berth.store.base import First
 from berth.volumes.model import VolumeRecord
@@ -70,6 +70,10 @@ class VolumeDriver(Protocol):
         """Put the storage where it is a volume no longer; its record is dropped next."""
         ...
 
+    async def put_back(self, record: VolumeRecord) -> None:
+        """Take back `set_aside`: the record could not be dropped."""
+        ...
+
     async def hold(self, record: VolumeRecord, holder: str) -> None:
         """Make the data ready at the path, on behalf of a holder. Raises `MountOfVolumeFailed`."""
         ...
@@ -90,9 +94,38 @@ class VolumeDriver(Protocol):
         ...
 
     async def finish_removal(self, name: str) -> None:
-        """Delete what `set_aside` put away; the record is gone. Nothing happens if there is nothing."""
+        """Give what `set_aside` put away to `discard`; the record is gone. Nothing happens if there is nothing."""
+        ...
+
+    async def discard(self) -> None:
+        """Delete the data of volumes that are gone: takes as long as it is large, and needs no lock."""
         ...
 
     async def size(self, record: VolumeRecord) -> int:
         """Return how many bytes the files take, -1 if that cannot be known."""
+        ...
+
+
+@runtime_checkable
+class Movable(Protocol):
+    """Storage that can be given another name without touching the data."""
+
+    async def settle(self, record: VolumeRecord) -> None:
+        """End the mount of a volume that nobody uses. Raises `VolumeMounted` if something else is mounted in it."""
+        ...
+
+    def brief_settle(self, record: VolumeRecord) -> First | None:
+        """Return what `settle` does, if it takes no longer than writing a record."""
+        ...
+
+    async def move(self, source: str, target: str) -> bool:
+        """Give storage another name, mounts included; False if there is none called `source` (any more)."""
+        ...
+
+    def brief_move(self, source: str, target: str) -> First:
+        """Return what `move` does for storage that is not mounted; it takes no longer than writing a record."""
+        ...
+
+    async def bury(self, entry: str) -> None:
+        """Give storage to `VolumeDriver.discard`; nothing happens if there is none of this name."""
         ...

@@ -87,6 +87,34 @@ class LocalDriver:
             await self._unmount(record)
         await in_thread(self._storage.set_aside, record.name)
 
+    async def put_back(self, record: VolumeRecord) -> None:
+        """Rename the directory back."""
+        await in_thread(self._storage.put_back, record.name)
+
+    async def settle(self, record: VolumeRecord) -> None:
+        """Unmount, and see to it that nothing else is mounted there."""
+        if self.wants_mount(record):
+            await self._unmount(record)
+        await in_thread(self._storage.check_unmounted, record.name)
+
+    def brief_settle(self, record: VolumeRecord) -> First | None:
+        """Return the look at what is mounted there, unless something has to be unmounted."""
+        return None if self.wants_mount(record) else functools.partial(self._storage.check_unmounted, record.name)
+
+    async def move(self, source: str, target: str) -> bool:
+        """Rename the directory, and the list of who holds its mount."""
+        if self._held_by(source):
+            await in_thread((self._holders / source).rename, self._holders / target)
+        return await in_thread(self._storage.move, source, target)
+
+    def brief_move(self, source: str, target: str) -> First:
+        """Return the renaming of a directory at which nothing is mounted."""
+        return functools.partial(self._storage.move, source, target)
+
+    async def bury(self, entry: str) -> None:
+        """Rename a directory to a name that means nothing."""
+        await in_thread(self._storage.bury, entry)
+
     async def hold(self, record: VolumeRecord, holder: str) -> None:
         """Mount at the first holder."""
         if not self.wants_mount(record):
@@ -128,8 +156,12 @@ class LocalDriver:
         return await in_thread(self._storage.look, recorded)
 
     async def finish_removal(self, name: str) -> None:
-        """Delete a directory that was renamed out of the way."""
-        await in_thread(self._storage.discard, self._storage.aside(name))
+        """Bury a directory that was renamed out of the way."""
+        await in_thread(self._storage.bury, self._storage.aside(name).name)
+
+    async def discard(self) -> None:
+        """Delete what was buried."""
+        await in_thread(self._storage.discard)
 
     async def size(self, record: VolumeRecord) -> int:
         """Return the bytes the files take, -1 where the server may not answer."""

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from berth.base.errors import SystemFault
-from berth.kernel.files import remove_tree
+from berth.base.ids import new_id
+from berth.kernel.files import remove_tree, rename_exclusively
 from berth.kernel.mountinfo import mounts_below
 from berth.volumes.drivers.base import Leftovers
 from berth.volumes.errors import VolumeMounted
@@ -19,6 +20,8 @@ _DATA: Final = "_data"
 _FILLING: Final = ".filling"
 #: A volume on its way out; no name starts with a dot.
 _REMOVING: Final = ".removing-"
+#: What was a volume: nothing is known of it any more, it is only to be deleted.
+_GONE: Final = ".gone-"
 #: Anyone may pass through to a volume, nobody may list the names (as Docker's own directories).
 _PARENT_MODE: Final = 0o701
 _DATA_MODE: Final = 0o755
@@ -29,6 +32,8 @@ class LocalStorage:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        #: What is to be deleted and has no name any more.
+        self._buried: list[Path] = []
 
     def data(self, name: str) -> Path:
         """Return where a volume's data is."""
@@ -59,31 +64,66 @@ class LocalStorage:
 
     def set_aside(self, name: str) -> None:
         """Rename a volume's directory, if there is one, out of the way. Raises `VolumeMounted`."""
-        where = self.root / name
-        if below := mounts_below(str(where)):
-            raise VolumeMounted(name, below[-1])
-        aside = self.root / f"{_REMOVING}{name}"
-        remove_tree(aside)
+        self.check_unmounted(name)
+        aside = self.aside(name)
+        self.bury(aside.name)  # one removed earlier whose data is not deleted yet
         try:
-            where.rename(aside)
+            (self.root / name).rename(aside)
         except FileNotFoundError:
             return
         except OSError as exc:
             raise SystemFault(f"remove {name}: {exc.strerror}") from exc
 
-    def discard(self, aside: Path) -> None:
-        """Delete what `set_aside` renamed."""
+    def check_unmounted(self, name: str) -> None:
+        """Raise `VolumeMounted` if something is mounted in a volume's directory."""
+        if below := mounts_below(str(self.root / name)):
+            raise VolumeMounted(name, below[-1])
+
+    def put_back(self, name: str) -> None:
+        """Take back `set_aside`; nothing happens if nothing is there."""
+        self.move(self.aside(name).name, name)
+
+    def bury(self, entry: str) -> None:
+        """Rename what is to be deleted, if it is there, so that it is nobody's; `discard` does the rest."""
+        buried = self.root / f"{_GONE}{new_id()[:16]}"
         try:
-            remove_tree(aside)
+            (self.root / entry).rename(buried)
+        except FileNotFoundError:
+            return
         except OSError as exc:
-            raise SystemFault(f"remove {aside.name.removeprefix(_REMOVING)}: {exc.strerror}") from exc
+            raise SystemFault(f"remove {entry}: {exc.strerror}") from exc
+        self._buried.append(buried)
+
+    def discard(self) -> None:
+        """Delete all that was buried, also by an engine before this one. What fails is left for the next start."""
+        failed = []
+        while self._buried:
+            buried = self._buried.pop()
+            try:
+                remove_tree(buried)
+            except OSError as exc:
+                failed.append(f"cannot delete {exc.filename or buried}: {exc.strerror}")
+        if failed:
+            raise SystemFault("; ".join(failed))
+
+    def move(self, source: str, target: str) -> bool:
+        """Rename a directory; False if there is none. What stands in the way is never replaced."""
+        try:
+            rename_exclusively(self.root / source, self.root / target)
+        except FileNotFoundError:
+            return False
+        except OSError as exc:
+            raise SystemFault(f"cannot rename {self.root / source} to {target}: {exc.strerror}") from exc
+        return True
 
     def look(self, recorded: Iterable[str]) -> Leftovers:
         """Compare the disk with the names of the records; remove what was left empty."""
         known = set(recorded)
         unrecorded, removing = [], []
         for entry in os.scandir(self.root) if self.root.is_dir() else ():
-            if entry.name.startswith(_REMOVING):
+            if entry.name.startswith(_GONE):
+                self._buried.append(Path(entry.path))
+            elif entry.name.startswith(_REMOVING):
                 removing.append(entry.name.removeprefix(_REMOVING))
             elif entry.name not in known and entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
                 if self._holds_data(entry.name):

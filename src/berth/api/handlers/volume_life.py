@@ -1,0 +1,89 @@
+"""``/berth/volumes/…`` and ``/berth/volume-trash``: protection, labels, names, and what was removed."""
+
+from typing import Any, Final
+
+from aiohttp import web
+
+from berth.api.call import Call
+from berth.api.routes import Route
+from berth.base.clock import rfc3339
+from berth.base.errors import InvalidArgument
+from berth.volumes.model import TrashRecord
+from berth.volumes.trash import Trash
+from berth.wire.volume_changes import VolumeUpdate
+
+
+async def protect(call: Call) -> web.StreamResponse:
+    """``POST /berth/volumes/{name}/protect``."""
+    await call.engine.volumes.changing.protect(call.path["name"], protected=True)
+    return call.empty()
+
+
+async def unprotect(call: Call) -> web.StreamResponse:
+    """``POST /berth/volumes/{name}/unprotect``."""
+    await call.engine.volumes.changing.protect(call.path["name"], protected=False)
+    return call.empty()
+
+
+async def update(call: Call) -> web.StreamResponse:
+    """``POST /berth/volumes/{name}/update``: labels, while it is used."""
+    want = await call.body(VolumeUpdate)
+    volumes = call.engine.volumes
+    changed = await volumes.changing.relabel(call.path["name"], want.labels_add or {}, want.labels_remove or ())
+    return call.json(volumes.inspect(changed))
+
+
+async def rename(call: Call) -> web.StreamResponse:
+    """``POST /berth/volumes/{name}/rename?name=…``."""
+    if not call.text("name"):
+        raise InvalidArgument("Neither old nor new names may be empty")
+    volumes = call.engine.volumes
+    return call.json(volumes.inspect(await volumes.changing.rename(call.path["name"], call.text("name"))))
+
+
+def _shown(trash: Trash, entry: TrashRecord) -> dict[str, Any]:
+    return {
+        "Id": entry.id,
+        "Name": entry.volume.name,
+        "Driver": entry.volume.driver,
+        "Labels": entry.volume.labels,
+        "Options": entry.volume.options,
+        "RemovedAt": rfc3339(entry.removed_ns),
+        "GoesAt": rfc3339(trash.goes_ns(entry)),
+    }
+
+
+async def trash_list(call: Call) -> web.StreamResponse:
+    """``GET /berth/volume-trash``."""
+    trash = call.engine.volumes.trash
+    return call.json({"KeepSeconds": trash.keep_ns // 10**9, "Volumes": [_shown(trash, one) for one in trash.all()]})
+
+
+async def trash_restore(call: Call) -> web.StreamResponse:
+    """``POST /berth/volume-trash/{id}/restore?name=…``."""
+    volumes = call.engine.volumes
+    return call.json(volumes.inspect(await volumes.trash.restore(call.path["id"], call.text("name"))), 201)
+
+
+async def trash_remove(call: Call) -> web.StreamResponse:
+    """``DELETE /berth/volume-trash/{id}``."""
+    trash = call.engine.volumes.trash
+    return call.json(_shown(trash, await trash.remove(call.path["id"])))
+
+
+async def trash_empty(call: Call) -> web.StreamResponse:
+    """``DELETE /berth/volume-trash``."""
+    trash = call.engine.volumes.trash
+    return call.json({"Volumes": [_shown(trash, one) for one in await trash.empty()]})
+
+
+ROUTES: Final = (
+    Route("POST", "/berth/volumes/{name}/protect", protect),
+    Route("POST", "/berth/volumes/{name}/unprotect", unprotect),
+    Route("POST", "/berth/volumes/{name}/update", update),
+    Route("POST", "/berth/volumes/{name}/rename", rename),
+    Route("GET", "/berth/volume-trash", trash_list),
+    Route("POST", "/berth/volume-trash/{id}/restore", trash_restore),
+    Route("DELETE", "/berth/volume-trash/{id}", trash_remove),
+    Route("DELETE", "/berth/volume-trash", trash_empty),
+)
