@@ -1,0 +1,176 @@
+"""What becomes of volumes: every removal rule on both engines, and what Berth has besides."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.engines import Berth, Engine, wait_for
+
+pytestmark = pytest.mark.root
+
+
+def names(engine: Engine) -> set[str]:
+    return {one["Name"] for one in engine.api("GET", "/volumes").body["Volumes"] or ()}
+
+
+def data(engine: Engine, name: str) -> Path:
+    return Path(engine.api("GET", f"/volumes/{name}").body["Mountpoint"])
+
+
+def _forget(engine: Engine, before: set[str]) -> None:
+    engine.wipe_containers()
+    for name in names(engine) - before:
+        if engine.kind == "berth":
+            engine.api("POST", f"/berth/volumes/{name}/unprotect")
+        assert engine.api("DELETE", f"/volumes/{name}").status == 204
+    if engine.kind == "berth":
+        assert engine.api("DELETE", "/berth/volume-trash").status == 200
+
+
+@pytest.fixture
+def place(engine: Engine) -> Iterator[Engine]:
+    before = names(engine)
+    yield engine
+    _forget(engine, before)
+
+
+@pytest.fixture
+def berth(berth_engine: Berth) -> Iterator[Berth]:
+    before = names(berth_engine)
+    yield berth_engine
+    _forget(berth_engine, before)
+
+
+def cli(engine: Berth, *words: str, check: bool = True) -> str:
+    done = engine.berth(*words, check=check)
+    return done.out + done.err
+
+
+def test_in_use_names_the_users(berth: Berth) -> None:
+    berth.docker("run", "-d", "--name", "web", "-v", "held:/h", "busybox", "sleep", "600")
+    ident = berth.docker("create", "--name", "old", "-v", "held:/h", "busybox").out.strip()
+    refused = berth.docker("volume", "rm", "held", check=False)
+    assert refused.code == 1
+    assert re.search(r"remove held: volume is in use - \[[0-9a-f]{64}, [0-9a-f]{64}\]\. ", refused.err)
+    assert ident in refused.err
+    assert "Used by web (running), old (created). Stopped containers hold" in refused.err
+    assert "docker rm -f web old" in refused.err
+
+
+def test_a_removed_volume_is_had_back(berth: Berth) -> None:
+    berth.docker("volume", "create", "--label", "a=b", "gone")
+    (data(berth, "gone") / "precious").write_text("precious")
+    assert berth.docker("volume", "rm", "gone").out == "gone\n"
+    assert berth.docker("volume", "inspect", "gone", check=False).code == 1
+    berth.docker("volume", "create", "gone")
+    assert os.listdir(data(berth, "gone")) == [], "a new one of the name is fresh"
+    listed = cli(berth, "volume", "trash", "ls")
+    assert re.search(r"TRASH ID +VOLUME NAME +SIZE +REMOVED +DELETED IN\n[0-9a-f]{12} +gone .* (23|24) hours\n", listed)
+    refused = cli(berth, "volume", "trash", "restore", "gone", check=False)
+    assert "restore gone: conflict: a volume named gone exists" in refused
+    assert cli(berth, "volume", "trash", "restore", "gone", "--as", "back") == "back\n"
+    assert (data(berth, "back") / "precious").read_text() == "precious"
+    assert berth.api("GET", "/volumes/back").body["Labels"] == {"a": "b"}
+    assert cli(berth, "volume", "trash", "ls", "-q") == ""
+
+
+def test_what_is_removed_for_good_is_gone(berth: Berth) -> None:
+    for name in ("one", "two", "three"):
+        berth.docker("volume", "create", name)
+    root = data(berth, "one").parent.parent
+    berth.docker("volume", "rm", "one", "two", "three")
+    there = cli(berth, "volume", "trash", "ls", "-q").split()
+    assert len(there) == 3
+    assert cli(berth, "volume", "trash", "rm", there[0][:5]) == f"{there[0][:5]}\n"
+    assert cli(berth, "volume", "trash", "empty", "-f").split() == ["two", "three"]
+    assert "no such volume in the trash" in cli(berth, "volume", "trash", "restore", "one", check=False)
+    wait_for(lambda: not [name for name in os.listdir(root) if name.startswith(".")], "the data to be deleted")
+
+
+def test_anonymous_volumes_go_at_once(berth: Berth) -> None:
+    berth.docker("run", "--rm", "-v", "/anon", "busybox", "true")
+    kept = berth.docker("create", "-v", "/anon", "busybox").out.strip()
+    berth.docker("rm", "-v", kept)
+    berth.docker("rm", berth.docker("create", "-v", "/anon", "busybox").out.strip())
+    berth.docker("volume", "prune", "-f")
+    assert cli(berth, "volume", "trash", "ls", "-q") == ""
+
+
+def test_a_protected_volume_stays(berth: Berth) -> None:
+    berth.docker("volume", "create", "safe")
+    assert cli(berth, "volume", "protect", "safe") == "safe\n"
+    for force in ((), ("-f",)):
+        refused = berth.docker("volume", "rm", *force, "safe", check=False)
+        assert refused.code == 1
+        assert "remove safe: volume is protected. " in refused.err
+        assert "berth volume unprotect safe" in refused.err
+    assert berth.api("DELETE", "/volumes/safe").status == 409
+    berth.docker("volume", "prune", "-af")
+    assert "safe" in names(berth)
+    name = berth.docker("create", "-v", "/anon", "busybox").out.strip()
+    anonymous = berth.api("GET", f"/containers/{name}/json").body["Mounts"][0]["Name"]
+    cli(berth, "volume", "protect", anonymous)
+    berth.docker("rm", "-v", name)
+    assert anonymous in names(berth)
+    cli(berth, "volume", "unprotect", "safe", anonymous)
+    assert berth.docker("volume", "rm", "safe", anonymous).ok
+
+
+def test_labels_change_while_the_volume_is_used(berth: Berth) -> None:
+    berth.docker("volume", "create", "--label", "a=1", "--label", "b=2", "labelled")
+    berth.docker("run", "-d", "-v", "labelled:/l", "busybox", "sleep", "600")
+    assert cli(berth, "volume", "update", "labelled", "--label-add", "c=3", "--label-rm", "a") == "labelled\n"
+    assert berth.api("GET", "/volumes/labelled").body["Labels"] == {"b": "2", "c": "3"}
+    assert berth.docker("volume", "ls", "-q", "-f", "label=c=3").out == "labelled\n"
+    assert "must provide one or more flags" in cli(berth, "volume", "update", "labelled", check=False)
+
+
+def test_a_used_volume_gets_another_name(berth: Berth) -> None:
+    ident = berth.docker("run", "-d", "--name", "user", "-v", "before:/d", "--stop-timeout", "0", "busybox", "sleep",
+                         "600").out.strip()  # fmt: skip
+    stopped = berth.docker("create", "--mount", "type=volume,source=before,target=/m", "busybox", "cat", "/m/f").out
+    assert cli(berth, "volume", "rename", "before", "after") == ""
+    berth.docker("exec", ident, "sh", "-c", "echo still here >/d/f")
+    assert "before" not in names(berth)
+    assert (data(berth, "after") / "f").read_text() == "still here\n"
+    shown = berth.api("GET", f"/containers/{ident}/json").body
+    assert shown["Mounts"][0]["Name"] == "after"
+    assert shown["Mounts"][0]["Source"] == str(data(berth, "after"))
+    assert shown["HostConfig"]["Binds"] == ["after:/d"]
+    assert "Used by user (running)" in berth.docker("volume", "rm", "after", check=False).err
+    assert berth.docker("start", "-a", stopped.strip()).out == "still here\n"
+    berth.docker("restart", ident)
+    assert berth.docker("exec", ident, "cat", "/d/f").out == "still here\n"
+    berth.docker("volume", "create", "before")
+    assert os.listdir(data(berth, "before")) == []
+    assert "a volume named after exists" in cli(berth, "volume", "rename", "before", "after", check=False)
+    assert "volume name is too short" in cli(berth, "volume", "rename", "before", "x", check=False)
+    assert "no such volume" in cli(berth, "volume", "rename", "nosuch", "other", check=False)
+
+
+def test_a_mounted_volume_gets_another_name(berth: Berth) -> None:
+    berth.docker("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "quick")
+    ident = berth.docker("run", "-d", "-v", "quick:/q", "busybox", "sleep", "600").out.strip()
+    berth.docker("exec", ident, "sh", "-c", "echo x >/q/f")
+    cli(berth, "volume", "rename", "quick", "quicker")
+    assert berth.docker("run", "--rm", "-v", "quicker:/q", "busybox", "cat", "/q/f").out == "x\n"
+    where = str(data(berth, "quicker"))
+    assert where in berth.host("cat", "/proc/self/mountinfo").out
+    berth.docker("rm", "-f", ident)
+    wait_for(lambda: where not in berth.host("cat", "/proc/self/mountinfo").out, "the volume to be unmounted")
+
+
+def test_trash_that_is_switched_off(tmp_path: Path) -> None:
+    engine = Berth("trashoff", tmp_path / "berth", "--volume-trash", "off")
+    try:
+        engine.start()
+        engine.docker("volume", "create", "brief")
+        root = data(engine, "brief").parent.parent
+        engine.docker("volume", "rm", "brief")
+        assert "keeps nothing that is removed (volume-trash is off)" in cli(engine, "volume", "trash", "ls")
+        wait_for(lambda: not os.listdir(root), "the data to be deleted")
+    finally:
+        engine.close()
