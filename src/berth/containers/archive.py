@@ -22,7 +22,7 @@ import msgspec
 
 from berth.base.aio import in_thread
 from berth.base.errors import InvalidArgument, NotFound, SystemFault
-from berth.containers.exec import identity
+from berth.containers.execs.spec import identity
 from berth.containers.model import ContainerRecord
 from berth.kernel import foreign, process
 from berth.kernel.rootpath import open_inside

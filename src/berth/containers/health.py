@@ -14,7 +14,8 @@ from berth.base.aio import Tasks
 from berth.base.clock import Clock
 from berth.base.errors import EngineError
 from berth.containers.announce import Announce
-from berth.containers.exec import Command, Execs, Find
+from berth.containers.execs.model import Command
+from berth.containers.execs.service import Execs, Find
 from berth.containers.model import ContainerRecord, Health, HealthProbe
 from berth.containers.states import State
 from berth.wire.containers import ContainerConfig, Healthcheck

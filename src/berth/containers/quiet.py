@@ -9,7 +9,8 @@ from typing import Final
 
 from berth.base.aio import in_thread
 from berth.base.errors import NotFound, NotModified
-from berth.containers.exec import Command, Execs, check_running
+from berth.containers.execs.model import Command, check_running
+from berth.containers.execs.service import Execs
 from berth.containers.model import ContainerRecord
 from berth.containers.service import Containers
 from berth.containers.states import State

@@ -12,7 +12,7 @@ from berth.events.bus import Bus
 if TYPE_CHECKING:
     from berth.containers.archive import Archives
     from berth.containers.attach import Attachments
-    from berth.containers.exec import Execs
+    from berth.containers.execs.service import Execs
     from berth.containers.logs.service import Logs
     from berth.containers.service import Containers
     from berth.containers.stats import Stats

@@ -23,7 +23,7 @@ from berth.base.config import Config
 from berth.containers.announce import announcer
 from berth.containers.archive import Archives
 from berth.containers.attach import Attachments
-from berth.containers.exec import Execs
+from berth.containers.execs.service import Execs
 from berth.containers.health import Healthchecks
 from berth.containers.logs.service import Logs
 from berth.containers.model import ContainerRecord

@@ -19,7 +19,8 @@ from berth.base.errors import NotFound
 from berth.base.ids import ImageId
 from berth.base.paths import Layout
 from berth.containers.announce import announcer
-from berth.containers.exec import Command, Execs
+from berth.containers.execs.model import Command
+from berth.containers.execs.service import Execs
 from berth.containers.model import ContainerRecord
 from berth.containers.service import Containers
 from berth.containers.stats import Stats

@@ -7,7 +7,7 @@ from berth.containers.stats import (
     network_counters,
     system_usage_ns,
 )
-from tests.unit.containers.test_exec import record
+from tests.unit.containers.execs.test_spec import record
 
 NET = "\n".join(
     (

@@ -13,7 +13,7 @@ from berth.api.routes import Route
 from berth.base.errors import NotImplementedYet
 from berth.containers.archive import STAT_HEADER
 from berth.containers.attach import check_attachable, check_size, checked_keys
-from berth.containers.exec import parse_size
+from berth.containers.execs.model import parse_size
 from berth.containers.logs.entries import Wish, parse_tail, parse_time
 from berth.wire.execs import ExecCreate, ExecStart
 

@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from berth.base.errors import Conflict, InvalidArgument
-from berth.containers.exec import Command, check_running, parse_size, process_spec, translate
+from berth.containers.execs.model import Command, check_running, parse_size
+from berth.containers.execs.spec import process_spec, translate
 from berth.containers.model import ContainerRecord
 from berth.containers.states import State
 from berth.wire.containers import ContainerConfig, HostConfig
