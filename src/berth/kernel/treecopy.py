@@ -1,0 +1,257 @@
+"""Copies a tree of files with all that belongs to it. Blocking; works on open directories.
+
+Everything a file has comes along: owner, mode, times, extended attributes (with them capabilities and ACLs), hard
+links, holes, symlinks, fifos, sockets, devices; the root gets what the source's root has.
+
+Files appear whole or not at all, and nothing that exists is replaced: a copy that was interrupted can be begun again.
+Where the file system can share the blocks of two files (FICLONE of ioctl_ficlone(2): btrfs, XFS), a file is cloned:
+one instant's content, no bytes moved.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+#: At most so much is asked of the kernel in one copy_file_range(2): progress is told in between.
+_PIECE_BYTES: Final = 64 << 20
+_CANNOT_COPY_IN_KERNEL: Final = (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EBADF)
+_NO_XATTRS: Final = (errno.EOPNOTSUPP, errno.ENODATA, errno.EPERM, errno.EINVAL)
+_PART: Final = ".berth-copy-part"
+#: uapi/linux/fs.h: _IOW(0x94, 9, int)
+_FICLONE: Final = 0x40049409
+#: FICLONE says these where it cannot share blocks: other file system, none that can, flags that differ.
+_CANNOT_CLONE: Final = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.ETXTBSY)
+
+
+class Sharing(Enum):
+    """Whether files are cloned."""
+
+    NEVER = "never"
+    IF_POSSIBLE = "if possible"
+    #: A file that cannot be cloned ends the copy with `NotShareable`.
+    ALWAYS = "always"
+
+
+class NotShareable(OSError):
+    """The file system cannot share the blocks of two files."""
+
+
+@dataclass
+class Counted:
+    """What a copy has done so far."""
+
+    entries: int = 0
+    #: Bytes that were moved, and files whose blocks are shared or were moved.
+    moved_bytes: int = 0
+    cloned: int = 0
+    copied: int = 0
+
+
+def _nobody(_: Counted) -> None:
+    return
+
+
+class TreeCopy:
+    """One tree being copied; directories are entered by descriptor, so no name is ever resolved twice.
+
+    `strict`: an extended attribute that cannot be kept is an error, not left out. `told` is called for every entry and
+    every piece of a large file.
+    """
+
+    def __init__(
+        self,
+        source: int,
+        into: int,
+        *,
+        sharing: Sharing = Sharing.NEVER,
+        strict: bool = False,
+        told: Callable[[Counted], None] = _nobody,
+    ) -> None:
+        self._source = source
+        self._into = into
+        self._sharing = sharing
+        self._strict = strict
+        self._told = told
+        self._links: dict[tuple[int, int], str] = {}
+        self.counted = Counted()
+        #: The entry being copied, for messages.
+        self.at = ""
+
+    def run(self) -> None:
+        """Copy. Raises `OSError`, with the entry in `at`."""
+        self._directory(self._source, self._into, "")
+        self.at = ""
+        self._dress(self._source, self._into)
+
+    def _directory(self, source: int, into: int, path: str) -> None:
+        with os.scandir(source) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+        for entry in found:
+            self._entry(source, into, entry.name, f"{path}/{entry.name}" if path else entry.name)
+
+    def _entry(self, source: int, into: int, name: str, path: str) -> None:
+        self.at = path
+        self.counted.entries += 1
+        self._told(self.counted)
+        seen = os.stat(name, dir_fd=source, follow_symlinks=False)
+        kind = stat.S_IFMT(seen.st_mode)
+        if kind == stat.S_IFDIR:
+            self._subdirectory(source, into, name, path)
+            return
+        key = (seen.st_dev, seen.st_ino)
+        if seen.st_nlink > 1 and key in self._links:
+            with contextlib.suppress(FileExistsError):
+                os.link(self._links[key], name, src_dir_fd=self._into, dst_dir_fd=into, follow_symlinks=False)
+            return
+        try:
+            if kind == stat.S_IFREG:
+                self._file(source, into, name, seen)
+            elif kind == stat.S_IFLNK:
+                os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=into)
+                self._dress_by_name(source, into, name, seen)
+            else:
+                os.mknod(name, seen.st_mode, seen.st_rdev, dir_fd=into)
+                self._dress_by_name(source, into, name, seen)
+        except FileExistsError:
+            return
+        if seen.st_nlink > 1:
+            self._links[key] = path
+
+    def _subdirectory(self, source: int, into: int, name: str, path: str) -> None:
+        inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
+        try:
+            with contextlib.suppress(FileExistsError):  # of an interrupted copy
+                os.mkdir(name, 0o700, dir_fd=into)
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            try:
+                made = os.open(name, flags, dir_fd=into)
+            except NotADirectoryError:
+                return
+            try:
+                self._directory(inner, made, path)
+                self.at = path
+                self._dress(inner, made)
+            finally:
+                os.close(made)
+        finally:
+            os.close(inner)
+
+    def _file(self, source: int, into: int, name: str, seen: os.stat_result) -> None:
+        reader = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NOATIME | os.O_CLOEXEC, dir_fd=source)
+        try:
+            writer, part = _nameless(into)
+            try:
+                self._content(reader, writer, seen.st_size)
+                self._dress(reader, writer)
+                if part is None:
+                    os.link(f"/proc/self/fd/{writer}", name, dst_dir_fd=into, follow_symlinks=True)
+                else:
+                    os.link(part, name, src_dir_fd=into, dst_dir_fd=into)
+            finally:
+                os.close(writer)
+                if part is not None:
+                    os.unlink(part, dir_fd=into)
+        finally:
+            os.close(reader)
+
+    def _content(self, reader: int, writer: int, size: int) -> None:
+        if self._sharing is not Sharing.NEVER and size:
+            try:
+                fcntl.ioctl(writer, _FICLONE, reader)
+            except OSError as exc:
+                if exc.errno not in _CANNOT_CLONE:
+                    raise
+                if self._sharing is Sharing.ALWAYS:
+                    raise NotShareable(exc.errno, exc.strerror) from None
+            else:
+                self.counted.cloned += 1
+                return
+        os.ftruncate(writer, size)
+        self.counted.copied += bool(size)
+        at = 0
+        while at < size:
+            try:
+                start = os.lseek(reader, at, os.SEEK_DATA)
+                end = os.lseek(reader, start, os.SEEK_HOLE)
+            except OSError as exc:
+                if exc.errno == errno.ENXIO:  # nothing but a hole to the end
+                    return
+                start, end = at, size
+            self._span(reader, writer, start, end)
+            at = end
+
+    def _span(self, reader: int, writer: int, start: int, end: int) -> None:
+        at = start
+        while at < end:
+            try:
+                done = os.copy_file_range(reader, writer, min(end - at, _PIECE_BYTES), at, at)
+            except OSError as exc:
+                if exc.errno not in _CANNOT_COPY_IN_KERNEL:
+                    raise
+                os.lseek(writer, at, os.SEEK_SET)
+                done = os.sendfile(writer, reader, at, min(end - at, _PIECE_BYTES))
+            if done == 0:
+                return
+            at += done
+            self.counted.moved_bytes += done
+            self._told(self.counted)
+
+    def _dress(self, source: int, into: int) -> None:
+        """Give an open file or directory the owner, mode, attributes and times of another."""
+        seen = os.fstat(source)
+        os.fchown(into, seen.st_uid, seen.st_gid)
+        os.fchmod(into, stat.S_IMODE(seen.st_mode))  # after the owner: chown clears set-user-id
+        for name in _attributes(source):
+            try:
+                os.setxattr(into, name, os.getxattr(source, name))
+            except OSError as exc:
+                self._lost(exc, name)
+        os.utime(into, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+
+    def _dress_by_name(self, source: int, into: int, name: str, seen: os.stat_result) -> None:
+        """Do the same for what cannot be opened: symlinks, fifos, sockets, devices."""
+        os.chown(name, seen.st_uid, seen.st_gid, dir_fd=into, follow_symlinks=False)
+        here, there = f"/proc/self/fd/{source}/{name}", f"/proc/self/fd/{into}/{name}"
+        if not stat.S_ISLNK(seen.st_mode):
+            os.chmod(there, stat.S_IMODE(seen.st_mode))
+        attribute = ""
+        try:
+            for attribute in os.listxattr(here, follow_symlinks=False):
+                value = os.getxattr(here, attribute, follow_symlinks=False)
+                os.setxattr(there, attribute, value, follow_symlinks=False)
+        except OSError as exc:
+            self._lost(exc, attribute)
+        os.utime(name, ns=(seen.st_atime_ns, seen.st_mtime_ns), dir_fd=into, follow_symlinks=False)
+
+    def _lost(self, exc: OSError, attribute: str) -> None:
+        if exc.errno not in _NO_XATTRS:
+            raise exc
+        if self._strict and attribute:
+            raise OSError(exc.errno, f"its attribute {attribute} cannot be kept: {exc.strerror}") from exc
+
+
+def _nameless(into: int) -> tuple[int, str | None]:
+    """Open a file that has no name yet, or where that cannot be, one with a passing name."""
+    try:
+        return os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=into), None
+    except OSError as exc:
+        if exc.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL):
+            raise
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_PART, dir_fd=into)
+    return os.open(_PART, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=into), _PART
+
+
+def _attributes(fd: int) -> list[str]:
+    try:
+        return os.listxattr(fd)
+    except OSError as exc:
+        if exc.errno in _NO_XATTRS:
+            return []
+        raise

@@ -1,0 +1,36 @@
+"""File systems of a test's own, on loop devices: with and without blocks that files can share, and small ones."""
+
+import contextlib
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+_MKFS = {
+    "ext4": ("mkfs.ext4", "-q", "-F"),
+    "xfs": ("mkfs.xfs", "-q", "-f", "-m", "reflink=1"),
+    "btrfs": ("mkfs.btrfs", "-q", "-f"),
+}
+#: The smallest size each makes without complaint, in MiB.
+SIZES_MIB = {"ext4": 64, "xfs": 320, "btrfs": 256}
+
+
+def is_missing(kind: str) -> str:
+    """Return why there can be none of this kind here, or nothing."""
+    return "" if shutil.which(_MKFS[kind][0]) else f"needs {_MKFS[kind][0]} (scripts/setup tests installs it)"
+
+
+@contextlib.contextmanager
+def mounted(kind: str, place: Path, *, size_mib: int = 0, inside: Sequence[str] = ()) -> Iterator[Path]:
+    """Lend a new file system of `kind`, mounted at ``place/KIND``; `inside` is a command prefix of a namespace."""
+    image, at = place / f"{kind}.img", place / kind
+    at.mkdir(parents=True, exist_ok=True)
+    with image.open("wb") as out:
+        out.truncate((size_mib or SIZES_MIB[kind]) << 20)
+    subprocess.run([*_MKFS[kind], str(image)], check=True, capture_output=True)
+    subprocess.run([*inside, "mount", "-o", "loop", str(image), str(at)], check=True, capture_output=True)
+    try:
+        yield at
+    finally:
+        subprocess.run([*inside, "umount", str(at)], check=True, capture_output=True)
+        image.unlink()
