@@ -28,11 +28,12 @@ class Register:
 
     def all(self) -> list[ContainerRecord]:
         """Return every container, oldest first."""
-        return sorted([*self._durable.all(), *self._fleeting.all()], key=lambda one: one.created_ns)
+        fleeting = [one for one in self._fleeting.all() if self._durable.get(one.id) is None]
+        return sorted([*self._durable.all(), *fleeting], key=lambda one: one.created_ns)
 
     def get(self, ident: str) -> ContainerRecord | None:
         """Return the container of a full id."""
-        return self._fleeting.get(ident) or self._durable.get(ident)
+        return self._durable.get(ident) or self._fleeting.get(ident)
 
     def find(self, ref: str) -> ContainerRecord:
         """Return a container by full id, name (a leading slash allowed) or unique id prefix.
@@ -62,7 +63,11 @@ class Register:
     async def put(self, record: ContainerRecord, **changes: Any) -> ContainerRecord:  # noqa: ANN401  fields of a record
         """Write a record with `changes` made to it; return it."""
         changed = msgspec.structs.replace(record, **changes) if changes else record
-        await self._table(changed).put(changed.id, changed)
+        table = self._table(changed)
+        other = self._fleeting if table is self._durable else self._durable
+        await table.put(changed.id, changed)
+        if other.get(changed.id) is not None:  # its mounts have changed: it belongs to the other table now
+            await other.drop(changed.id)
         return changed
 
     async def drop(self, record: ContainerRecord) -> None:

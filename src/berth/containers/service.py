@@ -33,6 +33,7 @@ from berth.containers.mounted import mounted
 from berth.containers.oci import resources
 from berth.containers.parts import ImagePart, NetworkPart, VolumePart
 from berth.containers.register import Register
+from berth.containers.remounting import Remounting
 from berth.containers.retarget import volume_renamed
 from berth.containers.runtimes.choose import choose
 from berth.containers.runtimes.command import Runtime
@@ -43,6 +44,7 @@ from berth.images.model import ImageRecord
 from berth.kernel import cgroup, layerdiff, process
 from berth.kernel.tree import apparent_size
 from berth.store.base import Records
+from berth.volumes.live import LiveMounts
 from berth.volumes.mounts.model import MountPoint
 from berth.wire.containers import ContainerCreate, HostConfig, UpdateRequest
 from berth.wire.filters import Filters
@@ -61,6 +63,7 @@ class _Adopted:
     launcher: Launcher
     life: Life
     creator: Creator
+    remounting: Remounting
 
 
 class Containers:
@@ -75,6 +78,7 @@ class Containers:
         images: ImagePart,
         networks: NetworkPart,
         volumes: VolumePart,
+        live: LiveMounts,
         bus: Bus,
         clock: Clock,
         tasks: Tasks,
@@ -85,6 +89,7 @@ class Containers:
         self._images = images
         self._networks = networks
         self._volumes = volumes
+        self._live = live
         self._bus = bus
         self._clock = clock
         self._tasks = tasks
@@ -132,8 +137,17 @@ class Containers:
             volumes=self._volumes,
             clock=self._clock,
         )
-        self._adopted = _Adopted(host, launcher, life, creator)
+        remounting = Remounting(
+            register=self._register,
+            life=life,
+            launcher=launcher,
+            live=self._live,
+            locks=self._locks,
+            announce=self._announce,
+        )
+        self._adopted = _Adopted(host, launcher, life, creator, remounting)
         await adoption.adopt(layout, self._register, life, launcher, self._networks)
+        await remounting.settle()
 
     @property
     def _launched(self) -> _Adopted:
@@ -145,6 +159,11 @@ class Containers:
     def launcher(self) -> Launcher:
         """What launches containers."""
         return self._launched.launcher
+
+    @property
+    def remounting(self) -> Remounting:
+        """What changes the mounts of containers that are there."""
+        return self._launched.remounting
 
     @property
     def host(self) -> surroundings.Host:

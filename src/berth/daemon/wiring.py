@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from berth.api.handlers import container_mounts as container_mount_routes
 from berth.api.handlers import containers as container_routes
 from berth.api.handlers import explain as explain_routes
 from berth.api.handlers import firewall as firewall_routes
@@ -91,7 +92,7 @@ def routes() -> tuple[Route, ...]:
     """Every route of the API."""
     modules = (
         system_routes, network_routes, explain_routes, name_routes, firewall_routes, volume_routes, stream_routes,
-        container_routes,
+        container_routes, container_mount_routes,
         image_routes,
         volume_life_routes,
     )  # fmt: skip
@@ -166,6 +167,7 @@ def build(config: Config) -> Parts:
         images=images,
         networks=networks,
         volumes=volumes.mounting,
+        live=volumes.live,
         bus=bus,
         clock=clock,
         tasks=tasks,

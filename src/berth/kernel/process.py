@@ -170,6 +170,7 @@ async def run(
     feed: bytes = b"",
     cwd: str | None = None,
     check: bool = True,
+    pass_fds: Sequence[int] = (),
 ) -> Finished:
     """Run a program to its end, killed after `timeout_s` seconds or on cancellation.
 
@@ -182,6 +183,7 @@ async def run(
         stderr=subprocess.PIPE,
         env=env,
         cwd=cwd,
+        pass_fds=pass_fds,
     )
     try:
         async with _limited(child, timeout_s):

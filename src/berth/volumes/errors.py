@@ -233,6 +233,33 @@ class DuplicateTarget(InvalidArgument):
         super().__init__(f"Duplicate mount point: {target}")
 
 
+class TargetTaken(InvalidArgument):
+    """A container has a mount where another is wanted."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(
+            f"Duplicate mount point: {target}. "
+            f"To replace what is there, remove it in the same command: --mount-rm {target}"
+        )
+
+
+class NoSuchMount(NotFound):
+    """A container has no mount at a place."""
+
+    def __init__(self, container_id: str, target: str, there: Sequence[str]) -> None:
+        listed = f"its mounts are at {', '.join(there)}" if there else "it has no mounts"
+        super().__init__(f"container {short(container_id)} has no mount at {target}; {listed}")
+
+
+class MountBelow(Conflict):
+    """A mount cannot go without those below it."""
+
+    def __init__(self, target: str, below: str) -> None:
+        super().__init__(
+            f"mount {target} has another below it at {below}; remove both: --mount-rm {target} --mount-rm {below}"
+        )
+
+
 class NotShared(InvalidArgument):
     """Propagation was asked for where the host's mount does not pass it on."""
 

@@ -15,6 +15,7 @@ from berth.base.aio import finish, in_thread
 from berth.base.ids import new_id
 from berth.base.paths import Layout
 from berth.kernel import foreign
+from berth.kernel.files import write_atomically
 from berth.volumes import references
 from berth.volumes.drivers.registry import Drivers
 from berth.volumes.errors import BadMount, NameTaken
@@ -112,13 +113,14 @@ class Mounting:
             self._check(one)
         asked = [self._with_image(container_id, one) for one in asked]
         await self._check_sources([one.point for one in asked])
-        self._register.pending[container_id] = tuple(kept)
+        claims = self._register.claims(container_id)
+        claims[container_id] = (*claims.get(container_id, ()), *kept)
         try:
             points = (*kept, *await self._with_volumes(container_id, asked))
         except BaseException:
-            self._register.pending.pop(container_id, None)
+            claims.pop(container_id, None)
             raise
-        self._register.pending[container_id] = points
+        claims[container_id] = (*claims.get(container_id, ()), *points)
         return order.by_depth(points)
 
     async def _check_sources(self, points: Sequence[MountPoint]) -> None:
@@ -159,8 +161,8 @@ class Mounting:
                     made += [point.name] if new else []
                 points.append(point)
         except BaseException:
-            self._register.pending.pop(container_id, None)
-            await finish(self._take_back(made))
+            self._register.claims(container_id).pop(container_id, None)
+            await finish(self.take_back(made))
             raise
         return tuple(points)
 
@@ -170,13 +172,15 @@ class Mounting:
         name = point.name or new_id()
         # Counts as used from here on, so that a prune beside us leaves it alone.
         named = msgspec.structs.replace(point, name=name, driver=point.driver or LOCAL, anonymous=anonymous)
-        self._register.pending[container_id] = (*self._register.pending[container_id], named)
+        claims = self._register.claims(container_id)
+        claims[container_id] = (*claims.get(container_id, ()), named)
         labels = {ANONYMOUS_LABEL: "", **(asked.labels or {})} if anonymous else asked.labels
         record, new = await self._keeping.ensure(name, point.driver, asked.driver_opts, labels)
         source = str(self._drivers.of(record).path(record))
         return msgspec.structs.replace(named, driver=record.driver, source=source), new
 
-    async def _take_back(self, names: Sequence[str]) -> None:
+    async def take_back(self, names: Sequence[str]) -> None:
+        """Remove volumes that were made for what did not come about, unless somebody else uses them by now."""
         for name in reversed(names):
             async with self._register.hold(name):
                 record = self._register.find(name)
@@ -195,27 +199,69 @@ class Mounting:
             for record in self._held_ones(points):
                 async with self._register.hold(record.name):
                     await self._drivers.of(record).hold(record, container_id)
-            entries = await self._prepare(container_id, points, rootfs)
+            entries = await self._prepare(container_id, points, rootfs, self._unfilled(container_id, points))
         except BaseException:
             await finish(self._let_go(container_id, points))
             self._register.attached.discard(container_id)
             raise
         for point in points:
-            if point.type is MountType.VOLUME:
-                self._register.publish(
-                    "mount", point.name, driver=point.driver, container=container_id, destination=point.target,
-                    propagation=point.propagation, **{"read/write": str(point.rw).lower()},
-                )  # fmt: skip
+            self.tell_mounted(container_id, point)
         return entries
 
-    async def _prepare(self, container_id: str, points: Sequence[MountPoint], rootfs: Path) -> tuple[OciMount, ...]:
+    async def make_ready(
+        self, container_id: str, new: Sequence[MountPoint], every: Sequence[MountPoint], rootfs: Path
+    ) -> tuple[OciMount, ...]:
+        """Do the same for some of the mounts of a container that runs; all it will have are `every`."""
+        for name in references.names(new):
+            self._register.check_startable(container_id, name)
+        for record in self._held_ones(new):
+            async with self._register.hold(record.name):
+                await self._drivers.of(record).hold(record, container_id)
+        outer = [point.target for point in every if point not in new]
+        return await self._prepare(container_id, new, rootfs, [point for point in new if point.copy_up], outer)
+
+    def tell_mounted(self, container_id: str, point: MountPoint) -> None:
+        """Publish that a container has a volume mounted."""
+        if point.type is MountType.VOLUME:
+            self._register.publish(
+                "mount", point.name, driver=point.driver, container=container_id, destination=point.target,
+                propagation=point.propagation, **{"read/write": str(point.rw).lower()},
+            )  # fmt: skip
+
+    def tell_unmounted(self, container_id: str, point: MountPoint) -> None:
+        """Publish that it has not any more."""
+        if point.type is MountType.VOLUME:
+            self._register.publish("unmount", point.name, driver=point.driver, container=container_id)
+
+    def _unfilled(self, container_id: str, points: Sequence[MountPoint]) -> list[MountPoint]:
+        """Return the mounts whose volumes have not had their chance of being filled."""
+        wanting = [point for point in points if point.copy_up]
+        try:
+            late = (self._layout.container(container_id) / _FILLED).read_text().split("\0") if wanting else ()
+        except FileNotFoundError:
+            return wanting
+        return [point for point in wanting if point.target in late]
+
+    def fill_later(self, container_id: str, targets: Sequence[str]) -> None:
+        """Give volumes their chance at the next start though the container has been started before (blocking)."""
+        marker = self._layout.container(container_id) / _FILLED
+        if targets and marker.exists():
+            write_atomically(marker, "\0".join((marker.read_text(), *targets)).encode())
+
+    async def _prepare(
+        self,
+        container_id: str,
+        points: Sequence[MountPoint],
+        rootfs: Path,
+        to_fill: Sequence[MountPoint],
+        outer: Sequence[str] = (),
+    ) -> tuple[OciMount, ...]:
         home = self._layout.container(container_id)
         pins = self._pins(container_id)
         filled = home / _FILLED
-        to_fill = [] if filled.exists() else [point for point in points if point.copy_up]
         seen = await away.look(points, self._is_away, pins, self._limits)
         if not to_fill:
-            return await in_thread(prepare, points, str(rootfs), pins, nothing_to_fill, seen)
+            return await in_thread(prepare, points, str(rootfs), pins, nothing_to_fill, seen, outer)
         markers = {point.name: self._marker(point.name) for point in to_fill}
         async with AsyncExitStack() as locks:
             for name in sorted(references.names(to_fill)):
@@ -226,12 +272,12 @@ class Mounting:
                     await foreign.fill(
                         str(rootfs), point.target, point.source, str(marker), timeout_s=self._limits.mount_s
                     )
-            here = filler(str(rootfs), markers.__getitem__)
+            here = filler(str(rootfs), {point.target for point in to_fill}, markers.__getitem__)
 
             def work() -> tuple[OciMount, ...]:
-                entries = prepare(points, str(rootfs), pins, here, seen)
+                entries = prepare(points, str(rootfs), pins, here, seen, outer)
                 if home.is_dir():
-                    filled.touch()
+                    filled.write_bytes(b"")
                 return entries
 
             return await in_thread(work)
@@ -244,8 +290,7 @@ class Mounting:
         if container_id in self._register.attached:
             self._register.attached.discard(container_id)
             for point in points:
-                if point.type is MountType.VOLUME:
-                    self._register.publish("unmount", point.name, driver=point.driver, container=container_id)
+                self.tell_unmounted(container_id, point)
 
     async def release(self, container_id: str, points: Sequence[MountPoint], *, remove_anonymous: bool) -> None:
         """Let go for good when the container is removed; with `remove_anonymous` its anonymous volumes go too.
@@ -292,6 +337,16 @@ class Mounting:
                     await foreign.unmount(str(self._pins(container_id).place(point)))
             await in_thread(let_go, self._layout.pins(container_id))
         for record in self._held_ones(points):
+            async with self._register.hold(record.name):
+                await self._drivers.of(record).let_go(record, container_id)
+
+    async def let_go_of(self, container_id: str, goes: Sequence[MountPoint], stays: Sequence[MountPoint]) -> None:
+        """Let go of some mounts of a container that runs, and keeps others."""
+        pinned = {point.target for point in stays}
+        for point in goes:
+            if point.target not in pinned:
+                await in_thread(let_go, self._layout.pins(container_id), point.target)
+        for record in self._held_ones([point for point in goes if point.name not in references.names(stays)]):
             async with self._register.hold(record.name):
                 await self._drivers.of(record).let_go(record, container_id)
 

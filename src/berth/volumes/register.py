@@ -46,6 +46,8 @@ class Register:
         self.clock = clock or SystemClock()
         #: Mount points of containers whose own record is not there yet.
         self.pending: dict[str, tuple[MountPoint, ...]] = {}
+        #: Mount points, old and new, of containers whose mounts are being changed.
+        self.changing: dict[str, tuple[MountPoint, ...]] = {}
         #: Containers that run, or are being started, with their mounts.
         self.attached: set[str] = set()
         #: When a container last began or ended to use a volume, in nanoseconds since the epoch.
@@ -76,7 +78,11 @@ class Register:
         listed = list(self._users())
         for ident, _ in listed:
             self.pending.pop(ident, None)
-        return dict(references.holders([*listed, *self.pending.items()]))
+        return dict(references.holders([*listed, *self.pending.items(), *self.changing.items()]))
+
+    def claims(self, container_id: str) -> dict[str, tuple[MountPoint, ...]]:
+        """Return where mount points stand in for a container's record: one that is made, or one that is changed."""
+        return self.changing if container_id in self.changing else self.pending
 
     def describe(self, idents: Iterable[str]) -> tuple[User, ...]:
         """Say who containers are, for people."""

@@ -19,6 +19,7 @@ from berth.volumes.drivers.local import LocalDriver
 from berth.volumes.drivers.registry import Drivers
 from berth.volumes.errors import PruneRunning
 from berth.volumes.keeping import Keeping
+from berth.volumes.live import LiveMounts
 from berth.volumes.model import ANONYMOUS_LABEL, LOCAL, VolumeRecord, to_wire
 from berth.volumes.mounting import ImageShelf, Mounting
 from berth.volumes.mounts.away import Limits
@@ -72,6 +73,7 @@ class Volumes:
         self.changing = Changing(self.register, self.drivers)
         shelf = images or _NoImages()
         self.mounting = Mounting(layout, self.register, self.drivers, self.keeping, shelf, limits)
+        self.live = LiveMounts(layout, self.register, self.drivers, self.keeping, self.mounting)
         self._pruning = False
 
     async def create(

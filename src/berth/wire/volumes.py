@@ -65,3 +65,10 @@ class Mount(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     volume_options: VolumeOptions | None = msgspec.field(name="VolumeOptions", default=None)
     image_options: ImageOptions | None = msgspec.field(name="ImageOptions", default=None)
     tmpfs_options: TmpfsOptions | None = msgspec.field(name="TmpfsOptions", default=None)
+
+
+class MountsUpdate(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of ``POST /berth/containers/{id}/mounts``: what goes, by target, and what comes; both is a replacement."""
+
+    add: list[Mount] | None = msgspec.field(name="Add", default=None)
+    remove: list[str] | None = msgspec.field(name="Remove", default=None)

@@ -106,7 +106,8 @@ async def story() -> dict[str, object]:
     records: MemoryRecords[ContainerRecord] = MemoryRecords()
     containers = Containers(
         layout=layout, records=records, runtime_records=MemoryRecords(), images=OneImage(busybox(ROOT / "image")),
-        networks=networks, volumes=volumes.mounting, bus=bus, clock=clock, tasks=tasks,
+        networks=networks, volumes=volumes.mounting,
+        live=volumes.live, bus=bus, clock=clock, tasks=tasks,
     )  # fmt: skip
     execs = Execs(
         layout=layout, find=containers.find, runtime=containers.runtime_of, announce=announcer(bus), clock=clock,

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,11 +32,17 @@ Fill = Callable[[MountPoint], None]
 
 
 def prepare(
-    points: Sequence[MountPoint], rootfs: str, pins: Pins, fill: Fill, away: Mapping[str, Away]
+    points: Sequence[MountPoint],
+    rootfs: str,
+    pins: Pins,
+    fill: Fill,
+    away: Mapping[str, Away],
+    outer: Sequence[str] = (),
 ) -> tuple[OciMount, ...]:
     """Make sources and targets ready and return what the runtime is to mount, parents first.
 
     `away` has, by target, the mount points whose source may hang: nothing here looks at them.
+    `outer` are the targets of mounts that are there already: below them no target is made.
     """
     ordered = by_depth(points)
     entries: list[OciMount] = []
@@ -56,7 +62,7 @@ def prepare(
             if point.copy_up:
                 fill(point)
             directory, read_only = _look(point, source)
-        if not below(point.target, done):
+        if not below(point.target, (*outer, *done)):
             _target(rootfs, point, source, directory=directory)
         if read_only:
             # Some runtimes remount a bind with the options stated and nothing else: say what is already so.
@@ -115,10 +121,12 @@ def _has_submounts(real: str) -> bool:
     return any(point != real for point in mounts_below(real))
 
 
-def filler(rootfs: str, marker_of: Callable[[str], Path]) -> Fill:
-    """Return what fills a volume from the image mounted at `rootfs`."""
+def filler(rootfs: str, targets: Collection[str], marker_of: Callable[[str], Path]) -> Fill:
+    """Return what fills the volumes at some targets from the image mounted at `rootfs`."""
 
     def fill(point: MountPoint) -> None:
+        if point.target not in targets:
+            return
         with contextlib.suppress(FileNotFoundError):  # of the volume itself: said when it is mounted
             copyup.fill(rootfs, point.target, Path(point.source), marker_of(point.name))
 
