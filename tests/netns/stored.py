@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from berth.kernel.mount import mount
 from berth.networks.model import LiveSandbox, NetworkRecord, Tenant
 from berth.networks.service import Networks
 from berth.store.sqlite import Stores
@@ -15,6 +16,10 @@ class StoredWorld(World):
     stores: Stores | None = None
 
     def __init__(self, root: Path, **settings: object) -> None:
+        data = root / "data"
+        if not data.is_mount():  # in the test's own mount namespace: syncing costs nothing
+            data.mkdir()
+            mount("tmpfs", str(data), "tmpfs")
         super().__init__(root, **settings)  # type: ignore[arg-type]
 
     def fresh(self) -> Networks:

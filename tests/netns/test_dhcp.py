@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from berth.base.clock import SystemClock
-from berth.base.errors import Kind
+from berth.base.errors import Kind, SystemFault
 from berth.kernel import link, netlink
 from berth.kernel.netlink import NetlinkError
 from berth.networks.ipam.dhcp import client
@@ -20,7 +20,7 @@ from berth.wire.networks import IPAM, EndpointSettings, IPAMConfig, NetworkCreat
 from tests.netns.test_macvlan import at, lan
 from tests.netns.test_networks import Container, World, refused, snapshot
 from tests.netns.throwaway import isolated
-from tests.support.faults import failing, killing
+from tests.support.faults import INJECTED, failing, killing
 
 pytestmark = pytest.mark.root
 
@@ -363,3 +363,26 @@ async def test_killed_in_any_step_leaves_nothing_to_the_next_start(tmp_path: Pat
             assert await later.namespaces() == []
         assert steps == 7, "kind of link; namespace and link to ask on, both taken back; namespace and link"
         assert "one" in server.held().values()
+
+
+@isolated
+async def test_a_lease_of_which_no_attachment_is_made_is_given_back(tmp_path: Path) -> None:
+    world, neighbour = World(tmp_path), lan(tmp_path)
+    await world.service.adopt(set())
+    await world.service.create(dhcp(parent="wire"))
+    reserving = world.service._attachments._reserving
+    held: list[dict[str, str]] = []
+    with served(neighbour, tmp_path) as server:
+
+        def refuse(*_: object) -> None:
+            held.append(server.held())
+            raise SystemFault(INJECTED)
+
+        take, reserving._take = reserving._take, refuse  # type: ignore[method-assign,assignment]
+        with refused(Kind.SYSTEM, INJECTED):
+            await world.container("one", "lan")
+        assert list(held[0].values()) == ["one"], "it had one"
+        await until(lambda: not server.held())
+        reserving._take = take  # type: ignore[method-assign]
+        one = await world.container("one", "lan")
+        assert server.held() == {one.address("lan"): "one"}

@@ -397,7 +397,8 @@ async def test_what_a_plugin_was_asked_for_stays_on_record_for_its_end(tmp_path:
     (live,) = world.live.all()
     asked = LiveEndpoint("f" * 64, "alien", "e" * 64, link="eth7", gateway4="10.0.0.1", gw_priority=9, pending=True)
     noted = msgspec.structs.replace(live, endpoints=(*live.endpoints, asked), changing=True)
-    mended = await asyncio.to_thread(mending.mend, world.runner, noted)
+    wanting = world.service._attachments.tenant(one.id)
+    mended = await asyncio.to_thread(mending.mend, world.runner, noted, wanting)
     assert mended.endpoints == noted.endpoints
     assert not mended.changing
     assert routes_inside(one.namespace) == before, "and nothing leads by it"
@@ -424,7 +425,7 @@ async def test_a_change_is_marked_before_and_unmarked_after(tmp_path: Path) -> N
     await world.service.connect("blue", one.id, EndpointSettings(), running=True)
     await world.service.shape("blue", one.id, {"rate-in": "8mbit"})
     await world.service.disconnect("blue", one.id, force=False, running=True)
-    assert seen == [True, False] * 3
+    assert seen == [True, True, False, True, False, True, True, False]
 
 
 def carried(sender: str, receiver: str, address: str, port: int, seconds: float = 0.6) -> float:

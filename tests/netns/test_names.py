@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import dns.exception
 import dns.message
@@ -25,14 +26,18 @@ from tests.netns.throwaway import isolated
 
 pytestmark = pytest.mark.root
 
+W = TypeVar("W", bound=World)
+
 #: Names unknown here are asked for outside, where nobody answers: no need to wait long.
 LIMIT_S = 0.4
 
 
 @contextlib.asynccontextmanager
-async def named_world(root: Path, **config: object) -> AsyncIterator[World]:
+async def named_world(
+    root: Path, kind: Callable[..., W] = World, names: type[DnsClient] = DnsClient, **config: object
+) -> AsyncIterator[W]:
     """A world with a name server of its own."""
-    world: World
+    world: W
     place = root / "dns.sock"
 
     async def spawn() -> None:
@@ -41,8 +46,8 @@ async def named_world(root: Path, **config: object) -> AsyncIterator[World]:
     async def resupply(ident: str) -> Sockets:
         return await world.service.resolver_sockets(ident)
 
-    client = DnsClient(place, spawn=spawn, resupply=resupply)
-    world = World(root, dns_server=client, **config)
+    client = names(place, spawn=spawn, resupply=resupply)
+    world = kind(root, dns_server=client, **config)
     await client.start()
     try:
         await world.service.adopt(set())

@@ -5,6 +5,7 @@ want) and live sandboxes (what they have). What is slow and nobody waits for, th
 happens behind the answer. Must not: know what names, files, ports or addresses are made of; its parts do.
 """
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -16,7 +17,6 @@ from berth.base.ids import new_id
 from berth.base.paths import Layout
 from berth.base.sharing import Sharing
 from berth.events.bus import Bus
-from berth.kernel import conntrack, link, nft, sublink
 from berth.networks import sandboxes, wants
 from berth.networks.changing import Changing
 from berth.networks.container_files import ContainerFiles
@@ -216,7 +216,7 @@ class Attachments:
                 plan += self._reserving.plan(tenant, namespace, ends, published)
             if kept:
                 await self._joining.take_files(ident, kept)
-            sockets = await in_thread(sandboxes.prepare, self._runner, plan, namespace, files, resolver=resolver)
+            sockets, _ = await in_thread(sandboxes.prepare, self._runner, plan, namespace, files, resolver=resolver)
         except BaseException:
             await self._foreign.part(namespace, ends)
             await self.leases.give_up(tenant, ends)
@@ -269,10 +269,10 @@ class Attachments:
             datagrams = any(one.protocol == "udp" for one in live.published)
             ends = publishers(live.endpoints).items() if datagrams else ()
             addresses = [end.ipv4 if version == 4 else end.ipv6 for version, end in ends]
-            await in_thread(_cut_off, links, self.reaper.group, commands, addresses)
+            await in_thread(sandboxes.cut_off, links, self.reaper.group, commands, addresses)
         inside = [end.link for end in live.endpoints if end.link and not end.host_link and not end.source]
         if inside:  # now, not with the namespace: a parent may be for one link only, and a MAC for one in the network
-            await in_thread(_delete_inside, live.netns_path, inside)
+            await in_thread(sandboxes.delete_inside, live.netns_path, inside)
         if self._joining.left_by(live):
             plan = plan_replies(live.netns_path, live.endpoints, ())
             near = [end.link for end in live.endpoints if end.host_link]
@@ -304,14 +304,18 @@ class Attachments:
             changed = msgspec.structs.replace(tenant, endpoints={**tenant.endpoints, record.name: wanted})
             wants.check_link_names(changed)
             self._register.expect(changed)
+            keep = functools.partial(self._tenants.put, container_id, changed)
             try:
                 if live is not None:
-                    await finish(self._changing.connect(changed, live, record, wanted))
+                    await finish(self._changing.connect(changed, live, record, wanted, keep))
+                else:
+                    await keep()
             except BaseException:
                 self._register.unexpect(changed)
                 self._register.expect(tenant)
+                if self._tenants.get(container_id) is changed:
+                    await self._tenants.put(container_id, tenant)
                 raise
-            await self._tenants.put(container_id, changed)
 
     async def shape(self, record: NetworkRecord, container_id: str, limits: Mapping[str, str]) -> dict[str, str]:
         """Change limits of an attachment, at once if it runs; an empty text takes a limit away, others stay.
@@ -326,11 +330,13 @@ class Attachments:
             options = {key: value for key, value in {**(settings.driver_opts or {}), **limits}.items() if value}
             shape = parse_endpoint(options).shape
             end = live.on(record.id) if live else None
-            if live is not None and end is not None and end.link:
-                await finish(self._changing.shape(live, end, shape))
             changed = msgspec.structs.replace(settings, driver_opts=options)
             endpoints = {**tenant.endpoints, record.name: changed}
-            await self._tenants.put(container_id, msgspec.structs.replace(tenant, endpoints=endpoints))
+            keep = functools.partial(self._want, tenant, msgspec.structs.replace(tenant, endpoints=endpoints))
+            if live is not None and end is not None and end.link:
+                await finish(self._changing.shape(live, end, shape, keep))
+            else:
+                await keep()
             return options
 
     async def disconnect(
@@ -346,13 +352,12 @@ class Attachments:
                 raise NotConnected(container_id, name, running=running)
             if running and record is not None and driver_of(record).traits.on_host:
                 raise HostNetworkFixed
-            if live is not None and end is not None:
-                await finish(self._changing.disconnect(tenant, live, end))
-            self._register.unexpect(tenant)
             left = {key: value for key, value in tenant.endpoints.items() if key != name}
-            changed = msgspec.structs.replace(tenant, endpoints=left)
-            self._register.expect(changed)
-            await self._tenants.put(container_id, changed)
+            keep = functools.partial(self._want, tenant, msgspec.structs.replace(tenant, endpoints=left))
+            if live is not None and end is not None:
+                await finish(self._changing.disconnect(tenant, live, end, keep))
+            else:
+                await keep()
 
     # -- while a network changes
 
@@ -377,8 +382,18 @@ class Attachments:
     async def mend(self, alive: set[str]) -> None:
         """Make attachments whole that were changing when an engine was killed; before rules are made of records."""
         for live in self._live.all():
-            if live.changing and live.container_id in alive:
-                await self._changing.mend(live)
+            if not live.changing or live.container_id not in alive:
+                continue
+            tenant = self.tenant(live.container_id)
+            had = await self._changing.mend(tenant, live)
+            wanted = {name: one for name, one in tenant.endpoints.items() if name in had}
+            if wanted != tenant.endpoints:  # what is gone went because it was asked to
+                await self._want(tenant, msgspec.structs.replace(tenant, endpoints=wanted))
+
+    async def _want(self, old: Tenant, new: Tenant) -> None:
+        await self._tenants.put(new.container_id, new)
+        self._register.unexpect(old)
+        self._register.expect(new)
 
     async def adopt(self, alive: set[str]) -> None:
         """Take over running containers' ports and names; close those that do not run."""
@@ -390,16 +405,3 @@ class Attachments:
         kept = {live.container_id: (self.tenant(live.container_id), live) for live in self._live.all()}
         await self._publishing.adopt(kept)
         await self.naming.adopt()
-
-
-def _cut_off(links: tuple[str, ...], group: int, commands: str, datagrams_to: list[str]) -> None:
-    link.retire(links, group)
-    if commands:
-        nft.host().run(commands)
-    if datagrams_to:
-        conntrack.forget_datagrams(datagrams_to)
-
-
-def _delete_inside(namespace: str, names: Iterable[str]) -> None:
-    for name in names:
-        sublink.delete_inside(namespace, name)

@@ -4,20 +4,21 @@ The caller holds the container's lock (when the engine starts, nobody else is th
 and keeps what the container wants. Must not: open or close a container, or write what it wants.
 """
 
-from collections.abc import Awaitable
+import logging
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from berth.base.aio import in_thread
+from berth.base.errors import EngineError
 from berth.kernel import link, sublink
 from berth.networks import mending, sandboxes
 from berth.networks.container_files import ContainerFiles
-from berth.networks.dns.model import Sockets
 from berth.networks.errors import HostNetworkFixed
 from berth.networks.foreign import Foreign
 from berth.networks.leases import Leases
 from berth.networks.limits import plan_shape
-from berth.networks.model import LiveEndpoint, LiveSandbox, NetworkRecord, Shape, Tenant
+from berth.networks.model import LiveEndpoint, LiveSandbox, NetworkRecord, Published, Shape, Tenant
 from berth.networks.naming import Naming
 from berth.networks.ports.publishing import Publishing, publisher
 from berth.networks.reaper import Reaper
@@ -25,10 +26,16 @@ from berth.networks.register import Register
 from berth.networks.reserving import Reserving
 from berth.networks.routing import plan_routes
 from berth.networks.telling import Telling
-from berth.plan.model import Plan
+from berth.plan.model import Plan, Step
 from berth.plan.run import Runner
 from berth.store.base import Records
 from berth.wire.networks import EndpointSettings
+
+log = logging.getLogger(__name__)
+
+
+#: Writes down what a container wants from now on: the last thing before the attachment's own record.
+Keep = Callable[[], Awaitable[None]]
 
 
 class Changing:
@@ -62,15 +69,18 @@ class Changing:
         self._telling = telling
 
     async def connect(
-        self, tenant: Tenant, live: LiveSandbox, record: NetworkRecord, settings: EndpointSettings
+        self,
+        tenant: Tenant,
+        live: LiveSandbox,
+        record: NetworkRecord,
+        settings: EndpointSettings,
+        keep: Keep,
     ) -> None:
         """Give a container one more attachment; `tenant` wants it already."""
         if not live.netns_path:
             raise HostNetworkFixed
-        ident = tenant.container_id
         end = await self._reserving.reserve(tenant, record, settings, live.endpoints)
-        sockets: Sockets | None = None
-        published = live.published
+        now, undo, sockets = live, None, None
         try:
             if end.pending:
                 joined = [*live.endpoints, end]
@@ -81,48 +91,77 @@ class Changing:
             # routes are steps of their own: undone, they lead where they led before
             plan = self._reserving.plan_end(tenant, live.netns_path, end, ())
             plan += plan_routes(live.netns_path, live.endpoints, ends)
-            if not published and not publisher(live.endpoints):
-                published = self._reserving.claim_ports(tenant, ends)
-            plan += self._publishing.plan_move((live.endpoints, live.published), (ends, published))
+            now = msgspec.structs.replace(live, endpoints=ends, has_dns=live.has_dns or resolver)
+            if not live.published and not publisher(live.endpoints):
+                now = msgspec.structs.replace(now, published=self._reserving.claim_ports(tenant, ends))
+            plan += self._publishing.plan_move(_leads(live), _leads(now))
             await self.mark(live)
-            sockets = await in_thread(sandboxes.prepare, self._runner, plan, live.netns_path, {}, resolver=resolver)
+            sockets, undo = await in_thread(
+                sandboxes.prepare, self._runner, plan, live.netns_path, {}, resolver=resolver
+            )
+            await self._note(now)
+            await self._publishing.move_proxy(_leads(live), _leads(now))
+            await in_thread(self._files.add, tenant, end, resolver=resolver)
+            if sockets is not None:
+                given, sockets = sockets, None
+                await self._naming.serve(tenant, now, given)
+            else:
+                await self._naming.reconfigure(tenant, now)
+                await self._naming.announce(tenant, end)
+            await keep()
+            await self._live.put(tenant.container_id, now)
         except BaseException:
-            if published is not live.published:
-                self._publishing.release(published)
-            await self._foreign.part(live.netns_path, [end])
-            await self._leases.give_up(tenant, [end])
-            await self._live.put(ident, live)
-            self._register.detach(ident, end)
+            if sockets is not None:
+                sandboxes.close_sockets(sockets)
+            await self._take_back(tenant, live, now, end, undo)
             raise
-        now = msgspec.structs.replace(live, endpoints=ends, published=published, has_dns=live.has_dns or resolver)
-        await self._live.put(ident, now)
-        await self._publishing.move_proxy((live.endpoints, live.published), (ends, published))
-        await in_thread(self._files.add, tenant, end, resolver=resolver)
-        if sockets is not None:
-            await self._naming.serve(tenant, now, sockets)
-        else:
-            await self._naming.reconfigure(tenant, now)
-            await self._naming.announce(tenant, end)
-        self._telling.connected(ident, end)
+        self._telling.connected(tenant.container_id, end)
 
-    async def disconnect(self, tenant: Tenant, live: LiveSandbox, end: LiveEndpoint) -> None:
+    async def _take_back(
+        self, tenant: Tenant, before: LiveSandbox, tried: LiveSandbox, end: LiveEndpoint, undo: tuple[Step, ...] | None
+    ) -> None:
+        """Take back a new attachment that was not had whole: what was reserved, and what was done if its plan was."""
+        if undo is not None:
+            await self._publishing.move_proxy(_leads(tried), _leads(before))
+            await in_thread(self._runner.apply_all, undo)
+            await in_thread(self._files.drop, tenant, end, resolver=tried.has_dns and not before.has_dns)
+            await self._unname(tenant, before, tried, end)
+        if tried.published is not before.published:
+            self._publishing.release(tried.published)
+        await self._foreign.part(before.netns_path, [end])
+        await self._leases.give_up(tenant, [end])
+        self._register.detach(tenant.container_id, end)
+        await self._live.put(tenant.container_id, before)
+
+    async def _unname(self, tenant: Tenant, before: LiveSandbox, tried: LiveSandbox, end: LiveEndpoint) -> None:
+        try:
+            if before.has_dns:
+                await self._naming.withdraw(tenant, before, end)
+            else:
+                await self._naming.forget(tried)
+        except EngineError as exc:  # a name server that is gone, which may be why; told all anew when it is back
+            log.warning("container %s: names on network %s: %s", tenant.name, end.network_name, exc)
+
+    async def disconnect(self, tenant: Tenant, live: LiveSandbox, end: LiveEndpoint, keep: Keep) -> None:
         """Take an attachment away; what led through it leads another way, if there is one."""
         left = tuple(one for one in live.endpoints if one is not end)
-        plan = self._publishing.plan_move((live.endpoints, live.published), (left, live.published))
+        published = live.published if publisher(left) else ()
+        now = msgspec.structs.replace(live, endpoints=left, published=published)
+        plan = self._publishing.plan_move(_leads(live), (left, live.published))
         plan += plan_routes(live.netns_path, live.endpoints, left)
         await self._leases.release(live.netns_path, [end])
         await self._marked(live, in_thread(self._leave, plan, live.netns_path, end))
         await self._foreign.part(live.netns_path, [end])
         self._reaper.put(links=1)
-        published = live.published if publisher(left) else ()
-        await self._publishing.move_proxy((live.endpoints, live.published), (left, published))
+        await self._publishing.move_proxy(_leads(live), _leads(now))
         if not published:
             self._publishing.release(live.published)
         self._register.detach(tenant.container_id, end)
-        now = msgspec.structs.replace(live, endpoints=left, published=published)
-        await self._live.put(tenant.container_id, now)
+        await self._note(now)
         await in_thread(self._files.drop, tenant, end)
         await self._naming.withdraw(tenant, now, end)
+        await keep()
+        await self._live.put(tenant.container_id, now)
         self._telling.disconnected(tenant.container_id, end)
 
     def _leave(self, plan: Plan, namespace: str, end: LiveEndpoint) -> None:
@@ -133,19 +172,23 @@ class Changing:
         elif end.link and not end.source:
             sublink.delete_inside(namespace, end.link)
 
-    async def shape(self, live: LiveSandbox, end: LiveEndpoint, shape: Shape) -> None:
+    async def shape(self, live: LiveSandbox, end: LiveEndpoint, shape: Shape, keep: Keep) -> None:
         """Give an attachment other limits."""
         plan = plan_shape(live.netns_path, end, end.shape, shape)
         await self._marked(live, self._runner.run(plan))
         shaped = msgspec.structs.replace(end, shape=shape)
         self._register.attach(live.container_id, shaped)
         ends = tuple(shaped if one is end else one for one in live.endpoints)
+        await keep()
         await self._live.put(live.container_id, msgspec.structs.replace(live, endpoints=ends))
 
     async def mark(self, live: LiveSandbox) -> None:
         """Note that a container's attachments are about to change, for a daemon that finds only half of it done."""
         on_record = self._live.get(live.container_id) or live  # what a plugin is asked for is noted there already
-        await self._live.put(live.container_id, msgspec.structs.replace(on_record, changing=True))
+        await self._note(on_record)
+
+    async def _note(self, live: LiveSandbox) -> None:
+        await self._live.put(live.container_id, msgspec.structs.replace(live, changing=True))
 
     async def _marked(self, live: LiveSandbox, work: Awaitable[object]) -> None:
         await self.mark(live)
@@ -157,13 +200,17 @@ class Changing:
 
     # -- what an engine that was killed left half done
 
-    async def mend(self, live: LiveSandbox) -> None:
-        """Make attachments whole that are marked as changing."""
-        mended = await in_thread(mending.mend, self._runner, live)
+    async def mend(self, tenant: Tenant, live: LiveSandbox) -> set[str]:
+        """Make attachments whole that are marked as changing; return the names of the networks there are then."""
+        mended = await in_thread(mending.mend, self._runner, live, tenant)
+        left = {end.endpoint_id for end in mended.endpoints}
         for end in live.endpoints:
-            if end not in mended.endpoints:
+            if end.endpoint_id not in left:
                 self._register.detach(live.container_id, end)
+        for end in mended.endpoints:
+            self._register.attach(live.container_id, end)
         await self._live.put(live.container_id, mended)
+        return {end.network_name for end in mended.endpoints}
 
     async def abandon(self, live: LiveSandbox) -> None:
         """End what a plugin was being asked for when the engine was killed."""
@@ -173,3 +220,8 @@ class Changing:
             self._register.detach(live.container_id, end)
         left = tuple(end for end in live.endpoints if not end.pending)
         await self._live.put(live.container_id, msgspec.structs.replace(live, endpoints=left))
+
+
+def _leads(live: LiveSandbox) -> tuple[tuple[LiveEndpoint, ...], tuple[Published, ...]]:
+    """Return what decides where published ports lead."""
+    return live.endpoints, live.published

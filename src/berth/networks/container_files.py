@@ -104,16 +104,24 @@ class ContainerFiles:
         directory = self._layout.container(tenant.container_id)
         sandboxes.edit_lines(directory / "hosts", add=_own_lines(tenant, end))
         if resolver:
-            conf, explicit = self.resolv_conf(tenant), self.names_servers(tenant)
-            before = hosts_files.render_resolv_conf(hosts_files.for_default_bridge(conf, explicit=explicit))
-            after = hosts_files.render_resolv_conf(hosts_files.for_user_network(conf))
-            if _read_or(directory / "resolv.conf", "") == before:  # else a user edited it: never overwritten
-                sandboxes.write_in_place(directory / "resolv.conf", after)
+            own, ours = self._resolv_confs(tenant)
+            _replace(directory / "resolv.conf", own, ours)
 
-    def drop(self, tenant: Tenant, end: LiveEndpoint) -> None:
-        """Take an attachment that is gone out."""
-        hosts = self._layout.container(tenant.container_id) / "hosts"
-        sandboxes.edit_lines(hosts, drop=_own_lines(tenant, end))
+    def drop(self, tenant: Tenant, end: LiveEndpoint, *, resolver: bool = False) -> None:
+        """Take an attachment that is gone out, and with it the `resolver` that came with it."""
+        directory = self._layout.container(tenant.container_id)
+        sandboxes.edit_lines(directory / "hosts", drop=_own_lines(tenant, end))
+        if resolver:
+            own, ours = self._resolv_confs(tenant)
+            _replace(directory / "resolv.conf", ours, own)
+
+    def _resolv_confs(self, tenant: Tenant) -> tuple[str, str]:
+        """Return what a container's resolv.conf says without a resolver of ours, and with it."""
+        conf, explicit = self.resolv_conf(tenant), self.names_servers(tenant)
+        return (
+            hosts_files.render_resolv_conf(hosts_files.for_default_bridge(conf, explicit=explicit)),
+            hosts_files.render_resolv_conf(hosts_files.for_user_network(conf)),
+        )
 
     def move(self, tenant: Tenant, was: LiveEndpoint, now: LiveEndpoint) -> None:
         """Follow an attachment to other addresses."""
@@ -125,6 +133,12 @@ def _own_lines(tenant: Tenant, end: LiveEndpoint) -> str:
     """Return what an attachment adds to its container's hosts file."""
     own = [address for address in (end.ipv4, end.ipv6) if address]
     return hosts_files.render_own(own, tenant.hostname, tenant.domainname)
+
+
+def _replace(path: Path, before: str, after: str) -> None:
+    """Write a file anew, unless a user has edited it."""
+    if _read_or(path, "") == before:
+        sandboxes.write_in_place(path, after)
 
 
 def _read_or(path: Path, default: str) -> str:

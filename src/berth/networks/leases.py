@@ -146,11 +146,19 @@ class Leases:
         for end in ends:
             record = self._keeping.register.by_id(end.network_id)
             if end.lease is not None and record is not None:
-                try:
-                    async with self._asking(tenant, record, end.mac) as ours:
-                        await ours.release(end.lease)
-                except (EngineError, OSError) as exc:
-                    log.warning("lease of %s on network %s not given back: %s", end.ipv4, end.network_name, exc)
+                await self._return(tenant, record, end.mac, end.lease)
+
+    async def decline(self, tenant: Tenant, record: NetworkRecord, settings: EndpointSettings, leased: Leased) -> None:
+        """Give a lease back that no attachment was reserved with after all."""
+        await self._return(tenant, record, self.mac(tenant, record, settings), leased.lease)
+
+    async def _return(self, tenant: Tenant, record: NetworkRecord, mac: str, lease: Lease) -> None:
+        """Give a lease back that no link is there for."""
+        try:
+            async with self._asking(tenant, record, mac) as ours:
+                await ours.release(lease)
+        except (EngineError, OSError) as exc:
+            log.warning("lease of %s on network %s not given back: %s", lease.address, record.name, exc)
 
     # -- keeping
 

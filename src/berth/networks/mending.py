@@ -1,7 +1,9 @@
 """Makes a running container's attachments what they should be after an engine was killed between doing and recording.
 
-A plan that was cut off is taken back by its journal. What remains is the moment after a plan was whole and before its
-record was written: `LiveSandbox.changing` says that there may have been one. Blocking. Must not: write records.
+A plan that was cut off is taken back by its journal. What remains is the time after a plan was whole and before all
+that follows from it was written: `LiveSandbox.changing` says that there may have been one. An attachment is had whole
+when what the container wants says so, which is written last when it comes; one that is gone is wanted no more.
+Blocking. Must not: write records.
 """
 
 import logging
@@ -10,10 +12,11 @@ import socket
 import msgspec
 
 from berth.base.errors import EngineError
-from berth.kernel import link, routing
+from berth.kernel import link, routing, sublink
 from berth.kernel.netlink import LinkNotFound, RouteSocket
+from berth.networks.endpoint_options import parse_endpoint
 from berth.networks.limits import plan_limits
-from berth.networks.model import LiveEndpoint, LiveSandbox
+from berth.networks.model import LiveEndpoint, LiveSandbox, Tenant
 from berth.networks.routing import FAMILIES, plan_replies, way
 from berth.plan.model import Plan, Planned
 from berth.plan.run import Runner
@@ -22,20 +25,40 @@ from berth.plan.steps.route import SetDefaultRoute
 log = logging.getLogger(__name__)
 
 
-def mend(runner: Runner, live: LiveSandbox) -> LiveSandbox:
-    """Drop attachments whose links are gone and lead everything by the others; return what there is then."""
+def mend(runner: Runner, live: LiveSandbox, tenant: Tenant) -> LiveSandbox:
+    """Drop attachments that are not wanted or whose links are gone, and lead everything by the others.
+
+    Return what there is then.
+    """
     try:
+        for end in live.endpoints:
+            if not end.pending and end.network_name not in tenant.endpoints:
+                _delete(live.netns_path, end)
         with link.inside(live.netns_path) as there:
             names = {one.name for one in there.links()}
             was = {version: _default_way(there, version) for version in FAMILIES}
             routing.forget_all(there)
-        ends = tuple(end for end in live.endpoints if _is_there(end, names))
+        ends = tuple(_as_wanted(end, tenant) for end in live.endpoints if _is_there(end, names))
         settled = tuple(end for end in ends if not end.pending)
         runner.run_blocking(_plan(live.netns_path, settled, was))
     except EngineError as exc:
         log.warning("container %s: its networks are not what they were: %s", live.container_id[:12], exc)
         return msgspec.structs.replace(live, changing=False)
     return msgspec.structs.replace(live, endpoints=ends, changing=False)
+
+
+def _delete(namespace: str, end: LiveEndpoint) -> None:
+    if end.host_link:
+        link.delete(end.host_link)
+    elif end.link and not end.source:
+        sublink.delete_inside(namespace, end.link)
+
+
+def _as_wanted(end: LiveEndpoint, tenant: Tenant) -> LiveEndpoint:
+    settings = tenant.endpoints.get(end.network_name)
+    if settings is None:
+        return end
+    return msgspec.structs.replace(end, shape=parse_endpoint(settings.driver_opts).shape)
 
 
 def _is_there(end: LiveEndpoint, names: set[str]) -> bool:

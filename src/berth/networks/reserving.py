@@ -90,7 +90,12 @@ class Reserving:
             raise MacFixed(record.driver)
         leased = await self._leases.obtain(tenant, record, settings)
         settings = msgspec.structs.replace(settings, mac_address=self._leases.mac(tenant, record, settings) or None)
-        end = msgspec.structs.replace(self._take(tenant, record, settings, ends, leased), lease=leased.lease)
+        try:
+            end = self._take(tenant, record, settings, ends, leased)
+        except BaseException:
+            await self._leases.decline(tenant, record, settings, leased)
+            raise
+        end = msgspec.structs.replace(end, lease=leased.lease)
         self._register.attach(tenant.container_id, end)
         return end
 

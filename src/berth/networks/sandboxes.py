@@ -9,13 +9,13 @@ import os
 import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from berth.base.errors import EngineError
-from berth.kernel import link, netns, nft
+from berth.kernel import conntrack, link, netns, nft, sublink
 from berth.networks.dns.model import ADDRESS, Sockets
 from berth.networks.firewall.ruleset import resolver_redirect
-from berth.plan.model import Plan
+from berth.plan.model import Plan, Step
 from berth.plan.run import Runner
 
 log = logging.getLogger(__name__)
@@ -50,13 +50,20 @@ def close_sockets(sockets: Sockets) -> None:
         os.close(fd)
 
 
-def prepare(runner: Runner, plan: Plan, namespace: str, files: Mapping[Path, str], *, resolver: bool) -> Sockets | None:
+class Prepared(NamedTuple):
+    """What was made for a container: its resolver's sockets, and what takes the plan back, in order."""
+
+    sockets: Sockets | None
+    undo: tuple[Step, ...]
+
+
+def prepare(runner: Runner, plan: Plan, namespace: str, files: Mapping[Path, str], *, resolver: bool) -> Prepared:
     """Carry out a container's plan, write its files and open its resolver's sockets, in one go; undone on error."""
     undo = runner.run_blocking(plan)
     try:
         for path, text in files.items():
             write_in_place(path, text)
-        return resolver_sockets(namespace) if resolver else None
+        return Prepared(resolver_sockets(namespace) if resolver else None, undo)
     except BaseException:
         runner.apply_all(undo)
         raise
@@ -95,6 +102,21 @@ def share_files(directory: Path, other: Path) -> None:
             (directory / name).stat()
             (other / name).unlink(missing_ok=True)
             os.link(directory / name, other / name)
+
+
+def cut_off(links: Iterable[str], group: int, commands: str, datagrams_to: Iterable[str]) -> None:
+    """Take links to containers down, to be deleted with their group, and what led to them by rules and memory."""
+    link.retire(tuple(links), group)
+    if commands:
+        nft.host().run(commands)
+    if datagrams_to:
+        conntrack.forget_datagrams(list(datagrams_to))
+
+
+def delete_inside(namespace: str, names: Iterable[str]) -> None:
+    """Delete links that have no end out here."""
+    for name in names:
+        sublink.delete_inside(namespace, name)
 
 
 def vacate(runner: Runner, plan: Plan, namespace: str, links: Iterable[str]) -> None:
