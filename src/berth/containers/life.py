@@ -176,7 +176,10 @@ class Life:
             await companion.ended(failed)
         if record.auto_remove:
             self._wake(record.id, code)
-            self._tasks.start(f"remove {record.short_id}", self._remove_after_exit(record.id))
+            try:  # before the answer: who is told that it did not start finds it gone
+                await self._remove_locked(failed, volumes=True)
+            except EngineError as problem:
+                log.warning("container %s did not start and cannot be removed: %s", record.short_id, problem)
 
     async def _watch(self, ident: str, run: Run) -> None:
         try:
