@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.clients import needs_client
 from tests.support.engines import Engine, wait_for
 
 pytestmark = [pytest.mark.root, pytest.mark.compat]
@@ -103,6 +104,8 @@ def test_published_ports_follow_connect_and_disconnect(quay: Engine) -> None:
 @pytest.mark.parametrize("client", ["docker", "berth"])
 def test_the_long_form(berth_engine: Engine, client: str) -> None:
     """Only here: the original of this machine knows none of it (API 1.44 and 1.48)."""
+    if client == "docker":
+        needs_client(28, "gw-priority")
     engine, run = berth_engine, berth_engine.client(client)
     for name, third in (("ep-b", 10), ("ep-a", 11)):
         engine.docker("network", "create", "--subnet", f"10.177.{third}.0/24", name)

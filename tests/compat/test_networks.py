@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.clients import needs_client
 from tests.support.engines import Engine
 
 pytestmark = [pytest.mark.root, pytest.mark.compat]
@@ -89,6 +90,7 @@ def test_how_full_a_subnet_is(berth_engine: Engine) -> None:
 
 def test_a_size_out_of_the_pools_and_families_by_flag(berth_engine: Engine) -> None:
     """Docker 28 and 29: the original here does not have it."""
+    needs_client(28, "--ipv4")
     docker = berth_engine.docker
     docker("network", "create", "--subnet", "0.0.0.0/28", "--ipv6", "--subnet", "::/80", "sized")
     docker("network", "create", "--ipv4=false", "--ipv6", "sixonly")

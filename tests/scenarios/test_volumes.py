@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.clients import docker_client_version
 from tests.support.engines import Berth, Engine, wait_for
 
 pytestmark = pytest.mark.root
@@ -195,7 +196,8 @@ def test_pruning(place: Engine) -> None:
     place.docker("create", "-v", "used:/u", "busybox")
     place.docker("rm", place.docker("create", "-v", "/anon", "busybox").out.strip())
     everything = names(place)
-    if place.kind == "berth":  # 20.10 speaks no version in which named volumes are spared
+    # Neither 20.10 nor its client speaks a version in which named volumes are spared.
+    if place.kind == "berth" and docker_client_version() >= 23:
         out = place.docker("volume", "prune", "-f").out
         assert "Total reclaimed space: " in out
         assert everything - names(place) == {name for name in everything if re.fullmatch("[0-9a-f]{64}", name)}

@@ -234,7 +234,7 @@ async def killed_in_any_step() -> None:
 
     async def restart() -> World:
         here.runner.recover()
-        here.service._sweep([])  # what a start does; the rest of it needs rules
+        here.service._building._sweep([])  # what a start does; the rest of it needs rules
         return here
 
     steps = 0
