@@ -15,8 +15,9 @@ from berth.kernel import link, netlink, netns
 from berth.plan.model import Step
 from berth.plan.steps.nft import NftTransaction
 from berth.wire.networks import IPAM, EndpointIPAMConfig, EndpointSettings, IPAMConfig, NetworkCreate
-from tests.netns.test_networks import FailingKernel, World
+from tests.netns.test_networks import World
 from tests.netns.throwaway import isolated
+from tests.support.faults import FailingKernel
 from tests.support.reachability import EXPECTED, Pair, Places, differences
 
 PLACE: Final = Path("/run/tests")
@@ -114,7 +115,7 @@ async def staged(mode: str) -> tuple[World, str]:
     place.mkdir(parents=True)
     far = remote(place)
     made = World(place)
-    made.kernel = WithoutRules()
+    made.kernel = WithoutRules(made.fault)
     made.fresh()
     made.layout.namespaces.mkdir(parents=True)
     await made.service._predefined.settle(set())
