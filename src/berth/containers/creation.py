@@ -136,9 +136,14 @@ class Creator:
                 mode = host.network_mode
         for text in host.links or ():
             try:
-                self._register.find(text.partition(":")[0])
+                other = self._register.find(text.partition(":")[0])
             except NotFound as exc:
                 raise InvalidArgument(f"could not get container for {text.partition(':')[0]}: {exc}") from None
+            if other.host_config.network_mode == "host" and mode in ("default", "bridge"):
+                raise InvalidArgument(
+                    "conflicting options: host type networking can't be used with links. "
+                    "This would result in undefined behavior"
+                )
         exposed = {*(config.exposed_ports or {}), *(host.port_bindings or {})}
         endpoints = want.networking_config.endpoints or {}
         return Tenant(

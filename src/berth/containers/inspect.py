@@ -127,4 +127,13 @@ def _host_config(record: ContainerRecord) -> dict[str, Any]:
     for name in _SHOWN_EMPTY:
         wire[name] = wire[name] or []
     wire["PortBindings"] = wire["PortBindings"] or {}
+    if record.host_config.links and record.host_config.network_mode in ("default", "bridge"):
+        wire["Links"] = [_link(record, text) for text in record.host_config.links]
     return wire
+
+
+def _link(record: ContainerRecord, text: str) -> str:
+    """Return a link as Docker shows it: the other container, and the name this one has for it."""
+    target, _, alias = text.partition(":")
+    target = target.removeprefix("/")
+    return f"/{target}:/{record.name}/{alias.rpartition('/')[2] or target}"

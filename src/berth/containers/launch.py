@@ -19,7 +19,7 @@ import msgspec
 from berth.base.aio import finish, in_thread
 from berth.base.errors import EngineError
 from berth.base.paths import Layout
-from berth.containers import options, surroundings
+from berth.containers import links, options, surroundings
 from berth.containers.errors import start_failure
 from berth.containers.model import ContainerRecord
 from berth.containers.monitors import conmon
@@ -194,6 +194,7 @@ class Launcher:
                 init=self._host.init if init else None,
                 has_swap=self._host.has_swap,
                 rlimit_ceiling=self._host.rlimit_ceiling,
+                environment=self._told_of_links(record, sandbox),
                 **around,
             ),
         )
@@ -215,6 +216,12 @@ class Launcher:
             stdin=config.open_stdin,
             leave_stdin_open=config.open_stdin and not config.stdin_once,
         )
+
+    def _told_of_links(self, record: ContainerRecord, sandbox: Sandbox) -> list[str]:
+        found: list[str] = []
+        for one in sandbox.links:
+            found += links.environment(record.name, one, self._neighbours.find(one.container_id).config.env or ())
+        return found
 
     def _filter_key(self, record: ContainerRecord) -> tuple[str, ...] | None:
         """Return the capabilities for which the default system call filter is compiled; None if another one is used."""

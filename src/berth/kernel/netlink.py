@@ -329,8 +329,10 @@ def set_mac(index: int, mac: str) -> Message:
     return Message(RTM_SETLINK, 0, _link_head(index=index) + attribute(IFLA_ADDRESS, pack_mac(mac)), f"set MAC {mac}")
 
 
-def static_route(destination: str, index: int, gateway: str = "") -> Message:
-    """Add a route to a prefix through a gateway, or by the link itself."""
+def static_route(
+    destination: str, index: int, gateway: str = "", *, flags: int = NLM_F_CREATE | NLM_F_REPLACE, delete: bool = False
+) -> Message:
+    """Add (or delete) a route to a prefix through a gateway, or by the link itself."""
     network = ip_network(destination, strict=False)
     scope = RT_SCOPE_LINK if network.version == 4 and not gateway else 0
     family = _family(network.network_address)
@@ -338,7 +340,9 @@ def static_route(destination: str, index: int, gateway: str = "") -> Message:
     body = head + attribute(RTA_DST, network.network_address.packed) + u32(RTA_OIF, index)
     if gateway:
         body += attribute(RTA_GATEWAY, ip_address(gateway).packed)
-    return Message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, body, f"add route to {destination}")
+    if delete:
+        return Message(RTM_DELROUTE, 0, body, f"delete route to {destination}")
+    return Message(RTM_NEWROUTE, flags, body, f"add route to {destination}")
 
 
 def new_address(index: int, address: str, prefix: int, *, broadcast: str = "", replace: bool = False) -> Message:

@@ -1,6 +1,7 @@
-"""Carries out the steps about answers: one policy rule and one table of routes for an address. Must not: choose them.
+"""Carries out the steps about answers (one policy rule and one table of routes for an address) and single routes.
 
 The table's number follows from the link's index, so that it needs no record and two links never share one.
+Must not: choose them.
 """
 
 import contextlib
@@ -26,15 +27,18 @@ from berth.kernel.netlink import (
     RTM_NEWROUTE,
     RTN_UNICAST,
     RTPROT_BOOT,
+    LinkExists,
     LinkNotFound,
     Message,
     RouteSocket,
     attribute,
     attributes,
+    static_route,
     u32,
 )
 from berth.plan.model import Step
 from berth.plan.steps.replies import ForgetReplies, RouteReplies
+from berth.plan.steps.route import AddRoute, ForgetRoute
 
 # linux/rtnetlink.h, linux/fib_rules.h
 RTM_NEWRULE: Final = 32
@@ -139,13 +143,50 @@ def _undo_forget_replies(step: Step) -> Step | None:
     return RouteReplies(want.namespace, want.link, want.address, want.gateway)
 
 
+def _add_route(step: Step) -> Step | None:
+    want = cast("AddRoute", step)
+    with inside(want.namespace) as there:
+        message = static_route(want.destination, there.index(want.link), want.gateway, flags=NLM_F_CREATE | NLM_F_EXCL)
+        (refusal,) = there.try_send(message)
+    if isinstance(refusal, LinkExists):
+        return None
+    if refusal is not None:
+        raise refusal
+    return ForgetRoute(want.namespace, want.link, want.destination, want.gateway)
+
+
+def _forget_route(step: Step) -> Step | None:
+    want = cast("ForgetRoute", step)
+    try:
+        with inside(want.namespace) as there:
+            message = static_route(want.destination, there.index(want.link), want.gateway, delete=True)
+            (refusal,) = there.try_send(message)
+    except (LinkNotFound, FileNotFoundError):  # gone with its container
+        return None
+    return None if refusal is not None else AddRoute(want.namespace, want.link, want.destination, want.gateway)
+
+
+def _undo_add_route(step: Step) -> Step | None:
+    want = cast("AddRoute", step)
+    return ForgetRoute(want.namespace, want.link, want.destination, want.gateway)
+
+
+def _undo_forget_route(step: Step) -> Step | None:
+    want = cast("ForgetRoute", step)
+    return AddRoute(want.namespace, want.link, want.destination, want.gateway)
+
+
 HANDLERS: dict[type[Step], Callable[[Step], Step | None]] = {
     RouteReplies: _route_replies,
     ForgetReplies: _forget_replies,
+    AddRoute: _add_route,
+    ForgetRoute: _forget_route,
 }
 UNDO: dict[type[Step], Callable[[Step], Step | None]] = {
     RouteReplies: _undo_route_replies,
     ForgetReplies: _undo_forget_replies,
+    AddRoute: _undo_add_route,
+    ForgetRoute: _undo_forget_route,
 }
 
 

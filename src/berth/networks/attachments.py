@@ -23,11 +23,12 @@ from berth.networks.container_files import ContainerFiles
 from berth.networks.dns.client import DnsClient
 from berth.networks.drivers.registry import driver_of
 from berth.networks.endpoint_options import parse_endpoint
-from berth.networks.errors import EndpointExists, HostNetworkFixed, LinkToStopped, NotConnected
+from berth.networks.errors import EndpointExists, HostNetworkFixed, LinkElsewhere, LinkToStopped, NotConnected
 from berth.networks.following import Following
 from berth.networks.foreign import Foreign
 from berth.networks.joining import Joining
 from berth.networks.leases import Keeping, Leases
+from berth.networks.linking import Linking, hosts_names
 from berth.networks.model import (
     DEFAULT,
     LiveEndpoint,
@@ -96,6 +97,8 @@ class Attachments:
         self.leases = Leases(
             layout, live, runner, clock, Keeping(register, publishing, self._locks, self.following.relet)
         )
+        #: Legacy links between containers on the default network.
+        self.linking = Linking(layout, self._wanted, live, register)
         self._reserving = Reserving(
             layout=layout, live=live, register=register, publishing=publishing, foreign=foreign, leases=self.leases
         )
@@ -113,6 +116,7 @@ class Attachments:
             leases=self.leases,
             files=self._files,
             naming=self.naming,
+            linking=self.linking,
             reaper=self.reaper,
             telling=self.telling,
         )
@@ -161,7 +165,7 @@ class Attachments:
 
     async def open(self, container_id: str) -> Sandbox:
         """Give a container its namespace, links, addresses, ports, names and files; all or nothing."""
-        async with self.sharing.shared(), self._locks.hold(container_id):
+        async with self.sharing.shared(), self._locks.hold(container_id), self.linking.alone(container_id):
             tenant = self.tenant(container_id)
             self.reaper.stir()
             if self._live.get(container_id) is not None:
@@ -177,11 +181,12 @@ class Attachments:
         """Refuse to start beside a container that does not run, on the default network, where links are fixed."""
         if DEFAULT not in tenant.endpoints:
             return
-        for text in tenant.links:
-            target, _, alias = text.partition(":")
-            other = self._wanted.find(target)
-            if other is not None and self._live.get(other.container_id) is None:
-                raise LinkToStopped(other.name, f"{tenant.name}/{alias.rpartition('/')[2] or other.name}")
+        for alias, other in self.linking.targets(tenant):
+            live = self._live.get(other.container_id)
+            if live is None:
+                raise LinkToStopped(other.name, f"{tenant.name}/{alias}")
+            if not any(end.network_name == DEFAULT for end in live.endpoints):
+                raise LinkElsewhere(other.name)
 
     async def _share(self, tenant: Tenant) -> Sandbox:
         namespace, owner = await self._joining.join(tenant)
@@ -213,7 +218,7 @@ class Attachments:
             resolver = self.naming.is_for(ends)
             files = self._files.texts(tenant, ends, resolver=resolver, on_host=on_host)
             if namespace:
-                plan += self._reserving.plan(tenant, namespace, ends, published)
+                plan += self._plan(tenant, namespace, ends, published)
             if kept:
                 await self._joining.take_files(ident, kept)
             sockets, _ = await in_thread(sandboxes.prepare, self._runner, plan, namespace, files, resolver=resolver)
@@ -231,22 +236,40 @@ class Attachments:
             await self._live.put(ident, live)
             await self._joining.hand_over(tenant, [one for one in kept if one.shared_with != ident])
             await self._publishing.open_proxy(ends, published)
+            await self._tell_linked(tenant, live)
             if sockets is not None:
                 await self.naming.serve(tenant, live, sockets)
         except BaseException:
             await self._take_away(live)
             raise
-        for end in ends:
-            self.telling.connected(ident, end)
-        if namespace:
+        return self._opened(tenant, live)
+
+    def _plan(
+        self, tenant: Tenant, namespace: str, ends: Sequence[LiveEndpoint], published: tuple[Published, ...]
+    ) -> Plan:
+        made = self._reserving.plan(tenant, namespace, ends, published)
+        return made + self.linking.plan(tenant, namespace, ends)
+
+    async def _tell_linked(self, tenant: Tenant, live: LiveSandbox) -> None:
+        """Tell those who are linked to a container that starts what its address is."""
+        end = next((one for one in live.endpoints if one.network_name == DEFAULT and one.ipv4), None)
+        if end is not None:
+            for alias, other in self.linking.to(tenant):
+                await in_thread(self._files.relink, other.tenant, hosts_names(alias, tenant), end.ipv4)
+
+    def _opened(self, tenant: Tenant, live: LiveSandbox) -> Sandbox:
+        for one in live.endpoints:
+            self.telling.connected(live.container_id, one)
+        if live.netns_path:
             self.spare.refill()
-        return Sandbox(namespace or None, self._files.paths(ident))
+        paths = self._files.paths(live.container_id)
+        return Sandbox(live.netns_path or None, paths, self.linking.of(tenant))
 
     # -- closing
 
     async def close(self, container_id: str) -> None:
         """Take away what `open` gave; may be repeated. Links and namespace go behind the answer."""
-        async with self.sharing.shared(), self._locks.hold(container_id):
+        async with self.sharing.shared(), self._locks.hold(container_id), self.linking.alone(container_id):
             await finish(self._close(container_id))
 
     async def _close(self, container_id: str) -> None:
@@ -270,6 +293,8 @@ class Attachments:
             ends = publishers(live.endpoints).items() if datagrams else ()
             addresses = [end.ipv4 if version == 4 else end.ipv6 for version, end in ends]
             await in_thread(sandboxes.cut_off, links, self.reaper.group, commands, addresses)
+        if unlinking := self.linking.plan_end(self.tenant(ident), live.netns_path, live.endpoints):
+            await in_thread(sandboxes.vacate, self._runner, unlinking, live.netns_path, ())
         inside = [end.link for end in live.endpoints if end.link and not end.host_link and not end.source]
         if inside:  # now, not with the namespace: a parent may be for one link only, and a MAC for one in the network
             await in_thread(sandboxes.delete_inside, live.netns_path, inside)
@@ -293,7 +318,7 @@ class Attachments:
         self, record: NetworkRecord, container_id: str, settings: EndpointSettings, *, running: bool
     ) -> None:
         """Put a container on one more network, at once if it runs."""
-        async with self.sharing.shared(), self._locks.hold(container_id):
+        async with self.sharing.shared(), self._locks.hold(container_id), self.linking.alone(container_id):
             tenant = self.tenant(container_id)
             wants.check_joinable(tenant, record)
             wants.check_endpoint(record, settings)
@@ -343,7 +368,7 @@ class Attachments:
         self, ref: str, record: NetworkRecord | None, container_id: str, *, force: bool, running: bool
     ) -> None:
         """Take a container off a network, at once if it runs."""
-        async with self.sharing.shared(), self._locks.hold(container_id):
+        async with self.sharing.shared(), self._locks.hold(container_id), self.linking.alone(container_id):
             tenant = self.tenant(container_id)
             name = record.name if record else ref
             live = self._live.get(container_id) if running or force else None

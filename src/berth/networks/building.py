@@ -17,6 +17,7 @@ from berth.networks.drivers.base import NetworkDriver, Seen, SeenLink
 from berth.networks.drivers.registry import REMOTE, driver_of
 from berth.networks.firewall import ruleset
 from berth.networks.firewall.ruleset import BridgePolicy
+from berth.networks.linking import Linking
 from berth.networks.model import LiveSandbox, NetworkRecord, alias_mark, bridge_name
 from berth.networks.options import BRIDGE_NAME
 from berth.networks.ports.publishing import forwards
@@ -42,6 +43,7 @@ class Building:
         live: Records[LiveSandbox],
         runner: Runner,
         register: Register,
+        linking: Linking,
         reaper: Reaper,
         config: Config,
     ) -> None:
@@ -50,6 +52,7 @@ class Building:
         self._live = live
         self._runner = runner
         self._register = register
+        self._linking = linking
         self._reaper = reaper
         self._config = config
 
@@ -107,7 +110,8 @@ class Building:
                 log.warning("network %s cannot be used: %s", record.name, exc)
         keep = [one for one in self._live.all() if one.container_id in alive]
         leads = [one for sandbox in keep for one in forwards(sandbox.endpoints, sandbox.published)]
-        nft.host().run(ruleset.whole(self._layout.nft_table, policies.values(), leads))
+        opened = ruleset.link(self._layout.nft_table, self._linking.opened(alive))
+        nft.host().run(ruleset.whole(self._layout.nft_table, policies.values(), leads) + opened)
         link.reap(self._reaper.group)
         self._sweep(records)
 

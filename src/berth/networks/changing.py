@@ -18,6 +18,7 @@ from berth.networks.errors import HostNetworkFixed
 from berth.networks.foreign import Foreign
 from berth.networks.leases import Leases
 from berth.networks.limits import plan_shape
+from berth.networks.linking import Linking
 from berth.networks.model import LiveEndpoint, LiveSandbox, NetworkRecord, Published, Shape, Tenant
 from berth.networks.naming import Naming
 from berth.networks.ports.publishing import Publishing, publisher
@@ -53,6 +54,7 @@ class Changing:
         leases: Leases,
         files: ContainerFiles,
         naming: Naming,
+        linking: Linking,
         reaper: Reaper,
         telling: Telling,
     ) -> None:
@@ -65,6 +67,7 @@ class Changing:
         self._leases = leases
         self._files = files
         self._naming = naming
+        self._linking = linking
         self._reaper = reaper
         self._telling = telling
 
@@ -95,6 +98,7 @@ class Changing:
             if not live.published and not publisher(live.endpoints):
                 now = msgspec.structs.replace(now, published=self._reserving.claim_ports(tenant, ends))
             plan += self._publishing.plan_move(_leads(live), _leads(now))
+            plan += self._linking.plan(tenant, live.netns_path, [end])
             await self.mark(live)
             sockets, undo = await in_thread(
                 sandboxes.prepare, self._runner, plan, live.netns_path, {}, resolver=resolver
@@ -149,6 +153,7 @@ class Changing:
         now = msgspec.structs.replace(live, endpoints=left, published=published)
         plan = self._publishing.plan_move(_leads(live), (left, live.published))
         plan += plan_routes(live.netns_path, live.endpoints, left)
+        plan += self._linking.plan_end(tenant, live.netns_path, [end])
         await self._leases.release(live.netns_path, [end])
         await self._marked(live, in_thread(self._leave, plan, live.netns_path, end))
         await self._foreign.part(live.netns_path, [end])

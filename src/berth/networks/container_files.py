@@ -8,7 +8,7 @@ from pathlib import Path
 
 from berth.base.config import Config
 from berth.base.paths import Layout
-from berth.networks import hosts_files, sandboxes
+from berth.networks import hosts_files, linking, sandboxes
 from berth.networks.host_servers import host_resolv_conf
 from berth.networks.model import DEFAULT, LiveEndpoint, Tenant
 from berth.networks.options import name_servers
@@ -87,14 +87,11 @@ class ContainerFiles:
         if here is None:
             return []
         found = []
-        for text in tenant.links:
-            target, _, alias = text.partition(":")
+        for target, alias in linking.parsed(tenant):
             other = self._tenants.find(target)
             theirs = self._register.attached(here.network_id).get(other.container_id) if other else None
             if other is not None and theirs is not None:
-                alias = alias.rpartition("/")[2] or other.name
-                names = dict.fromkeys((alias, other.hostname, other.name))
-                found.append((theirs.ipv4, " ".join(names)))
+                found.append((theirs.ipv4, linking.hosts_names(alias, other)))
         return found
 
     # -- what follows; all blocking
@@ -106,6 +103,15 @@ class ContainerFiles:
         if resolver:
             own, ours = self._resolv_confs(tenant)
             _replace(directory / "resolv.conf", own, ours)
+
+    def relink(self, tenant: Tenant, names: str, address: str) -> None:
+        """Follow a container that is linked to under `names` to its address after another start."""
+        hosts = self._layout.container(tenant.container_id) / "hosts"
+        lines = _read_or(hosts, "").splitlines(keepends=True)
+        drop = "".join(line for line in lines if line.rstrip("\n").partition("\t")[2] == names)
+        line = f"{address}\t{names}\n"
+        if drop and drop != line:  # where a user took it out it stays out
+            sandboxes.edit_lines(hosts, drop=drop, add=line)
 
     def drop(self, tenant: Tenant, end: LiveEndpoint, *, resolver: bool = False) -> None:
         """Take an attachment that is gone out, and with it the `resolver` that came with it."""

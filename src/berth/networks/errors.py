@@ -347,6 +347,13 @@ class LinkToStopped(SystemFault):
         )
 
 
+class LinkElsewhere(SystemFault):
+    """The container that ``--link`` names is not on the default network."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(f"Cannot link to /{target}, as it does not belong to the default network")
+
+
 class NotRunning(Conflict):
     """The container whose namespace is wanted does not run."""
 

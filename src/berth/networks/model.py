@@ -103,6 +103,16 @@ class Tenant(msgspec.Struct, frozen=True):
     sysctls: dict[str, str] = {}
 
 
+class Linked(msgspec.Struct, frozen=True):
+    """A container that another is linked to on the default network (``--link``), as it is when the other starts."""
+
+    alias: str
+    container_id: str
+    address: str
+    #: ``"80/tcp"``
+    exposed_ports: tuple[str, ...] = ()
+
+
 class Sandbox(msgspec.Struct, frozen=True):
     """What a container's start needs of its networks."""
 
@@ -110,6 +120,7 @@ class Sandbox(msgspec.Struct, frozen=True):
     netns_path: str | None
     #: Target inside the container → file on the host: ``/etc/hosts``, ``/etc/resolv.conf``, ``/etc/hostname``.
     files: dict[str, str] = {}
+    links: tuple[Linked, ...] = ()
 
 
 class Published(msgspec.Struct, frozen=True, order=True):

@@ -93,6 +93,7 @@ class Networks:
             live=live,
             runner=runner,
             register=self._register,
+            linking=self._attachments.linking,
             reaper=reaper,
             config=config,
         )

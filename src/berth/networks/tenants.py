@@ -14,6 +14,10 @@ class Tenants:
         """Return what a container wants; one never declared wants nothing."""
         return self._records.get(container_id) or Tenant(container_id, "", mode="none")
 
+    def all(self) -> list[Tenant]:
+        """Return what every container wants."""
+        return self._records.all()
+
     def find(self, ref: str) -> Tenant | None:
         """Look a container up by id or name."""
         exact = self._records.get(ref)

@@ -60,6 +60,15 @@ class Forward(NamedTuple):
     sources: tuple[str, ...] = ()
 
 
+class Hole(NamedTuple):
+    """What a link lets through between two containers of a network that are kept apart: connections to one port."""
+
+    source: str
+    target: str
+    protocol: str
+    port: int
+
+
 #: Sets that the name server fills, with what names resolve to: not the daemon's to put back.
 NAMED: Final = ("named4", "named6", "named_any4", "named_any6")
 
@@ -104,6 +113,7 @@ table inet {table} {{
 	set itself6 {{ type ipv6_addr . ipv6_addr; }}
 	set limited {{ type ipv4_addr . inet_proto . inet_service; }}
 	set limited6 {{ type ipv6_addr . inet_proto . inet_service; }}
+	set linked {{ type ipv4_addr . ipv4_addr . inet_proto . inet_service; }}
 	set welcome {{ type ipv4_addr . inet_proto . inet_service . ipv4_addr; flags interval; }}
 	set welcome6 {{ type ipv6_addr . inet_proto . inet_service . ipv6_addr; flags interval; }}
 
@@ -137,6 +147,7 @@ table inet {table} {{
 		oifname @bridges ip saddr 127.0.0.0/8 masquerade
 		ip saddr . ip daddr @itself ct status dnat masquerade comment "a container that meets its own published port"
 		ip6 saddr . ip6 daddr @itself6 ct status dnat masquerade
+		ip saddr . ip daddr . meta l4proto . th dport @linked return
 		snat ip to iifname map @sources4
 		snat ip6 to iifname map @sources6
 		meta nfproto ipv4 iifname @masquerading4 masquerade
@@ -169,6 +180,7 @@ table inet {table} {{
 		iifname @internal drop
 		oifname @internal drop
 		ct state established,related goto pass
+		ip saddr . ip daddr . meta l4proto . th dport @linked goto pass
 		iifname @guarded jump egress
 		ip daddr . meta l4proto . th dport @limited jump limits
 		ip6 daddr . meta l4proto . th dport @limited6 jump limits
@@ -193,6 +205,7 @@ table inet {table} {{
 	}}
 	chain unmark {{
 		type filter hook postrouting priority raw; policy accept;
+		oifname @bridges icmp type redirect drop comment "there is no shorter way between those that are kept apart"
 		meta mark & {mark:#x} == {mark:#x} meta mark set meta mark & {unmark:#x}
 	}}
 }}
@@ -339,6 +352,21 @@ def unpublish(table: str, forwards: Iterable[Forward]) -> str:
     forwards = list(forwards)
     elements = _published(forwards)
     return publish(table, forwards) + _grouped("delete", table, ((where, key) for where, key, _ in elements))
+
+
+def link(table: str, opened: Iterable[Hole]) -> str:
+    """Return the commands that let connections between linked containers through; empty for none."""
+    return _grouped("add", table, (("linked", element) for element in _holes(opened)))
+
+
+def unlink(table: str, opened: Iterable[Hole]) -> str:
+    """Return the commands that take that back; repeatable."""
+    opened = list(opened)
+    return link(table, opened) + _grouped("delete", table, (("linked", element) for element in _holes(opened)))
+
+
+def _holes(opened: Iterable[Hole]) -> list[str]:
+    return [f"{one.source} . {one.target} . {one.protocol} . {one.port}" for one in sorted(set(opened))]
 
 
 #: Name of the table in a container's namespace that leads queries to the name server's sockets.

@@ -1,4 +1,4 @@
-"""The step about routes. Data only."""
+"""The steps about routes. Data only."""
 
 from berth.plan.model import Step
 
@@ -13,3 +13,21 @@ class SetDefaultRoute(Step, frozen=True):
     gateway: str
     link: str
     before: tuple[str, str] = ("", "")
+
+
+class AddRoute(Step, frozen=True):
+    """Lead a prefix (CIDR text) through a gateway on a link of a pinned namespace; nothing happens if it is so."""
+
+    namespace: str
+    link: str
+    destination: str
+    gateway: str
+
+
+class ForgetRoute(Step, frozen=True):
+    """Take that back; nothing happens if it is not so, or the link or the namespace is gone."""
+
+    namespace: str
+    link: str
+    destination: str
+    gateway: str
