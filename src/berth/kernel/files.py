@@ -29,6 +29,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644, durable: boo
 
 #: linux/fs.h, for renameat2(2).
 _RENAME_NOREPLACE: Final = 1
+_RENAME_EXCHANGE: Final = 2
 _AT_FDCWD: Final = -100
 
 
@@ -60,5 +61,21 @@ def sync_filesystem(path: Path) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         check(LIBC.syncfs(ctypes.c_int(fd)), f"syncfs {path}")
+    finally:
+        os.close(fd)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Let two paths of one file system change places, in one step (renameat2(2), RENAME_EXCHANGE)."""
+    flags, cwd = ctypes.c_uint(_RENAME_EXCHANGE), ctypes.c_int(_AT_FDCWD)
+    result = LIBC.renameat2(cwd, os.fsencode(one), cwd, os.fsencode(other), flags)
+    check(result, f"exchange {one} and {other}", str(one))
+
+
+def sync_directory(path: Path) -> None:
+    """Wait until the names in a directory are on its medium."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
     finally:
         os.close(fd)

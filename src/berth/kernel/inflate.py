@@ -34,15 +34,15 @@ def pieces(path: str, note: Callable[[bytes], object], *, igzip: str = IGZIP) ->
     if head.startswith(_GZIP):
         if os.access(igzip, os.X_OK):
             return _program([igzip, "-d", "-c", "--", path], fd, note)
-        return _decoded(fd, note, lambda: zlib.decompressobj(wbits=31), _gzip_step)
+        return decoded(_read(fd, note), lambda: zlib.decompressobj(wbits=31), gzip_step)
     if head.startswith(_BZIP2):
         import bz2
 
-        return _decoded(fd, note, bz2.BZ2Decompressor, _step)
+        return decoded(_read(fd, note), bz2.BZ2Decompressor, plain_step)
     if head.startswith(_XZ):
         import lzma
 
-        return _decoded(fd, note, lzma.LZMADecompressor, _step)
+        return decoded(_read(fd, note), lzma.LZMADecompressor, plain_step)
     if head.startswith(_ZSTD) or head[1:4] == _SKIPPED:
         return _program(["zstd", "-d", "-c", "-q", "--", path], fd, note)
     return _plain(fd, note)
@@ -54,17 +54,20 @@ def _plain(fd: int, note: Callable[[bytes], object]) -> Iterator[bytes]:
         yield piece
 
 
-def _decoded(
-    fd: int,
-    note: Callable[[bytes], object],
-    make: Callable[[], Any],
-    step: Callable[[Any, bytes], tuple[bytes, bytes]],
+def _read(fd: int, note: Callable[[bytes], object]) -> Iterator[bytes]:
+    while data := os.read(fd, _READ_BYTES):
+        note(data)
+        yield data
+
+
+def decoded(
+    source: Iterator[bytes], make: Callable[[], Any], step: Callable[[Any, bytes], tuple[bytes, bytes]]
 ) -> Iterator[bytes]:
     """Decode any number of streams one after the other; zeros after the last are padding."""
     decoder = make()
     begun = False
-    while data := os.read(fd, _READ_BYTES):
-        note(data)
+    for read in source:
+        data = read
         while data or begun:
             if decoder.eof:
                 data = data.lstrip(b"\0")
@@ -89,12 +92,14 @@ def _decoded(
         raise BadPacking("the packed data end too early")
 
 
-def _gzip_step(decoder: Any, data: bytes) -> tuple[bytes, bytes]:  # noqa: ANN401  zlib does not name its type
+def gzip_step(decoder: Any, data: bytes) -> tuple[bytes, bytes]:  # noqa: ANN401  zlib does not name its type
+    """Let a decoder of zlib's kind take a step: what came out, what is left to be taken."""
     piece = decoder.decompress(data, PIECE_BYTES)
     return piece, decoder.unused_data if decoder.eof else decoder.unconsumed_tail
 
 
-def _step(decoder: Any, data: bytes) -> tuple[bytes, bytes]:  # noqa: ANN401  bz2's and lzma's have the same methods
+def plain_step(decoder: Any, data: bytes) -> tuple[bytes, bytes]:  # noqa: ANN401  bz2's and lzma's have the same methods
+    """Let a decoder of bz2's kind take a step."""
     piece = decoder.decompress(data, PIECE_BYTES)
     return piece, decoder.unused_data if decoder.eof else b""
 

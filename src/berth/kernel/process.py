@@ -75,6 +75,8 @@ def ending_with_us(argv: Sequence[str], environment: Mapping[str, str] | None = 
 Stdio = int | IO[bytes] | None
 #: Standard input, output or error that nobody reads or writes.
 DEVNULL: Final = subprocess.DEVNULL
+#: A pipe of which we keep the other end.
+PIPE: Final = subprocess.PIPE
 
 
 class Child:

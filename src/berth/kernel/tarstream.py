@@ -75,7 +75,7 @@ class TarStream:
                 body = self._take(size)
                 self._skip(-size % BLOCK)
                 if kind == b"g":
-                    common |= _pax(body, [])
+                    common |= self._global(block, body)
                 elif kind in b"xX":
                     own |= _pax(body, repeated)
                 else:
@@ -112,6 +112,10 @@ class TarStream:
             done = os.write(fd, part)
             self._at += done
             size -= done
+
+    def _global(self, block: bytes, body: bytes) -> Records:  # noqa: ARG002  for readers that want to know
+        """Return the records of a global extended header."""
+        return _pax(body, [])
 
     def _header(self) -> bytes | None:
         """Return the next header, or None at the end: two blocks of zeros, one, or the end of the stream."""
