@@ -115,6 +115,8 @@ def _group(words: list[str], top: Parsed) -> int:
     if words[1].startswith("-"):
         kind = f"flag: {words[1]}" if words[1].startswith("--") else f"shorthand flag: '{words[1][1]}' in {words[1]}"
         return _complain(f"unknown {kind}\n\nUsage:  {path} COMMAND\n\nRun '{path} --help' for more information", 125)
+    if len(words) > 2 and f"{words[1]} {words[2]}" in entries:
+        words = [group, f"{words[1]} {words[2]}", *words[3:]]
     target = tree.target_of((group, words[1]))
     if target is None:
         return _complain(

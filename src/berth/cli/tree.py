@@ -73,17 +73,25 @@ NETWORK: Entries = {
     "update": ("Change networks that are in use", "network_change:UPDATE"),
 }
 
+#: A name of two words is a command below another: `berth volume backup ls`.
 VOLUME: Entries = {
+    "backup": ("Back up volumes to files", "volume_backup:BACKUP"),
+    "backup ls": ("List the backups in a directory", "volume_backup_files:LS"),
+    "backup prune": ("Remove old backups from a directory", "volume_backup_files:PRUNE"),
     "create": ("Create a volume", "volume:CREATE"),
+    "export": ("Export a volume's files as a tar archive", "volume_backup:EXPORT"),
+    "import": ("Fill a volume with the files of a tar archive", "volume_backup:IMPORT"),
     "inspect": ("Display detailed information on one or more volumes", "inspect:VOLUME"),
     "ls": ("List volumes", "volume:LS"),
     "protect": ("Keep volumes from being removed or overwritten", "volume_life:PROTECT"),
     "prune": ("Remove unused local volumes", "prune:VOLUMES"),
     "rename": ("Rename a volume", "volume_life:RENAME"),
+    "restore": ("Make a volume of a backup, or replace a volume's data by it", "volume_backup:RESTORE"),
     "rm": ("Remove one or more volumes", "volume:RM"),
     "trash": ("See removed volumes, have them back, or delete them for good", "volume_life:TRASH"),
     "unprotect": ("Let volumes be removed and overwritten again", "volume_life:UNPROTECT"),
     "update": ("Change volumes that are in use", "volume_life:UPDATE"),
+    "verify": ("Check every file in a backup", "volume_backup:VERIFY"),
 }
 
 DNS: Entries = {

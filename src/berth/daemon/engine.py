@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from berth.containers.stats import Stats
     from berth.images.service import Images
     from berth.networks.service import Networks
+    from berth.volumes.backup.service import Backups
     from berth.volumes.consistency.still import Stillness
     from berth.volumes.service import Volumes
 
@@ -35,6 +36,7 @@ class Engine:
     networks: "Networks"
     volumes: "Volumes"
     stillness: "Stillness"
+    backups: "Backups"
     containers: "Containers"
     attachments: "Attachments"
     logs: "Logs"

@@ -33,6 +33,7 @@ async def serve(config: Config, told: asyncio.Event) -> None:
         await engine.volumes.changing.adopt()
         await engine.containers.adopt()
         await engine.volumes.adopt({record.id for record in engine.containers.all() if record.running})
+        await engine.backups.adopt()
         await engine.stillness.recover(engine.tasks)
         await engine.images.adopt()
         parts.start_services()

@@ -15,6 +15,7 @@ from berth.api.handlers import names as name_routes
 from berth.api.handlers import networks as network_routes
 from berth.api.handlers import streams as stream_routes
 from berth.api.handlers import system as system_routes
+from berth.api.handlers import volume_backups as volume_backup_routes
 from berth.api.handlers import volume_life as volume_life_routes
 from berth.api.handlers import volumes as volume_routes
 from berth.api.routes import Route
@@ -49,6 +50,7 @@ from berth.plugins import steps as plugin_steps
 from berth.plugins.discovery import Places
 from berth.plugins.rpc import Plugins
 from berth.store.sqlite import Stores
+from berth.volumes.backup.service import Backups
 from berth.volumes.consistency.still import Stillness
 from berth.volumes.model import TrashRecord, VolumeRecord
 from berth.volumes.mounts.away import Limits
@@ -94,7 +96,7 @@ def routes() -> tuple[Route, ...]:
         system_routes, network_routes, explain_routes, name_routes, firewall_routes, volume_routes, stream_routes,
         container_routes, container_mount_routes,
         image_routes,
-        volume_life_routes,
+        volume_life_routes, volume_backup_routes,
     )  # fmt: skip
     return tuple(route for module in modules for route in module.ROUTES)
 
@@ -214,6 +216,7 @@ def build(config: Config) -> Parts:
         networks=networks,
         volumes=volumes,
         stillness=stillness,
+        backups=Backups(layout, volumes.keeping, stillness),
         containers=containers,
         attachments=attachments,
         logs=logs,

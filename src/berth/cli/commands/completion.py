@@ -71,8 +71,17 @@ def candidates(session: Session, words: Sequence[str]) -> list[str]:
         names = [*tree.SHORT, *tree.GROUPS, *(name for name in tree.OWN if not name.startswith("_"))]
         return sorted(name for name in names if name.startswith(last))
     if before[0] in tree.GROUPS and len(before) == 1:
-        return sorted(name for name in tree.GROUPS[before[0]][1] if name.startswith(last))
-    path = (before[0], before[1]) if before[0] in tree.GROUPS else (before[0],)
+        return sorted({name.split(" ")[0] for name in tree.GROUPS[before[0]][1] if name.startswith(last)})
+    path: tuple[str, ...] = (before[0],)
+    below: list[str] = []
+    if before[0] in tree.GROUPS:
+        entries = tree.GROUPS[before[0]][1]
+        path = (before[0], before[1])
+        if len(before) == 2:
+            below = [name.split(" ")[1] for name in entries if name.startswith(f"{before[1]} {last}")]
+        elif f"{before[1]} {before[2]}" in entries:
+            path = (before[0], f"{before[1]} {before[2]}")
+            before[1:3] = [f"{before[1]} {before[2]}"]
     target = tree.target_of(path)
     if target is None or before[0] == "compose":
         return []
@@ -83,9 +92,9 @@ def candidates(session: Session, words: Sequence[str]) -> list[str]:
         )
     kind = _kind(command.usage, len(before) - len(path))
     try:
-        return [name for name in _names(session, kind) if name.startswith(last)]
+        return sorted(below) + [name for name in _names(session, kind) if name.startswith(last)]
     except ClientError:
-        return []
+        return sorted(below)
 
 
 def _kind(usage: str, index: int) -> str:

@@ -1,0 +1,37 @@
+"""Errors of backups. Each says what stands in the way and which command goes round it."""
+
+from berth.base.errors import Conflict, InvalidArgument, NotImplementedYet
+
+
+class BadBackupOption(InvalidArgument):
+    """A wish that makes no sense."""
+
+
+class RestoreNeedsName(InvalidArgument):
+    """An archive does not say which volume it is of."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "restore: the archive does not say which volume it is of; name the volume: "
+            "berth volume restore --as NAME FILE"
+        )
+
+
+class RestoreWouldOverwrite(Conflict):
+    """The volume is there already."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"restore {name}: a volume named {name} is there already. Restore beside it: --as OTHER; "
+            "or replace its data: --overwrite"
+        )
+
+
+class RestoreIntoMount(NotImplementedYet):
+    """The data of a volume are somewhere that cannot be exchanged in one step."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"restore {name}: its data are on a mount of its own (its options say so), which cannot be replaced in one "
+            "step. Restore beside it with --as OTHER, and copy what you want"
+        )

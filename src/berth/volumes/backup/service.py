@@ -1,0 +1,227 @@
+"""The use cases of backups: archive volumes, verify an archive, make a volume of one.
+
+While a backup is made the volume stays where it is; while one is restored nobody else has it, and its old data stay
+until the new are complete and verified. Must not: read or write a volume's files itself, which is for
+`berth.kernel.archiving`.
+"""
+
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from berth import VERSION
+from berth.base.aio import finish, in_thread
+from berth.base.ids import new_id
+from berth.base.paths import Layout
+from berth.kernel.archiving import Packer, Packing, Unpacked, Unpacking, unpack
+from berth.volumes.backup.errors import RestoreIntoMount, RestoreNeedsName, RestoreWouldOverwrite
+from berth.volumes.backup.model import BackupOptions, RestoreOptions, head_of, stamp
+from berth.volumes.backup.staging import Staging
+from berth.volumes.consistency.still import Still, Stillness
+from berth.volumes.keeping import Keeping
+from berth.volumes.model import LOCAL, VolumeRecord
+from berth.volumes.options import check_name
+
+log = logging.getLogger(__name__)
+
+#: Threads that pack: more than this many are no use, tar does not read that fast.
+_THREADS: Final = 8
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A volume made of an archive."""
+
+    name: str
+    unpacked: Unpacked
+    new: bool
+    #: What was not taken over, and why.
+    notes: tuple[str, ...] = ()
+
+
+class Archiving:
+    """Volumes that hold still and may be archived, one after the other."""
+
+    def __init__(self, backups: "Backups", still: Still, options: BackupOptions, now_ns: int) -> None:
+        self._backups = backups
+        self._still = still
+        self._options = options
+        self._now_ns = now_ns
+        self.names = still.names
+        self.stamp = stamp(now_ns)
+
+    def head(self, name: str) -> dict[str, Any]:
+        """Return what the backup of a volume says of itself."""
+        record = self._backups.register.get(name)
+        return head_of(record, self._options, self._now_ns, f"berth {VERSION}", self._still.report.to_wire())
+
+    def pack(self, name: str, *, to: int | None = None) -> Packer:
+        """Begin to archive a volume; its pieces, or the end of its going to a descriptor, must be waited for."""
+        packing = Packing(
+            directory=str(self._still.path(name)), head=self.head(name), pack=self._options.pack,
+            level=self._options.level, threads=min(os.cpu_count() or 1, _THREADS), encrypt=self._options.encrypt(),
+        )  # fmt: skip
+        return Packer(packing, to=to)
+
+    async def release(self) -> None:
+        """Let the users of the volumes go on."""
+        await self._still.release()
+
+    def report(self) -> dict[str, object]:
+        """Return how still they were held."""
+        return self._still.report.to_wire()
+
+
+class Backups:
+    """Backups of one engine's volumes."""
+
+    def __init__(self, layout: Layout, keeping: Keeping, stillness: Stillness) -> None:
+        self.register = stillness.register
+        self._drivers = stillness.drivers
+        self._stillness = stillness
+        self._keeping = keeping
+        self._staging = Staging(layout.volumes)
+
+    @asynccontextmanager
+    async def archiving(self, names: Collection[str], options: BackupOptions) -> AsyncIterator[Archiving]:
+        """Hold volumes still, all at one time, to archive them; they stay where they are until the block ends.
+
+        Raises `NoSuchVolume`, `VolumeOccupied`, and what holding still may raise.
+        """
+        async with self._stillness.still(names, "backup", options.wish) as still:
+            yield Archiving(self, still, options, self.register.clock.now_ns())
+        for name in names:
+            self.register.publish("backup", name, consistency=still.report.mode.value)
+
+    async def verify(self, source: AsyncIterator[bytes], options: RestoreOptions) -> Unpacked:
+        """Read an archive to its end and check every sum. Raises `BadArchive`."""
+        return await unpack(_unpacking("", options), source)
+
+    async def restore(self, source: AsyncIterator[bytes], options: RestoreOptions) -> Restored:
+        """Make a volume of an archive, or replace a volume's data by one. On any error the volume is as it was.
+
+        Raises `BadArchive`, `RestoreWouldOverwrite`, `RestoreNeedsName`, `VolumeRunning`, `VolumeOccupied`,
+        `UnpackingFailed`.
+        """
+        async with AsyncExitStack() as stack:
+            claimed: list[str] = []
+            known: list[VolumeRecord] = []
+
+            def claim(name: str) -> None:
+                if not claimed:
+                    claimed.append(name)
+                    known.extend(self._claim(stack, name, options))
+
+            if options.name:
+                claim(options.name)
+            directory = await self._stage(stack)
+            unpacked = await unpack(
+                _unpacking(str(directory), options), source, lambda head: claim(options.name or str(head["volume"]))
+            )
+            if not claimed:
+                raise RestoreNeedsName
+            if unpacked.prefix and not options.keep_prefix:
+                directory = directory / unpacked.prefix
+            return await finish(self._place(claimed[0], directory, unpacked, known=bool(known)))
+
+    async def _stage(self, stack: AsyncExitStack) -> Path:
+        ident = new_id()[:12]
+        directory = await in_thread(self._staging.open, ident)
+        stack.push_async_callback(_to_its_end, self._staging.close, ident)
+        return directory
+
+    def _claim(self, stack: AsyncExitStack, name: str, options: RestoreOptions) -> tuple[VolumeRecord, ...]:
+        """See, before anything is unpacked, that the volume may be restored; keep others from it until the end.
+
+        Returns it, or nothing if it is to be made.
+        """
+        record = self.register.find(name)
+        if record is None:
+            check_name(name)
+            return ()
+        if not options.overwrite and not options.into_empty:
+            raise RestoreWouldOverwrite(name)
+        driver = self._drivers.of(record)
+        if driver.wants_mount(record):
+            raise RestoreIntoMount(name)
+        if not options.overwrite and any(True for _ in os.scandir(driver.path(record))):
+            raise RestoreWouldOverwrite(name)
+        self.register.check_unprotected("restore", record)
+        return (stack.enter_context(self.register.occupy(name, "restore", exclusive=True)),)
+
+    async def _place(self, name: str, filled: Path, unpacked: Unpacked, *, known: bool) -> Restored:
+        """Let what was unpacked and verified be the volume's data."""
+        notes = list(unpacked.notes)
+        record = self.register.find(name)
+        new = record is None
+        if record is None:
+            await self._make_of(name, filled, unpacked.head or {}, notes)
+        elif not known:  # it came while we unpacked
+            raise RestoreWouldOverwrite(name)
+        else:
+            await self._swap(record, filled, replacing=True)
+        self.register.publish("restore", name, driver=self.register.get(name).driver)
+        return Restored(name, unpacked, new, tuple(notes))
+
+    async def _swap(self, record: VolumeRecord, filled: Path, *, replacing: bool) -> None:
+        driver = self._drivers.of(record)
+        data, marker = driver.path(record), driver.filling(record)
+        await in_thread(self._staging.swap, filled, data, marker, replacing=replacing)
+
+    async def _make_of(self, name: str, filled: Path, head: dict[str, Any], notes: list[str]) -> None:
+        await in_thread(self._staging.begin, name)
+        try:
+            record = await self._make(name, head, notes)
+        except BaseException:
+            await in_thread(self._staging.finished, name)
+            raise
+        try:
+            with self.register.occupy(name, "restore", exclusive=True):
+                await self._swap(record, filled, replacing=False)
+        except BaseException:
+            await self._remove(name)
+            raise
+        await in_thread(self._staging.finished, name)
+
+    async def _make(self, name: str, head: dict[str, Any], notes: list[str]) -> VolumeRecord:
+        driver, options, labels = str(head.get("driver") or LOCAL), head.get("options"), head.get("labels")
+        planned = VolumeRecord(name=name, driver=driver, options=options, labels=labels)
+        if driver not in self._drivers.every() or self._drivers.of(planned).wants_mount(planned):
+            stated = ", ".join(f"{key}={value}" for key, value in (options or {}).items())
+            notes.append(
+                f"{name} is a plain local volume now; the one that was backed up had the driver {driver}"
+                f"{f' and the options {stated}' if stated else ''}"
+            )
+            driver, options = LOCAL, None
+        record, new = await self._keeping.ensure(name, driver, options, labels)
+        if not new:
+            raise RestoreWouldOverwrite(name)
+        return record
+
+    async def _remove(self, name: str) -> None:
+        async with self.register.hold(name):
+            record = self.register.find(name)
+            if record is not None:
+                await self._keeping.remove_locked(record)
+        await in_thread(self._staging.finished, name)
+
+    async def adopt(self) -> None:
+        """Remove what restores left that an earlier engine did not end."""
+        for name in await in_thread(self._staging.unfinished):
+            log.warning("volume %s was being restored when the engine died; it goes", name)
+            await self._remove(name)
+
+
+async def _to_its_end(work: Callable[[str], None], ident: str) -> None:
+    await in_thread(work, ident)
+
+
+def _unpacking(directory: str, options: RestoreOptions) -> Unpacking:
+    return Unpacking(
+        directory=directory, identity=options.identity, passphrase=options.passphrase, most=options.most,
+        ratio=options.ratio,
+    )  # fmt: skip
