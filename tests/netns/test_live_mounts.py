@@ -28,6 +28,7 @@ from berth.volumes.mounting import Mounting
 from berth.volumes.mounts.model import MountPoint
 from berth.volumes.service import Volumes
 from berth.wire.volumes import Mount, VolumeOptions
+from tests.netns.test_volume_mounts import nobody
 
 pytestmark = pytest.mark.root
 
@@ -68,7 +69,7 @@ class World:
 
     @property
     def running(self) -> Running:
-        return Running(IDENT, self.process.pid, start_ticks(self.process.pid), self.rootfs)
+        return Running(IDENT, self.process.pid, start_ticks(self.process.pid), self.rootfs, nobody)
 
     def recorded(self) -> tuple[MountPoint, ...]:
         if not self.record.exists():

@@ -14,6 +14,7 @@ import pytest
 from berth.base.clock import SystemClock
 from berth.base.errors import EngineError
 from berth.base.paths import Layout
+from berth.containers.users import Identity, resolve
 from berth.events.bus import Bus
 from berth.kernel import cgroup
 from berth.kernel.mount import is_mounted, mount, mount_table, unmount
@@ -26,6 +27,11 @@ from berth.wire.volumes import DriverConfig, Mount, VolumeOptions
 pytestmark = pytest.mark.root
 
 BUSYBOX = shutil.which("busybox") or "/bin/busybox"
+
+
+def nobody(user: str) -> Identity:
+    """Know the users of a container that has no accounts."""
+    return resolve(user, "", "")
 
 
 @dataclass
@@ -55,7 +61,7 @@ class World:
     async def start(self, ident: str, wishes: Wishes) -> tuple[OciMount, ...]:
         self.layout.container(ident).mkdir(parents=True, exist_ok=True)
         self.containers[ident] = await self.volumes.mounting.resolve(ident, wishes, (), ())
-        return await self.volumes.mounting.attach(ident, self.containers[ident], self.rootfs)
+        return await self.volumes.mounting.attach(ident, self.containers[ident], self.rootfs, nobody)
 
     async def stop(self, ident: str) -> None:
         await self.volumes.mounting.detach(ident, self.containers[ident])
@@ -275,7 +281,7 @@ def test_an_image_fills_a_volume_at_the_first_start_only(world: World) -> None:
         await world.stop("c1")
         data = world.layout.volumes / "vol/_data"
         (data / "from-image").unlink()
-        await world.volumes.mounting.attach("c1", world.containers["c1"], world.rootfs)
+        await world.volumes.mounting.attach("c1", world.containers["c1"], world.rootfs, nobody)
         assert os.listdir(data) == []
         await world.start("c2", Wishes(binds=["none:/srv/data:nocopy"]))
         assert os.listdir(world.layout.volumes / "none/_data") == []

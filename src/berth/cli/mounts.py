@@ -10,6 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+#: Keys that need no value.
+_ALONE = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive", "bind-create-src", "bind-idmap", "chown", "u")
 _TRUE = {"1": True, "true": True, "0": False, "false": False}
 
 
@@ -43,7 +45,7 @@ def check_mount(text: str) -> dict[str, Any]:
         key, equals, value = field.partition("=")
         key = key.strip().lower()
         if not equals:
-            if key not in ("readonly", "ro", "volume-nocopy", "bind-nonrecursive", "bind-create-src"):
+            if key not in _ALONE:
                 raise ValueError(f"invalid field '{field}' must be a key=value pair")
             value = "true"
         _field(mount, parts, key, value, field)
@@ -79,7 +81,7 @@ _OPTIONS: dict[str, tuple[str, str, str]] = {
     "volume-subpath": ("Volume", "Subpath", "text"),
 }
 
-_SYNONYMS = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}
+_SYNONYMS = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly", "u": "chown"}
 
 
 def _field(mount: dict[str, Any], parts: dict[str, dict[str, Any]], key: str, value: str, field: str) -> None:
@@ -100,6 +102,10 @@ def _field(mount: dict[str, Any], parts: dict[str, dict[str, Any]], key: str, va
             mount["ReadOnly"] = _boolean(key, value)
         case "consistency":
             mount["Consistency"] = value.lower()
+        case "bind-idmap":
+            parts.setdefault("Bind", {})["IDMapping"] = _id_mapping(value)
+        case "chown":
+            mount["Chown"] = _boolean(key, value)
         case "bind-recursive":
             _recursive(parts.setdefault("Bind", {}), value)
         case "volume-label" | "volume-driver" | "volume-opt":
@@ -149,6 +155,17 @@ def _recursive(bind: dict[str, Any], value: str) -> None:
             raise ValueError(
                 f'invalid value for bind-recursive: {value} (must be "enabled", "disabled", "writable", or "readonly")'
             )
+
+
+def _id_mapping(value: str) -> dict[str, str]:
+    source, colon, user = value.partition(":")
+    if value == "true" or value in ("", "match-user"):
+        return {"Source": "match-user"}
+    if source == "match-user" and user:
+        return {"Source": source, "User": user}
+    if value == "userns" and not colon:
+        return {"Source": "userns"}
+    raise ValueError(f'invalid value for bind-idmap: {value} (must be "match-user[:USER]" or "userns")')
 
 
 def _boolean(key: str, value: str) -> bool:

@@ -9,7 +9,7 @@ import asyncio
 import base64
 import logging
 import os
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -94,6 +94,10 @@ class Launcher:
         """Where the container's root file system is mounted while it runs."""
         return self._layout.bundle(ident) / "rootfs"
 
+    def who(self, record: ContainerRecord) -> Callable[[str], Identity]:
+        """Return what finds users by the accounts of a container's root file system; an empty name is its own user."""
+        return surroundings.knower(str(self.rootfs(record.id)), record.config.user)
+
     def log_path(self, record: ContainerRecord) -> Path | None:
         """The container's log file; None if its driver writes none."""
         if record.host_config.log_config.type in options.LOGLESS:
@@ -114,7 +118,7 @@ class Launcher:
             async with asyncio.TaskGroup() as group:
                 network = group.create_task(self._networks.open(record.id))
                 root = group.create_task(in_thread(self._prepare_root, record))
-            mounts = await self._volumes.attach(record.id, record.mounts, self.rootfs(record.id))
+            mounts = await self._volumes.attach(record.id, record.mounts, self.rootfs(record.id), self.who(record))
             order = self._order(record, root.result(), network.result(), mounts)
             launched = await conmon.launch(order)
             await self._keep_filter(record)

@@ -14,6 +14,7 @@ from berth.base.aio import finish, in_thread
 from berth.base.paths import Layout
 from berth.containers.model import ContainerRecord
 from berth.containers.parts import VolumePart
+from berth.containers.surroundings import knower
 from berth.kernel import mount
 from berth.kernel.rootpath import open_inside
 from berth.volumes.mounts.model import OciMount
@@ -27,7 +28,7 @@ async def mounted(layout: Layout, volumes: VolumePart, record: ContainerRecord) 
     root = bundle / "rootfs"
     try:
         await in_thread(_mount_root, record, root, home)
-        entries = await volumes.attach(record.id, record.mounts, root)
+        entries = await volumes.attach(record.id, record.mounts, root, knower(str(root), record.config.user))
         try:
             await in_thread(_bind, root, entries)
             yield root

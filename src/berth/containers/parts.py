@@ -6,7 +6,9 @@ from typing import Any, Protocol
 
 from berth.images.model import ImageRecord
 from berth.networks.model import Sandbox, Tenant
+from berth.volumes.mounts.access import User
 from berth.volumes.mounts.model import MountPoint, OciMount
+from berth.volumes.mounts.owners import WhoIs
 from berth.wire.containers import HostConfig
 
 
@@ -35,8 +37,14 @@ class VolumePart(Protocol):
         """Decide the mounts of a container being created."""
         ...
 
-    async def attach(self, container_id: str, points: Sequence[MountPoint], rootfs: Path) -> tuple[OciMount, ...]:
-        """Make mounts ready."""
+    async def forewarn(self, points: Sequence[MountPoint], user: User, layers: Sequence[str]) -> list[str]:
+        """Say which writable mounts a container's user cannot write to."""
+        ...
+
+    async def attach(
+        self, container_id: str, points: Sequence[MountPoint], rootfs: Path, who: WhoIs
+    ) -> tuple[OciMount, ...]:
+        """Make mounts ready; `who` knows the container's users."""
         ...
 
     async def detach(self, container_id: str, points: Sequence[MountPoint]) -> None:

@@ -77,7 +77,8 @@ class Remounting:
         return changed, _kept(record.mounts, wanted.after)
 
     def _running(self, record: ContainerRecord) -> Running:
-        return Running(record.id, record.pid, record.pid_started, self._launcher.rootfs(record.id))
+        rootfs = self._launcher.rootfs(record.id)
+        return Running(record.id, record.pid, record.pid_started, rootfs, self._launcher.who(record))
 
     async def replace_volume(self, name: str) -> list[str]:
         """Mount a volume anew in all running containers that have it, after its own mount was made again.

@@ -10,7 +10,7 @@ import re
 import resource
 import shutil
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -137,6 +137,20 @@ def _ceilings() -> dict[str, int]:
 def who(rootfs: str, user: str, group_add: Sequence[str]) -> Identity:
     """Find out who a process of a container runs as, by the accounts of its own root file system."""
     return resolve(user, _read(rootfs, "/etc/passwd"), _read(rootfs, "/etc/group"), group_add)
+
+
+def who_in_layers(layers: Sequence[str], user: str, group_add: Sequence[str]) -> Identity:
+    """Do the same before a container has a root: by the topmost layer that has the accounts."""
+
+    def read(path: str) -> str:
+        return next((text for layer in layers if (text := _read(layer, path))), "")
+
+    return resolve(user, read("/etc/passwd"), read("/etc/group"), group_add)
+
+
+def knower(rootfs: str, own: str) -> Callable[[str], Identity]:
+    """Return what finds users by name or number; an empty name means `own`."""
+    return lambda user: who(rootfs, user or own, ())
 
 
 def _read(rootfs: str, path: str) -> str:

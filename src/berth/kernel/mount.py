@@ -82,9 +82,15 @@ def bind(source: str, target: str, *, recursive: bool = False) -> None:
 
 def bind_open(fd: int, place: Path) -> None:
     """Bind what is open as `fd` to `place`, made as a directory or a file, whichever it takes."""
+    make_place(place, directory=stat.S_ISDIR(os.fstat(fd).st_mode))
+    mount(f"/proc/self/fd/{fd}", str(place), flags=MS_BIND | MS_REC)
+
+
+def make_place(place: Path, *, directory: bool) -> None:
+    """Make a directory or a file of our own to mount at; what was mounted there by a start that was killed goes."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    unmount(str(place), MNT_DETACH)  # of a start that was killed
-    if stat.S_ISDIR(os.fstat(fd).st_mode):
+    unmount(str(place), MNT_DETACH)
+    if directory:
         if place.is_file():
             place.unlink()
         place.mkdir(exist_ok=True)
@@ -92,7 +98,6 @@ def bind_open(fd: int, place: Path) -> None:
         if place.is_dir():
             place.rmdir()
         place.touch()
-    mount(f"/proc/self/fd/{fd}", str(place), flags=MS_BIND | MS_REC)
 
 
 def overlay(lowers: tuple[str, ...], upper: str, work: str, target: str) -> None:

@@ -24,6 +24,7 @@ from berth.volumes.keeping import Keeping
 from berth.volumes.mounting import Mounting
 from berth.volumes.mounts import order
 from berth.volumes.mounts.model import MountPoint, OciMount
+from berth.volumes.mounts.owners import WhoIs
 from berth.volumes.mounts.parse import check_target, parse_mount
 from berth.volumes.register import Register
 from berth.wire.volumes import Mount
@@ -41,6 +42,8 @@ class Running(NamedTuple):
     pid: int
     started: int
     rootfs: Path
+    #: Who is who in there.
+    who: WhoIs
 
 
 class Wanted(NamedTuple):
@@ -166,7 +169,9 @@ class LiveMounts:
         lock = await in_thread(self._write_down, running.ident, change)
         try:
             try:
-                entries = await self._mounting.make_ready(running.ident, change.new, change.after, running.rootfs)
+                entries = await self._mounting.make_ready(
+                    running.ident, change.new, change.after, running.rootfs, running.who
+                )
                 try:
                     await livemount.carry_out(_order(running, change, entries), lock)
                 except BaseException as exc:
@@ -217,7 +222,7 @@ class LiveMounts:
     async def _back(self, running: Running, change: Change, lock: int) -> None:
         """Give a container what it had at every place concerned, whatever is there now."""
         had = list(reversed(change.gone))
-        entries = await self._mounting.make_ready(running.ident, had, change.before, running.rootfs)
+        entries = await self._mounting.make_ready(running.ident, had, change.before, running.rootfs, running.who)
         places = {one.target for one in (*change.gone, *change.new)}
         await livemount.carry_out(
             livemount.Order(

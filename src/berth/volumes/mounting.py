@@ -4,10 +4,10 @@ Must not: decide where a volume's data is; that is its driver's.
 """
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -21,11 +21,11 @@ from berth.volumes.drivers.registry import Drivers
 from berth.volumes.errors import BadMount, NameTaken
 from berth.volumes.keeping import Keeping
 from berth.volumes.model import ANONYMOUS_LABEL, LOCAL, VolumeRecord
-from berth.volumes.mounts import away, order, parse
+from berth.volumes.mounts import access, away, order, owners, parse
 from berth.volumes.mounts.away import Limits
 from berth.volumes.mounts.model import MountPoint, MountType, OciMount
 from berth.volumes.mounts.pins import Pins, let_go
-from berth.volumes.mounts.prepare import filler, nothing_to_fill, prepare
+from berth.volumes.mounts.prepare import Away, filler, nothing_to_fill, prepare
 from berth.volumes.options import check_name
 from berth.volumes.register import Register
 from berth.wire.volumes import Mount
@@ -56,6 +56,13 @@ class MountWishes(Protocol):
     def volume_driver(self) -> str | None:
         """The driver of volumes that name none."""
         ...
+
+
+class _Root(NamedTuple):
+    """A container's root directory, and who is who in there."""
+
+    path: Path
+    who: owners.WhoIs
 
 
 class ImageShelf(Protocol):
@@ -111,6 +118,7 @@ class Mounting:
         asked = [parse.near_root(one, str(self._layout.data_root)) for one in asked]
         for one in asked:
             self._check(one)
+            owners.check_giveable(one.point, str(self._layout.data_root))
         asked = [self._with_image(container_id, one) for one in asked]
         await self._check_sources([one.point for one in asked])
         claims = self._register.claims(container_id)
@@ -122,6 +130,15 @@ class Mounting:
             raise
         claims[container_id] = (*claims.get(container_id, ()), *points)
         return order.by_depth(points)
+
+    async def forewarn(self, points: Sequence[MountPoint], user: access.User, layers: Sequence[str]) -> list[str]:
+        """Say which writable mounts the user of a new container cannot write to; `layers` are its image's."""
+        if user.uid == 0 or not points:
+            return []
+        unknown = {point.target for point in await away.may_hang(points, self._is_away)}
+        unseen = {record.name for record in self._held_ones(points)}  # their own mount is made at a start
+        known = [point for point in points if point.target not in unknown and point.name not in unseen]
+        return await in_thread(access.warnings, known, user, layers)
 
     async def _check_sources(self, points: Sequence[MountPoint]) -> None:
         for point in points:
@@ -187,8 +204,13 @@ class Mounting:
                 if record is not None and name not in self._register.holders():
                     await self._keeping.remove_locked(record)
 
-    async def attach(self, container_id: str, points: Sequence[MountPoint], rootfs: Path) -> tuple[OciMount, ...]:
-        """Make everything ready for a start: sources mounted, empty volumes filled, targets made inside `rootfs`."""
+    async def attach(
+        self, container_id: str, points: Sequence[MountPoint], rootfs: Path, who: owners.WhoIs
+    ) -> tuple[OciMount, ...]:
+        """Make everything ready for a start: sources mounted, empty volumes filled, targets made inside `rootfs`.
+
+        `who` knows the users of the container.
+        """
         self._register.pending.pop(container_id, None)  # what starts has a record by now
         if not points:
             return ()
@@ -199,7 +221,8 @@ class Mounting:
             for record in self._held_ones(points):
                 async with self._register.hold(record.name):
                     await self._drivers.of(record).hold(record, container_id)
-            entries = await self._prepare(container_id, points, rootfs, self._unfilled(container_id, points))
+            to_fill = self._unfilled(container_id, points)
+            entries = await self._prepare(container_id, points, _Root(rootfs, who), to_fill)
         except BaseException:
             await finish(self._let_go(container_id, points))
             self._register.attached.discard(container_id)
@@ -209,7 +232,12 @@ class Mounting:
         return entries
 
     async def make_ready(
-        self, container_id: str, new: Sequence[MountPoint], every: Sequence[MountPoint], rootfs: Path
+        self,
+        container_id: str,
+        new: Sequence[MountPoint],
+        every: Sequence[MountPoint],
+        rootfs: Path,
+        who: owners.WhoIs,
     ) -> tuple[OciMount, ...]:
         """Do the same for some of the mounts of a container that runs; all it will have are `every`."""
         for name in references.names(new):
@@ -217,8 +245,10 @@ class Mounting:
         for record in self._held_ones(new):
             async with self._register.hold(record.name):
                 await self._drivers.of(record).hold(record, container_id)
+        self._register.attached.add(container_id)
         outer = [point.target for point in every if point not in new]
-        return await self._prepare(container_id, new, rootfs, [point for point in new if point.copy_up], outer)
+        to_fill = [point for point in new if point.copy_up]
+        return await self._prepare(container_id, new, _Root(rootfs, who), to_fill, outer)
 
     def tell_mounted(self, container_id: str, point: MountPoint) -> None:
         """Publish that a container has a volume mounted."""
@@ -252,35 +282,44 @@ class Mounting:
         self,
         container_id: str,
         points: Sequence[MountPoint],
-        rootfs: Path,
+        root: "_Root",
         to_fill: Sequence[MountPoint],
         outer: Sequence[str] = (),
     ) -> tuple[OciMount, ...]:
         home = self._layout.container(container_id)
         pins = self._pins(container_id)
-        filled = home / _FILLED
-        seen = await away.look(points, self._is_away, pins, self._limits)
-        if not to_fill:
-            return await in_thread(prepare, points, str(rootfs), pins, nothing_to_fill, seen, outer)
+        far = await away.look(points, self._is_away, pins, self._limits)
+        seen = {**far, **await owners.map_owners(points, far, pins, root.who, self._limits)}
+        if to_fill:
+            entries = await self._prepare_filling(points, root, to_fill, pins, seen, outer)
+            if home.is_dir():
+                await in_thread((home / _FILLED).write_bytes, b"")
+        else:
+            entries = await in_thread(prepare, points, str(root.path), pins, nothing_to_fill, seen, outer)
+        own = str(self._layout.data_root)
+        await owners.give(points, entries, home, far, root.who, own=own, limits=self._limits)
+        return entries
+
+    async def _prepare_filling(
+        self,
+        points: Sequence[MountPoint],
+        root: "_Root",
+        to_fill: Sequence[MountPoint],
+        pins: Pins,
+        seen: Mapping[str, Away],
+        outer: Sequence[str],
+    ) -> tuple[OciMount, ...]:
         markers = {point.name: self._marker(point.name) for point in to_fill}
+        rootfs = str(root.path)
         async with AsyncExitStack() as locks:
             for name in sorted(references.names(to_fill)):
                 await locks.enter_async_context(self._register.hold(name))
             for point in to_fill:
                 if point.target in seen:
-                    marker = markers[point.name]
-                    await foreign.fill(
-                        str(rootfs), point.target, point.source, str(marker), timeout_s=self._limits.mount_s
-                    )
-            here = filler(str(rootfs), {point.target for point in to_fill}, markers.__getitem__)
-
-            def work() -> tuple[OciMount, ...]:
-                entries = prepare(points, str(rootfs), pins, here, seen, outer)
-                if home.is_dir():
-                    filled.write_bytes(b"")
-                return entries
-
-            return await in_thread(work)
+                    marker = str(markers[point.name])
+                    await foreign.fill(rootfs, point.target, point.source, marker, timeout_s=self._limits.mount_s)
+            here = filler(rootfs, {point.target for point in to_fill}, markers.__getitem__)
+            return await in_thread(prepare, points, rootfs, pins, here, seen, outer)
 
     async def detach(self, container_id: str, points: Sequence[MountPoint]) -> None:
         """Let go after an exit: unmount what only this container had mounted; may be called twice."""
@@ -331,7 +370,7 @@ class Mounting:
         return self._drivers.of(record).filling(record)
 
     async def _let_go(self, container_id: str, points: Sequence[MountPoint]) -> None:
-        if any(point.subpath or point.image for point in points):
+        if any(point.subpath or point.image or point.mapped for point in points):
             for point in await self.may_hang(points):
                 if point.subpath:
                     await foreign.unmount(str(self._pins(container_id).place(point)))

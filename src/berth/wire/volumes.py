@@ -13,6 +13,13 @@ class VolumeCreate(msgspec.Struct, frozen=True, kw_only=True):
     cluster_spec: dict[str, object] | None = msgspec.field(name="ClusterVolumeSpec", default=None)
 
 
+class IDMapping(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """``Mount.BindOptions.IDMapping``, a draft of API 1.56: whose the files of a mount seem to be."""
+
+    source: str | None = msgspec.field(name="Source", default=None)
+    user: str | None = msgspec.field(name="User", default=None)
+
+
 class BindOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``Mount.BindOptions``."""
 
@@ -21,6 +28,7 @@ class BindOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     create_mountpoint: bool | None = msgspec.field(name="CreateMountpoint", default=None)
     read_only_non_recursive: bool | None = msgspec.field(name="ReadOnlyNonRecursive", default=None)
     read_only_force_recursive: bool | None = msgspec.field(name="ReadOnlyForceRecursive", default=None)
+    id_mapping: IDMapping | None = msgspec.field(name="IDMapping", default=None)
 
 
 class DriverConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -65,6 +73,8 @@ class Mount(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     volume_options: VolumeOptions | None = msgspec.field(name="VolumeOptions", default=None)
     image_options: ImageOptions | None = msgspec.field(name="ImageOptions", default=None)
     tmpfs_options: TmpfsOptions | None = msgspec.field(name="TmpfsOptions", default=None)
+    #: Ours: what is mounted is made to belong to the container's user, as ``-v …:U`` does.
+    chown: bool | None = msgspec.field(name="Chown", default=None)
 
 
 class MountsUpdate(msgspec.Struct, frozen=True, kw_only=True):

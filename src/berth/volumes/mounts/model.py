@@ -48,6 +48,12 @@ class MountPoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     recursive: bool = True
     #: Read-only also for the mounts that come along: ``enabled`` where the kernel can, ``required``, or ``off``.
     read_only_recursive: str = "enabled"
+    #: The source is made to belong to the container's user, once.
+    chown: bool = False
+    #: The source's owner is seen as this user of the container: the container's own if empty, see `mapped`.
+    mapped_user: str = ""
+    #: The mount is id-mapped.
+    mapped: bool = False
     #: Options of a tmpfs, as mount(8) takes them.
     tmpfs_options: tuple[str, ...] = ()
     listed: bool = True

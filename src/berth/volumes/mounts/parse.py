@@ -14,7 +14,7 @@ from berth.base.errors import InvalidArgument
 from berth.volumes.errors import BadMode, BadMount, BadTarget, BadTmpfsOption, BadVolumeSpec
 from berth.volumes.mounts.model import MountPoint, MountType
 from berth.volumes.options import FLAGS
-from berth.wire.volumes import Mount, TmpfsOptions
+from berth.wire.volumes import BindOptions, IDMapping, Mount, TmpfsOptions
 
 PROPAGATIONS: Final = frozenset({"private", "rprivate", "slave", "rslave", "shared", "rshared"})
 DEFAULT_PROPAGATION: Final = "rprivate"
@@ -26,6 +26,7 @@ _MODE_CLASSES: Final = (
     PROPAGATIONS,
     frozenset({"nocopy"}),
     frozenset({"consistent", "cached", "delegated"}),
+    frozenset({"U"}),
 )
 _KEYED_TMPFS: Final = frozenset({"mode", "uid", "gid", "size", "nr_inodes", "nr_blocks", "mpol"})
 _TMPFS_DEFAULTS: Final = ("noexec", "nosuid", "nodev")
@@ -70,12 +71,12 @@ def parse_bind(raw: str, volume_driver: str = "") -> Asked:
     if kind is MountType.BIND:
         point = MountPoint(
             type=kind, target=place, source=_clean(source), mode=mode, rw="ro" not in words,
-            propagation=next(iter(words & PROPAGATIONS), DEFAULT_PROPAGATION), create_source=True,
+            propagation=next(iter(words & PROPAGATIONS), DEFAULT_PROPAGATION), create_source=True, chown="U" in words,
         )  # fmt: skip
         return Asked(point=point, propagation_stated=bool(words & PROPAGATIONS))
     point = MountPoint(
         type=kind, target=place, name=source, mode=mode or "z", rw="ro" not in words,
-        driver=volume_driver, copy_up="nocopy" not in words,
+        driver=volume_driver, copy_up="nocopy" not in words, chown="U" in words,
     )  # fmt: skip
     return Asked(point=point)
 
@@ -129,6 +130,8 @@ def parse_mount(mount: Mount) -> Asked:
             raise BadMount(kind, f"field {spelt} must not be specified")
     if "\0" in (mount.source or ""):
         raise BadMount(kind, "Source contains a NUL character")
+    if mount.chown and kind not in ("bind", "volume"):
+        raise BadMount(kind, "field Chown must not be specified")
     if kind == "bind":
         return _bind_mount(mount, target)
     if kind == "volume":
@@ -156,6 +159,7 @@ def _bind_mount(mount: Mount, target: str) -> Asked:
     propagation = (options.propagation if options else "") or DEFAULT_PROPAGATION
     if propagation not in PROPAGATIONS:
         raise BadMount("bind", f"invalid propagation mode: {propagation}")
+    mapping = _id_mapping(options, propagation, chown=bool(mount.chown))
     rw = not mount.read_only
     depth = "enabled"
     if options is not None and options.read_only_force_recursive:
@@ -171,9 +175,29 @@ def _bind_mount(mount: Mount, target: str) -> Asked:
     point = MountPoint(
         type=MountType.BIND, target=target, source=_clean(mount.source), rw=rw, propagation=propagation,
         recursive=not (options and options.non_recursive), read_only_recursive=depth,
-        create_source=bool(options and options.create_mountpoint),
+        create_source=bool(options and options.create_mountpoint), chown=bool(mount.chown),
+        mapped=mapping is not None, mapped_user=(mapping.user if mapping else "") or "",
     )  # fmt: skip
     return Asked(point=point, propagation_stated=bool(options and options.propagation))
+
+
+def _id_mapping(options: BindOptions | None, propagation: str, *, chown: bool) -> IDMapping | None:
+    mapping = options.id_mapping if options else None
+    if mapping is None:
+        return None
+    if mapping.source == "userns":
+        raise BadMount("bind", 'IDMapping "userns" needs a container with a user namespace of its own: there are none')
+    if mapping.source != "match-user":
+        raise BadMount("bind", f"invalid IDMapping source: {mapping.source or ''} (must be match-user or userns)")
+    if "\0" in (mapping.user or ""):
+        raise BadMount("bind", "IDMapping user contains a NUL character")
+    if propagation not in ("private", "rprivate"):
+        raise BadMount("bind", f"IDMapping needs the propagation private or rprivate, not {propagation}")
+    if chown:
+        raise BadMount(
+            "bind", "IDMapping and Chown exclude each other: one shows other owners, the other makes them so"
+        )
+    return mapping
 
 
 def _volume_mount(mount: Mount, target: str) -> Asked:
@@ -189,7 +213,7 @@ def _volume_mount(mount: Mount, target: str) -> Asked:
     no_copy = bool(options and options.no_copy) or bool(subpath)
     point = MountPoint(
         type=MountType.VOLUME, target=target, name=mount.source or "", mode="z", rw=not mount.read_only,
-        driver=(config.name if config else "") or "", copy_up=not no_copy, subpath=subpath,
+        driver=(config.name if config else "") or "", copy_up=not no_copy, subpath=subpath, chown=bool(mount.chown),
     )  # fmt: skip
     return Asked(
         point=point,
@@ -266,7 +290,7 @@ def parse_volumes_from(spec: str) -> tuple[str, str]:
     if not colon:
         return container, "rw"
     words = _mode_words(mode)
-    if not mode or words & PROPAGATIONS or "nocopy" in words:
+    if not mode or words & PROPAGATIONS or words & {"nocopy", "U"}:
         raise BadMode(mode)
     return container, mode
 
@@ -275,7 +299,9 @@ def inherit(points: Sequence[MountPoint], mode: str) -> tuple[MountPoint, ...]:
     """Return another container's mount points as ``--volumes-from`` hands them on: nothing is copied up again."""
     read_only = "ro" in mode.split(",")
     return tuple(
-        msgspec.structs.replace(point, mode="" if mode == "rw" else mode, rw=point.rw and not read_only, copy_up=False)
+        msgspec.structs.replace(
+            point, mode="" if mode == "rw" else mode, rw=point.rw and not read_only, copy_up=False, chown=False
+        )
         for point in points
         if point.listed and point.type is not MountType.TMPFS
     )

@@ -16,7 +16,7 @@ from berth.volumes.mounts.parse import (
     parse_tmpfs,
     parse_volumes_from,
 )
-from berth.wire.volumes import BindOptions, DriverConfig, ImageOptions, Mount, TmpfsOptions, VolumeOptions
+from berth.wire.volumes import BindOptions, DriverConfig, IDMapping, ImageOptions, Mount, TmpfsOptions, VolumeOptions
 
 
 @pytest.mark.parametrize(
@@ -237,3 +237,16 @@ def test_binds_that_hold_the_engines_directory_follow_it() -> None:
     assert near_root(parse_bind("/:/x:rshared"), "/var/lib/berth").point.propagation == "rshared"
     with pytest.raises(InvalidArgument, match="must use either propagation mode"):
         near_root(parse_bind("/:/x:rprivate"), "/var/lib/berth")
+
+
+def test_owners() -> None:
+    assert parse_bind("/h:/x:ro,U").point.chown
+    assert parse_bind("vol:/x:U").point.chown
+    assert not parse_bind("vol:/x").point.chown
+    options = BindOptions(id_mapping=IDMapping(source="match-user", user="web"))
+    point = parse_mount(Mount(type="bind", source="/h", target="/x", bind_options=options)).point
+    assert (point.mapped, point.mapped_user, point.chown) == (True, "web", False)
+    with pytest.raises(InvalidArgument, match="field Chown must not be specified"):
+        parse_mount(Mount(type="tmpfs", target="/x", chown=True))
+    with pytest.raises(InvalidArgument, match="invalid mode: U"):
+        parse_volumes_from("other:U")
