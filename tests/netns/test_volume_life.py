@@ -15,6 +15,8 @@ from berth.base.paths import Layout
 from berth.containers.model import ContainerRecord
 from berth.containers.service import Containers
 from berth.events.bus import Bus
+from berth.kernel import measure
+from berth.kernel.mount import mount, unmount
 from berth.store.base import First, Records
 from berth.store.sqlite import Stores
 from berth.volumes.drivers.local_storage import LocalStorage
@@ -430,3 +432,27 @@ def test_protection_and_labels_of_a_used_volume(tmp_path: Path) -> None:
         assert world.whole == AWAY
 
     asyncio.run(work())
+
+
+def test_a_tree_is_measured_as_it_lies_and_nothing_else(tmp_path: Path) -> None:
+    tree, outside = tmp_path / "tree", tmp_path / "outside"
+    (tree / "deep/er").mkdir(parents=True)
+    outside.mkdir()
+    (outside / "big").write_bytes(b"x" * 100_000)
+    (tree / "one").write_bytes(b"x" * 10)
+    os.link(tree / "one", tree / "deep/er/twin")
+    (tree / "deep/two").write_bytes(b"x" * 7)
+    (tree / "out").symlink_to(outside)
+    (tree / "other").mkdir()
+    mount("tmpfs", str(tree / "other"), "tmpfs", 0, "")
+    try:
+        (tree / "other/big").write_bytes(b"x" * 50_000)
+
+        async def work() -> list[measure.Measured]:
+            return [one async for one in measure.apart([str(tree), str(tmp_path / "none"), str(outside)], 0.0)]
+
+        found = asyncio.run(work())
+    finally:
+        unmount(str(tree / "other"), 0)
+    link = len(str(outside))
+    assert [(one.at, one.size) for one in found] == [(0, 17 + link), (1, -1), (2, 100_000)]

@@ -1,7 +1,9 @@
 """What becomes of volumes: every removal rule on both engines, and what Berth has besides."""
 
+import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -174,3 +176,106 @@ def test_trash_that_is_switched_off(tmp_path: Path) -> None:
         wait_for(lambda: not os.listdir(root), "the data to be deleted")
     finally:
         engine.close()
+
+
+def test_who_uses_a_volume_how_large_it_is_and_when_it_was_used(berth: Berth) -> None:
+    berth.docker("run", "-d", "--name", "web", "-v", "seen:/s", "busybox", "sleep", "600")
+    berth.docker("create", "--name", "old", "-v", "seen:/s:ro", "busybox")
+    berth.docker("volume", "create", "idle")
+    (data(berth, "seen") / "f").write_bytes(b"x" * 5000)
+    table = cli(berth, "volume", "ls", "--size", "--used-by", "--last-used", "-f", "name=seen")
+    lines = table.splitlines()
+    assert re.split(r"  +", lines[0]) == ["DRIVER", "VOLUME NAME", "SIZE", "MEASURED", "USED BY", "LAST USED"]
+    assert re.split(r"  +", lines[1]) == [
+        "local",
+        "seen",
+        "5kB",
+        "Less than a second ago",
+        "web,old(created)",
+        "in use",
+    ]
+    assert cli(berth, "volume", "ls", "-q", "-f", "used-by=web") == "seen\n"
+    assert cli(berth, "volume", "ls", "-q", "-f", "used-by=nosuch") == ""
+    assert cli(berth, "volume", "ls", "-q", "-f", "larger-than=4k", "-f", "name=seen") == "seen\n"
+    assert cli(berth, "volume", "ls", "-q", "-f", "larger-than=5k") == ""
+    assert set(cli(berth, "volume", "ls", "-q", "-f", "unused-for=0s").split()) >= {"idle"}
+    assert "seen" not in cli(berth, "volume", "ls", "-q", "-f", "unused-for=0s")
+    assert cli(berth, "volume", "ls", "-q", "-f", "unused-for=1d") == ""
+    assert cli(berth, "volume", "ls", "-f", "name=idle", "--format", "{{.LastUsed}}/{{.UsedBy}}") == "never/\n"
+    for wrong in ("larger-than=x", "unused-for=x"):
+        assert "invalid" in cli(berth, "volume", "ls", "-f", wrong, check=False)
+    berth.docker("rm", "-f", "web", "old")
+    assert "ago" in cli(berth, "volume", "ls", "--last-used", "-f", "name=seen")
+
+
+def test_inspection_of_ours(berth: Berth) -> None:
+    berth.docker("run", "-d", "--name", "web", "-v", "shown:/s", "busybox", "sleep", "600")
+    cli(berth, "volume", "protect", "shown")
+    (data(berth, "shown") / "f").write_bytes(b"x" * 70)
+    plain = json.loads(cli(berth, "volume", "inspect", "shown"))
+    (ours,) = json.loads(cli(berth, "volume", "inspect", "--fresh", "shown"))
+    more = ours.pop("Berth")
+    assert [ours] == plain, "without -v it is what Docker shows"
+    assert {"Name": "web", "State": "running", "Destination": "/s", "RW": True}.items() <= more["UsedBy"][0].items()
+    assert (more["Size"], more["Protected"], more["InUse"], more["Operation"]) == (70, True, True, "")
+    assert more["LastUsed"] > ours["CreatedAt"][:10]
+
+
+def test_disk_usage_of_many_volumes_and_a_large_tree(own_berth: Berth) -> None:
+    own_berth.docker("volume", "create", "large")
+    root = data(own_berth, "large")
+    for index in range(60):
+        (root / str(index)).mkdir()
+        for file in range(100):
+            os.link(root / "0/0", root / f"{index}/{file}") if index or file else (root / "0/0").write_bytes(b"x" * 9)
+    for index in range(300):
+        assert own_berth.api("POST", "/volumes/create", {"Name": f"many{index}"}).status == 201
+    (data(own_berth, "many7") / "f").write_bytes(b"x" * 77)
+    began = time.monotonic()
+    rows = {row["Name"]: row["UsageData"] for row in own_berth.api("GET", "/system/df").body["Volumes"]}
+    assert time.monotonic() - began < 1
+    assert rows["many7"] == {"RefCount": 0, "Size": 77}
+    assert len(rows) == 301
+    shown = {one["Name"]: one for one in own_berth.api("GET", "/berth/volumes?fresh=1").body["Volumes"]}
+    assert (shown["large"]["Size"], shown["many7"]["Size"]) == (9, 77)
+    began = time.monotonic()
+    own_berth.berth("system", "df", "-v")
+    assert time.monotonic() - began < 1
+
+
+def test_what_was_seen_outlives_the_engine(own_berth: Berth) -> None:
+    own_berth.docker("run", "--rm", "-v", "kept:/k", "busybox", "true")
+    before = own_berth.api("GET", "/berth/volumes/kept").body
+    assert before["LastUsed"] > "2026"
+    seen = own_berth.data_root / "volumes-seen.json"
+    wait_for(lambda: seen.exists() and '"kept":[' in seen.read_text(), "it to be written down")
+    own_berth.kill9()
+    own_berth.start()
+    after = own_berth.api("GET", "/berth/volumes/kept").body
+    assert (after["LastUsed"], after["InUse"]) == (before["LastUsed"], False)
+
+
+def test_a_dry_run_says_what_would_go(berth: Berth) -> None:
+    berth.docker("volume", "create", "named")
+    (data(berth, "named") / "f").write_bytes(b"x" * 1000)
+    kept = berth.docker("create", "--name", "stopped", "-v", "/anon", "-v", "mine:/m", "busybox").out.strip()
+    berth.docker("rm", berth.docker("create", "-v", "/anon", "busybox").out.strip())
+    (loose,) = (one["Name"] for one in berth.api("GET", "/volumes?filters=%7B%22dangling%22%3A%5B%22true%22%5D%7D")
+                .body["Volumes"] if len(one["Name"]) == 64)  # fmt: skip
+    held = next(m["Name"] for m in berth.api("GET", f"/containers/{kept}/json").body["Mounts"] if len(m["Name"]) == 64)
+    before = names(berth)
+    dry = cli(berth, "volume", "prune", "--dry-run")
+    assert dry == f"Would be removed:\n  volume     {loose} (0B)\nTotal reclaimable space: 0B\n"
+    assert "volume     named (1kB, to the trash)" in cli(berth, "volume", "prune", "-a", "--dry-run")
+    dry = cli(berth, "system", "prune", "--volumes", "--dry-run")
+    assert "container  stopped" in dry
+    assert f"volume     {loose}" in dry
+    assert f"volume     {held}" in dry, "its container goes first"
+    assert "mine" not in dry
+    assert names(berth) == before
+    asked = cli(berth, "volume", "prune")
+    assert f"not used by at least one container.\nThat is now:\n  volume     {loose} (0B)\n" in asked
+    assert names(berth) == before, "no answer is no"
+    assert f"container  stopped\n  volume     {held}" in cli(berth, "system", "prune", "--volumes")
+    assert cli(berth, "volume", "prune", "-f", "--filter", "label=x") == "Total reclaimed space: 0B\n"
+    assert loose in cli(berth, "volume", "prune", "-f")

@@ -100,6 +100,11 @@ class Layout:
         return self.data_root / "volumes"
 
     @property
+    def volumes_seen(self) -> Path:
+        """What is known of volumes and can be found out again: sizes, last uses."""
+        return self.data_root / "volumes-seen.json"
+
+    @property
     def volume_holders(self) -> Path:
         """Directory that says which running containers hold a volume that had to be mounted."""
         return self.exec_root / "volumes"

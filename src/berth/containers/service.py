@@ -349,23 +349,28 @@ class Containers:
         # Not under the lock: a long copy must not keep an exit from being noticed.
         yield Path(f"/proc/{record.pid}/root")
 
-    async def prune(self, filters: Filters) -> tuple[list[str], int]:
-        """Remove what does not run and passes ``until`` and ``label``; return the ids and the bytes freed."""
+    def prunable(self, filters: Filters) -> list[ContainerRecord]:
+        """Return what `prune` would remove."""
         filters.only(("until", "label", "label!"))
         until = lists.until_ns(filters, self._clock.now_ns())
+        return [
+            record
+            for record in self._register.all()
+            if record.state in (State.CREATED, State.EXITED, State.DEAD)
+            and filters.labels(record.config.labels or {})
+            and filters.without_labels(record.config.labels or {})
+            and (until is None or record.created_ns <= until)
+        ]
+
+    async def prune(self, filters: Filters) -> tuple[list[str], int]:
+        """Remove what does not run and passes ``until`` and ``label``; return the ids and the bytes freed."""
+        planned = self.prunable(filters)
         if self._pruning:
             raise PruneRunning
         self._pruning = True
         removed, freed = [], 0
         try:
-            for record in self._register.all():
-                if record.state not in (State.CREATED, State.EXITED, State.DEAD):
-                    continue
-                labels = record.config.labels or {}
-                if not filters.labels(labels) or not filters.without_labels(labels):
-                    continue
-                if until is not None and record.created_ns > until:
-                    continue
+            for record in planned:
                 size = await self._writable_size(record)
                 try:
                     await self._launched.life.remove(record.id)

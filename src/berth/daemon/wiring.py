@@ -13,6 +13,7 @@ from berth.api.handlers import firewall as firewall_routes
 from berth.api.handlers import images as image_routes
 from berth.api.handlers import names as name_routes
 from berth.api.handlers import networks as network_routes
+from berth.api.handlers import pruning as pruning_routes
 from berth.api.handlers import streams as stream_routes
 from berth.api.handlers import system as system_routes
 from berth.api.handlers import volume_backups as volume_backup_routes
@@ -78,6 +79,9 @@ class Parts:
         self.tasks.start("leases", supervise("leases", self.engine.networks.keep_leases, pause_s=PAUSE_S))
         self.tasks.start("name servers", supervise("name servers", self.engine.networks.servers.watch, pause_s=PAUSE_S))
 
+        seen = self.engine.volumes.seen
+        self.tasks.start("sizes of volumes", supervise("sizes of volumes", seen.watch, pause_s=PAUSE_S))
+        self.tasks.start("uses of volumes", supervise("uses of volumes", seen.keep, pause_s=PAUSE_S))
         self.tasks.start("trash", supervise("trash", self.engine.volumes.trash.watch, pause_s=PAUSE_S))
 
     async def close(self) -> None:
@@ -96,7 +100,7 @@ def routes() -> tuple[Route, ...]:
         system_routes, network_routes, explain_routes, name_routes, firewall_routes, volume_routes, stream_routes,
         container_routes, container_mount_routes,
         image_routes,
-        volume_life_routes, volume_backup_routes,
+        volume_life_routes, volume_backup_routes, pruning_routes,
     )  # fmt: skip
     return tuple(route for module in modules for route in module.ROUTES)
 

@@ -169,22 +169,31 @@ class Images:
             )
             return await self._carry_out(image, plan.untag, delete=plan.delete)
 
-    async def prune(self, filters: Filters) -> dict[str, Any]:
-        """Delete images nobody uses: nameless ones, or with ``dangling=false`` all of them."""
+    def prunable(self, filters: Filters, without: Collection[str] = ()) -> list[ImageRecord]:
+        """Return the images that `prune` would delete, if the containers `without` were not there."""
+        return [
+            image for image in self._passing(filters) if all(ident in without for ident, _ in self._in_use(image.id))
+        ]
+
+    def _passing(self, filters: Filters) -> list[ImageRecord]:
         filters.only({"dangling", "label", "label!", "until"})
         dangling_only = filters.boolean("dangling", default=True)
         until = self._until(filters)
+        return [
+            image
+            for image in self._catalogue.all()
+            if not (dangling_only and (image.repo_tags or image.repo_digests))
+            and (until is None or image.created_ns <= until)
+            and filters.labels(image.config.labels)
+            and filters.without_labels(image.config.labels)
+        ]
+
+    async def prune(self, filters: Filters) -> dict[str, Any]:
+        """Delete images nobody uses: nameless ones, or with ``dangling=false`` all of them."""
+        planned = self._passing(filters)
         before = self._storage.layer_bytes()
         deleted: list[dict[str, str]] = []
-        for image in self._catalogue.all():
-            labels = image.config.labels
-            if (
-                (dangling_only and (image.repo_tags or image.repo_digests))
-                or (until is not None and image.created_ns > until)
-                or not filters.labels(labels)
-                or not filters.without_labels(labels)
-            ):
-                continue
+        for image in planned:
             async with self._locks.hold(image.id):
                 if self._in_use(image.id):
                     continue

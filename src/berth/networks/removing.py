@@ -86,22 +86,33 @@ class Removing:
         await self._foreign.drop_pools(record)
         self._reaper.put(bridges=retired)
 
-    async def prune(self, filters: Filters) -> tuple[str, ...]:
-        """Remove every unused network that passes the filters; return their names."""
+    def prunable(self, filters: Filters) -> list[NetworkRecord]:
+        """Return the networks that `prune` would remove."""
         filters.only(PRUNE_FILTERS)
         before_ns = self._until(filters)
+        return [
+            record
+            for record in self._register.all()
+            if not record.is_predefined
+            and not record.config_only
+            and not self._register.attached(record.id)
+            and (before_ns is None or record.created_ns < before_ns)
+            and filters.labels(record.labels)
+            and filters.without_labels(record.labels)
+        ]
+
+    async def prune(self, filters: Filters) -> tuple[str, ...]:
+        """Remove every unused network that passes the filters; return their names."""
+        planned = self.prunable(filters)
         if self._pruning:
             raise PruneRunning
         self._pruning = True
         try:
             gone = []
-            for record in self._register.all():
-                unused = not record.is_predefined and not record.config_only and not self._register.attached(record.id)
-                old = before_ns is None or record.created_ns < before_ns
-                if unused and old and filters.labels(record.labels) and filters.without_labels(record.labels):
-                    with contextlib.suppress(NetworkNotFound, HasActiveEndpoints):  # others were quicker
-                        await self.remove(record.id)
-                        gone.append(record.name)
+            for record in planned:
+                with contextlib.suppress(NetworkNotFound, HasActiveEndpoints):  # others were quicker
+                    await self.remove(record.id)
+                    gone.append(record.name)
             return tuple(gone)
         finally:
             self._pruning = False

@@ -173,6 +173,10 @@ class Networks:
         """Remove a network that no running container is on."""
         await self._removing.remove(ref)
 
+    def prunable(self, filters: Filters) -> Sequence[NetworkRecord]:
+        """Return the networks that `prune` would remove."""
+        return self._removing.prunable(filters)
+
     async def prune(self, filters: Filters) -> tuple[str, ...]:
         """Remove every unused network that passes the filters; return their names."""
         return await self._removing.prune(filters)

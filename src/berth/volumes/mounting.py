@@ -227,6 +227,7 @@ class Mounting:
             await finish(self._let_go(container_id, points))
             self._register.attached.discard(container_id)
             raise
+        self._register.touch(references.names(points))
         for point in points:
             self.tell_mounted(container_id, point)
         return entries
@@ -328,6 +329,7 @@ class Mounting:
         await finish(self._let_go(container_id, points))
         if container_id in self._register.attached:
             self._register.attached.discard(container_id)
+            self._register.touch(references.names(points))
             for point in points:
                 self.tell_unmounted(container_id, point)
 

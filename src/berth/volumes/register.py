@@ -6,7 +6,8 @@ An operation on a volume's data occupies it, in memory: it ends with the engine 
 Must not: touch the disk.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 
@@ -52,6 +53,8 @@ class Register:
         self.attached: set[str] = set()
         #: When a container last began or ended to use a volume, in nanoseconds since the epoch.
         self.last_used: dict[str, int] = {}
+        #: Set whenever that changes.
+        self.touched = asyncio.Event()
         self._occupied: dict[str, list[_Occupation]] = {}
         self._bus = bus
         self._users = users
@@ -83,6 +86,14 @@ class Register:
     def claims(self, container_id: str) -> dict[str, tuple[MountPoint, ...]]:
         """Return where mount points stand in for a container's record: one that is made, or one that is changed."""
         return self.changing if container_id in self.changing else self.pending
+
+    def users(self) -> list[tuple[str, Sequence[MountPoint]]]:
+        """Return every container with its mount points."""
+        return list(self._users())
+
+    def occupied_by(self, name: str) -> str:
+        """Return what works on a volume's data now, empty for nothing."""
+        return ", ".join(other.what for other in self._occupied.get(name, ()))
 
     def describe(self, idents: Iterable[str]) -> tuple[User, ...]:
         """Say who containers are, for people."""
@@ -141,6 +152,7 @@ class Register:
         """Remember that volumes are used now."""
         now = self.clock.now_ns()
         self.last_used.update((name, now) for name in names)
+        self.touched.set()
 
     def rename_seen(self, old: str, new: str) -> None:
         """Let what is remembered of a volume follow its name."""

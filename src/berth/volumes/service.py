@@ -1,13 +1,12 @@
 """The use cases of volumes by themselves; the only writer of their records, with `mounting` for those of containers."""
 
-import asyncio
 import logging
 from collections.abc import Collection, Sequence
-from typing import Final
+from typing import Any, Final
 
 from berth.base.aio import Tasks, finish
 from berth.base.clock import Clock
-from berth.base.errors import EngineError, NotFound
+from berth.base.errors import NotFound
 from berth.base.ids import new_id
 from berth.base.paths import Layout
 from berth.events.bus import Bus
@@ -17,21 +16,22 @@ from berth.volumes.changing import Changing
 from berth.volumes.deleting import Deleting
 from berth.volumes.drivers.local import LocalDriver
 from berth.volumes.drivers.registry import Drivers
-from berth.volumes.errors import PruneRunning
 from berth.volumes.keeping import Keeping
 from berth.volumes.live import LiveMounts
 from berth.volumes.model import ANONYMOUS_LABEL, LOCAL, VolumeRecord, to_wire
 from berth.volumes.mounting import ImageShelf, Mounting
 from berth.volumes.mounts.away import Limits
+from berth.volumes.pruning import Pruning
 from berth.volumes.references import Users
 from berth.volumes.register import Register, States
+from berth.volumes.seen import Seen
+from berth.volumes.sight import OWN_FILTERS, Sight
 from berth.volumes.trash import Kept, Trash
 from berth.wire.filters import Filters
 
 log = logging.getLogger(__name__)
 
 _LIST_FILTERS: Final = ("dangling", "driver", "label", "name")
-_PRUNE_FILTERS: Final = ("all", "label", "label!")
 
 
 class _NoImages:
@@ -74,7 +74,9 @@ class Volumes:
         shelf = images or _NoImages()
         self.mounting = Mounting(layout, self.register, self.drivers, self.keeping, shelf, limits)
         self.live = LiveMounts(layout, self.register, self.drivers, self.keeping, self.mounting)
-        self._pruning = False
+        self.seen = Seen(self.register, self.drivers, layout.volumes_seen, tasks)
+        self.sight = Sight(self.register, self.seen, self.inspect)
+        self.pruning = Pruning(self.register, self.keeping, self.seen)
 
     async def create(
         self,
@@ -114,14 +116,31 @@ class Volumes:
         return to_wire(record, str(self.drivers.of(record).path(record)))
 
     async def usage(self) -> Sequence[dict[str, object]]:
-        """Render every volume with its size in bytes (-1 if that cannot be known) and how many containers hold it."""
+        """Render every volume with its size in bytes and how many containers hold it.
+
+        The size is -1 where it cannot be known, or is not yet known and takes too long to find out; it may be some
+        minutes old. See `Seen`.
+        """
         used = self.register.holders()
         records = self.list(Filters())
-        sizes = await asyncio.gather(*(self.drivers.of(record).size(record) for record in records))
+        sizes = await self.seen.sizes(records)
         return [
-            self.inspect(record) | {"UsageData": {"RefCount": len(used.get(record.name, ())), "Size": size}}
-            for record, size in zip(records, sizes, strict=True)
+            self.inspect(record)
+            | {
+                "UsageData": {
+                    "RefCount": len(used.get(record.name, ())),
+                    "Size": sizes[record.name].size if record.name in sizes else -1,
+                }
+            }
+            for record in records
         ]
+
+    async def shown(self, filters: Filters, *, fresh: bool = False) -> Sequence[dict[str, Any]]:
+        """Render the volumes that pass, with all that is known of them; see `Sight`."""
+        filters.only((*_LIST_FILTERS, *OWN_FILTERS))
+        dockers = Filters({name: values for name, values in filters.terms.items() if name not in OWN_FILTERS})
+        shown = await self.sight.show(self.list(dockers), fresh=fresh)
+        return self.sight.passing(shown, filters, self.register.clock.now_ns())
 
     async def remove(self, name: str, *, force: bool) -> None:
         """Remove a volume nobody uses; with `force` a missing one is no error."""
@@ -132,39 +151,7 @@ class Volumes:
 
     async def prune(self, filters: Filters) -> tuple[tuple[str, ...], int]:
         """Remove unused plain volumes, anonymous ones only unless ``all``; return their names and the bytes freed."""
-        filters.only(_PRUNE_FILTERS)
-        every = filters.boolean("all", default=False)
-        if self._pruning:
-            raise PruneRunning
-        self._pruning = True
-        try:
-            return await self._prune(filters, every=every)
-        finally:
-            self._pruning = False
-
-    async def _prune(self, filters: Filters, *, every: bool) -> tuple[tuple[str, ...], int]:
-        gone: list[str] = []
-        freed = 0
-        for record in self.register.records.all():
-            labels = record.labels or {}
-            wanted = (every or record.anonymous) and record.driver == LOCAL and not record.options
-            if not wanted or not filters.labels(labels) or not filters.without_labels(labels):
-                continue
-            async with self.register.hold(record.name):
-                if (now := self.register.find(record.name)) is None or record.name in self.register.holders():
-                    continue
-                if now.protected:
-                    continue
-                size = await self.drivers.of(record).size(record)
-                try:
-                    await finish(self.keeping.remove_locked(record, trash=True))
-                except EngineError as exc:
-                    log.warning("prune: %s", exc)
-                    continue
-            gone.append(record.name)
-            freed += size
-        self.register.publish("prune", "", reclaimed=str(freed))
-        return tuple(gone), freed
+        return await self.pruning.prune(filters)
 
     async def adopt(self, alive: Collection[str] | None = None) -> None:
         """Reconcile disk, mounts and records at start; containers not in `alive` hold nothing any more.
@@ -174,3 +161,4 @@ class Volumes:
         await self.trash.adopt()
         await self.keeping.adopt(alive)
         self.mounting.adopt(alive)
+        await self.seen.load(alive or ())

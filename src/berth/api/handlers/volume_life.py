@@ -13,6 +13,19 @@ from berth.volumes.trash import Trash
 from berth.wire.volume_changes import VolumeUpdate
 
 
+async def list_(call: Call) -> web.StreamResponse:
+    """``GET /berth/volumes``: with users, sizes, last uses; ``fresh``: sizes measured now."""
+    return call.json({"Volumes": await call.engine.volumes.shown(call.filters(), fresh=call.flag("fresh"))})
+
+
+async def inspect(call: Call) -> web.StreamResponse:
+    """``GET /berth/volumes/{name}``."""
+    volumes = call.engine.volumes
+    record = volumes.get(call.path["name"])
+    (shown,) = await volumes.sight.show([record], fresh=call.flag("fresh"))
+    return call.json(shown)
+
+
 async def protect(call: Call) -> web.StreamResponse:
     """``POST /berth/volumes/{name}/protect``."""
     await call.engine.volumes.changing.protect(call.path["name"], protected=True)
@@ -78,6 +91,8 @@ async def trash_empty(call: Call) -> web.StreamResponse:
 
 
 ROUTES: Final = (
+    Route("GET", "/berth/volumes", list_, stream=True),
+    Route("GET", "/berth/volumes/{name}", inspect, stream=True),
     Route("POST", "/berth/volumes/{name}/protect", protect),
     Route("POST", "/berth/volumes/{name}/unprotect", unprotect),
     Route("POST", "/berth/volumes/{name}/update", update),

@@ -70,6 +70,8 @@ _COLUMNS: Columns = {
 
 
 def _df(session: Session, parsed: Parsed) -> None:
+    if parsed.flag("fresh"):
+        session.client.get("/berth/volumes", {"fresh": True})
     usage = session.client.get("/system/df")
     if parsed.flag("verbose"):
         _verbose(session, usage)
@@ -129,5 +131,6 @@ DF = Command(
     (
         Flag("verbose", "v", "bool", "Show detailed information on space usage"),
         Flag("format", "", "string", FORMAT_LIST),
+        Flag("fresh", "", "bool", "Measure the sizes of volumes now, however long that takes"),
     ),
 )

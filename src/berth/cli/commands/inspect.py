@@ -41,8 +41,19 @@ def _network(session: Session, parsed: Parsed, name: str) -> Any:  # noqa: ANN40
     return shown
 
 
-def _volume(session: Session, parsed: Parsed, name: str) -> Any:  # noqa: ANN401, ARG001
-    return session.client.get(f"/volumes/{part(name)}")
+def _volume(session: Session, parsed: Parsed, name: str) -> Any:  # noqa: ANN401
+    shown = session.client.get(f"/volumes/{part(name)}")
+    names = parsed.names()
+    if "verbose" in names and (parsed.flag("verbose") or parsed.flag("fresh")):
+        query = {"fresh": True} if parsed.flag("fresh") else None
+        try:
+            more = session.client.get(f"/berth/volumes/{part(name)}", query)
+        except ApiError as error:
+            if error.status != 404:  # dockerd has no such page
+                raise
+        else:
+            shown["Berth"] = {key: value for key, value in more.items() if key not in shown}
+    return shown
 
 
 _KINDS: dict[str, Getter] = {"container": _container, "image": _image, "network": _network, "volume": _volume}
@@ -133,4 +144,14 @@ NETWORK = Command(
     least=1,
     most=None,
 )
-VOLUME = Command("[OPTIONS] VOLUME [VOLUME...]", _inspect(_volume), (_FORMAT,), least=1, most=None)
+VOLUME = Command(
+    "[OPTIONS] VOLUME [VOLUME...]",
+    _inspect(_volume),
+    (
+        _FORMAT,
+        Flag("verbose", "v", "bool", "Show users, size and its age, protection and last use as well"),
+        Flag("fresh", "", "bool", "The same, with the size measured now"),
+    ),
+    least=1,
+    most=None,
+)

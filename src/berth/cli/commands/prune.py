@@ -28,6 +28,46 @@ def _deleted(session: Session, heading: str, names: list[str] | None) -> None:
         session.line("\n".join(names) + "\n")
 
 
+def _lines(planned: dict[str, Any]) -> list[str]:
+    """Say what would go, one thing a line."""
+    lines = [f"container  {it['Name']}" for it in planned.get("Containers") or ()]
+    lines += [f"network    {it['Name']}" for it in planned.get("Networks") or ()]
+    for it in planned.get("Volumes") or ():
+        where = ", to the trash" if it["Trash"] else ""
+        lines.append(f"volume     {it['Name']} ({size(it['Size'])}{where})")
+    for it in planned.get("Images") or ():
+        lines.append(f"image      {', '.join(it['Names']) or it['Id'][7:19]} ({size(it['Size'])})")
+    return lines
+
+
+def _planned(session: Session, what: str, query: dict[str, Any]) -> dict[str, Any] | None:
+    """Ask what would go; None if the engine cannot say."""
+    try:
+        found: dict[str, Any] = session.client.get(f"/berth/prune/{what}", query)
+    except ApiError as error:
+        if error.status == 404:  # dockerd has no such page
+            return None
+        raise
+    return found
+
+
+def _dry_run(session: Session, planned: dict[str, Any] | None) -> None:
+    if planned is None:
+        raise CommandFailed("this engine cannot say what a prune would remove: --dry-run needs Berth")
+    lines = _lines(planned)
+    session.line("Would be removed:\n" + "\n".join(f"  {line}" for line in lines) if lines else "Nothing to remove.")
+    total = sum(it["Size"] for kind in ("Volumes", "Images") for it in planned.get(kind) or ())
+    session.line(f"Total reclaimable space: {size(total, 4)}")
+
+
+def _with_list(warning: str, planned: dict[str, Any] | None) -> str:
+    """Add to a warning what exactly would go."""
+    if planned is None:
+        return warning
+    lines = _lines(planned)
+    return f"{warning}\nThat is now:\n" + ("".join(f"  {line}\n" for line in lines) if lines else "  nothing\n")
+
+
 def _prune_containers(session: Session, filters: Filters | None) -> int:
     answer = session.client.post("/containers/prune", {"filters": filters})
     _deleted(session, "Deleted Containers:", answer.get("ContainersDeleted"))
@@ -96,8 +136,15 @@ def _volumes(session: Session, parsed: Parsed) -> None:
     if every and old:
         version = ".".join(map(str, session.client.api_version()))
         raise CommandFailed(f'"--all" requires API version 1.42, but the Docker daemon API version is {version}')
+    filters = {**(filters_of(parsed) or {}), **({"all": ["true"]} if every else {})}
+    if parsed.flag("dry-run"):
+        _dry_run(session, _planned(session, "volumes", {"filters": filters or None}))
+        return
     kind = "all local" if every or old else "anonymous local"
-    if _agreed(session, parsed, f"WARNING! This will remove {kind} volumes not used by at least one container."):
+    warning = f"WARNING! This will remove {kind} volumes not used by at least one container."
+    if not parsed.flag("force"):
+        warning = _with_list(warning, _planned(session, "volumes", {"filters": filters or None}))
+    if _agreed(session, parsed, warning):
         _total(session, _prune_volumes(session, filters_of(parsed), every=every))
 
 
@@ -114,6 +161,10 @@ def _system(session: Session, parsed: Parsed) -> None:
     filters = filters_of(parsed)
     if volumes and filters and "until" in filters:
         raise CommandFailed('ERROR: The "until" filter is not supported with "--volumes"')
+    query = {"all": every or None, "volumes": volumes or None, "filters": filters}
+    if parsed.flag("dry-run"):
+        _dry_run(session, _planned(session, "system", query))
+        return
     if not parsed.flag("force"):
         parts = [
             "all stopped containers",
@@ -127,7 +178,7 @@ def _system(session: Session, parsed: Parsed) -> None:
             warning += "\n  Items to be pruned will be filtered with:\n" + "".join(
                 f"  - {text}\n" for text in sorted(given)
             )
-        if not _agreed(session, parsed, warning):
+        if not _agreed(session, parsed, _with_list(warning.rstrip("\n"), _planned(session, "system", query))):
             return
     reclaimed = _prune_containers(session, filters)
     _prune_networks(session, filters)
@@ -139,6 +190,7 @@ def _system(session: Session, parsed: Parsed) -> None:
 
 
 _FORCE = Flag("force", "f", "bool", "Do not prompt for confirmation")
+_DRY_RUN = Flag("dry-run", "", "bool", "Say what would be removed, and remove nothing")
 _UNTIL = Flag("filter", "", "filter", 'Provide filter values (e.g. "until=<timestamp>")')
 
 CONTAINERS = Command("[OPTIONS]", _containers, (_FORCE, _UNTIL))
@@ -154,6 +206,7 @@ VOLUMES = Command(
     (
         _FORCE,
         Flag("all", "a", "bool", "Remove all unused volumes, not just anonymous ones"),
+        _DRY_RUN,
         Flag("filter", "", "filter", 'Provide filter values (e.g. "label=<label>")'),
     ),
 )
@@ -163,6 +216,7 @@ SYSTEM = Command(
     (
         _FORCE,
         Flag("all", "a", "bool", "Remove all unused images not just dangling ones"),
+        _DRY_RUN,
         Flag("volumes", "", "bool", "Prune anonymous volumes"),
         Flag("filter", "", "filter", 'Provide filter values (e.g. "label=<key>=<value>")'),
     ),

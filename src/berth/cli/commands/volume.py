@@ -35,6 +35,67 @@ def columns() -> Columns:
     }
 
 
+#: Fields of ours: only the engine's own page has them.
+_OURS = ("UsedBy", "LastUsed", "Protected", "SizeAge", "CreatedSince")
+
+
+def _own_columns() -> Columns:
+    from berth.cli.human import ago, epoch
+
+    def age(volume: dict[str, Any]) -> str:
+        return ago(epoch(volume["SizeAt"])) if volume["Size"] >= 0 else ""
+
+    def last_used(volume: dict[str, Any]) -> str:
+        if volume["InUse"]:
+            return "in use"
+        return ago(at) if (at := epoch(volume["LastUsed"])) else "never"
+
+    def users(volume: dict[str, Any]) -> str:
+        return ",".join(
+            name if state == "running" else f"{name}({state})"
+            for name, state in dict.fromkeys((it["Name"], it["State"]) for it in volume["UsedBy"])
+        )
+
+    return columns() | {
+        "Size": ("SIZE", size_text),
+        "SizeAge": ("MEASURED", age),
+        "Links": ("LINKS", lambda volume: str(len({it["Id"] for it in volume["UsedBy"]}))),
+        "UsedBy": ("USED BY", users),
+        "LastUsed": ("LAST USED", last_used),
+        "CreatedSince": ("CREATED", lambda volume: ago(epoch(volume["CreatedAt"]))),
+        "Protected": ("PROTECTED", lambda volume: str(volume["Protected"]).lower()),
+    }
+
+
+def size_text(volume: dict[str, Any]) -> str:
+    """Print the size of a volume as the engine's own page has it."""
+    from berth.cli.human import size
+
+    return "N/A" if volume["Size"] < 0 else size(volume["Size"])
+
+
+def _own_list(session: Session, parsed: Parsed) -> bool:
+    """Print the list with what Docker's has not, if any of that was asked for."""
+    form = parsed.text("format")
+    filters = filters_of(parsed) or {}
+    flags = [flag for flag in ("size", "used-by", "last-used", "fresh") if parsed.flag(flag)]
+    ours = {"used-by", "larger-than", "unused-for"} & filters.keys()
+    if not (flags or ours or any(f".{it}" in form for it in _OURS)):
+        return False
+    query = {"filters": filters or None, "fresh": True if parsed.flag("fresh") else None}
+    volumes = sorted(session.client.get("/berth/volumes", query)["Volumes"], key=lambda it: natural_key(it["Name"]))
+    default = "{{.Driver}}\t{{.Name}}"
+    if parsed.flag("size") or parsed.flag("fresh"):
+        default += "\t{{.Size}}\t{{.SizeAge}}"
+    if parsed.flag("used-by"):
+        default += "\t{{.UsedBy}}"
+    if parsed.flag("last-used"):
+        default += "\t{{.LastUsed}}"
+    quiet = "{{.Name}}" if parsed.flag("quiet") else ""
+    print_rows(volumes, _own_columns(), form, default=default, quiet=quiet, kind="*volume.volumeContext")
+    return True
+
+
 def _usage(volume: dict[str, Any], key: str) -> str:
     usage = volume.get("UsageData")
     if not usage or (key == "Size" and usage[key] < 0):
@@ -47,6 +108,8 @@ def _usage(volume: dict[str, Any], key: str) -> str:
 
 
 def _list(session: Session, parsed: Parsed) -> None:
+    if _own_list(session, parsed):
+        return
     answer = session.client.get("/volumes", {"filters": filters_of(parsed)})
     volumes = [] if parsed.flag("cluster") else sorted(answer["Volumes"] or [], key=lambda it: natural_key(it["Name"]))
     print_rows(
@@ -88,6 +151,10 @@ LS = Command(
         Flag("quiet", "q", "bool", "Only display volume names"),
         Flag("format", "", "string", FORMAT_LIST),
         Flag("filter", "f", "filter", 'Provide filter values (e.g. "dangling=true")'),
+        Flag("size", "s", "bool", "Show sizes, and how old each figure is"),
+        Flag("used-by", "", "bool", "Show the containers that use each volume"),
+        Flag("last-used", "", "bool", "Show when a container last used each volume"),
+        Flag("fresh", "", "bool", "Measure the sizes now, however long that takes"),
         Flag(
             "cluster", "", "bool", "Display only cluster volumes, and use cluster volume list formatting", hidden=True
         ),
