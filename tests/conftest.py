@@ -1,6 +1,7 @@
 """Fixtures shared by all tests, the rules on skipping, and the leak check at the end of the run."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from tests.support.engines import CGROUPS, RUN, Berth, Dockerd, Engine, busybox_
 
 IN_CI = bool(os.environ.get("CI"))
 _skipped: list[str] = []
+#: Where this run's tests have their directories.
+_directories: list[str] = []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -64,10 +67,16 @@ def _machine() -> dict[str, set[str]]:
         "link": {row.split(": ")[1] for row in links.splitlines()},
         "network namespace": {row.split()[0] for row in spaces.splitlines() if row},
         "nft table": set(tables.splitlines()),
-        "mount": {row.split()[4] for row in mounts.splitlines() if "berth" in row},
+        "mount": {row.split()[4] for row in mounts.splitlines() if "berth" in row and not _others(row)},
         "cgroup": cgroups,
         "process": processes,
     }
+
+
+def _others(mount: str) -> bool:
+    """Whether a row of mountinfo is in a directory of another run, as the other half of the suite is."""
+    found = re.search(r"/pytest-of-[^/]+/pytest-\d+(?=/)|/run/berth-tests-\d+(?=/)", mount.split()[4] + "/")
+    return found is not None and not any(place.endswith(found.group()) for place in (str(RUN), *_directories))
 
 
 _before = _machine()
@@ -75,6 +84,11 @@ _before = _machine()
 
 def _leaks() -> list[str]:
     return [f"{kind} {what}" for kind, now in _machine().items() for what in sorted(now - _before[kind])]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _directory(tmp_path_factory: pytest.TempPathFactory) -> None:
+    _directories.append(str(tmp_path_factory.getbasetemp()))
 
 
 # --- engines --------------------------------------------------------------------------------------------------------
