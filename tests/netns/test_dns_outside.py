@@ -15,6 +15,7 @@ from pathlib import Path
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdataset
 import dns.rrset
 import pytest
 
@@ -344,11 +345,11 @@ def test_what_was_cut_comes_by_tcp(world: World, outside: Make) -> None:
 
 def test_giant_answers_pass_and_do_not_fill_memory(world: World, outside: Make) -> None:
     asker = world.container()
+    texts = dns.rdataset.from_text("IN", "TXT", 300, *[f'"{i:03}{"x" * 250}"' for i in range(220)])
 
     def handle(query: dns.message.Message, tcp: bool) -> list[bytes]:
         reply = dns.message.make_response(query)
-        texts = [f'"{i:03}{"x" * 250}"' for i in range(220)]
-        reply.answer.append(dns.rrset.from_text(query.question[0].name, 300, "IN", "TXT", *texts))
+        reply.answer.append(dns.rrset.from_rdata_list(query.question[0].name, 300, list(texts)))
         if tcp:
             return [reply.to_wire()]
         cut = dns.message.make_response(query)
