@@ -12,7 +12,9 @@ from berth.networks.endpoint_options import parse_endpoint
 from berth.networks.planning import gateway_endpoint
 from berth.wire.networks import EndpointSettings
 from tests.netns.stored import StoredWorld
+from tests.netns.test_changes import kernel, update
 from tests.netns.test_endpoints import routes_inside
+from tests.netns.test_macvlan import at
 from tests.netns.test_names import named_world, resolve
 from tests.netns.test_networks import Container, ask, published, refused, ruleset, snapshot
 from tests.netns.throwaway import isolated
@@ -147,3 +149,71 @@ async def test_attachments_are_what_is_on_record_whenever_the_daemon_is_killed(t
         assert await agrees(world, one) == after
         assert before in seen
         assert after in seen
+
+
+#: What a network is, in turns: nothing of it is left to chance.
+SHAPES = (
+    {"subnet": "10.2.0.0/24", "mtu": 1400, "icc": False, "internal": True},
+    {"subnet": "10.1.0.0/24", "mtu": 0, "icc": True, "internal": False},
+)
+
+
+@isolated
+async def test_a_network_is_changed_whole_or_not_whenever_the_daemon_is_killed(tmp_path: Path) -> None:
+    world = StoredWorld(tmp_path)
+    await world.service.adopt(set())
+    await world.network("red", subnet="10.1.0.0/24")
+    one = await world.container("one", "red", port_bindings=published("8080"))
+    two = await world.container("two", "red", endpoints={"red": at("10.1.0.77")})
+    stopped = await world.container("off", "red", endpoints={"red": at("10.1.0.66")})
+    await stopped.close()
+    for shape in (*SHAPES, *SHAPES):  # and back: what a network is called by is then as it will be
+        await update("red", **shape)(world)
+    await update("red", **SHAPES[1])(world)
+
+    async def restart() -> StoredWorld:
+        world.fresh()
+        world.runner.recover()
+        await world.service.adopt({one.id, two.id})
+        return world
+
+    async def state() -> object:
+        await world.service.settle()
+        assert await world.service.firewall.differences() == [], "the rules are what the records say"
+        assert list(world.layout.changes.glob("*")) == []
+        boxes = (one, two, stopped)
+        return (
+            kernel(world, one, two), world.networks.all(), world.tenants.all(), world.live.all(),
+            [Path(box.files["/etc/hosts"]).read_text() for box in boxes], world.service.inspect("red"),
+            [world.service.settings(box.id) for box in boxes], ask("127.0.0.1", 8080),
+        )  # fmt: skip
+
+    old = await state()
+    seen = []
+    async for _, _ in killing(world, update("red", **SHAPES[0]), restart):
+        seen.append(await state())
+        if seen[-1] != old:
+            await update("red", **SHAPES[1])(world)
+    await restart()
+    new = await state()
+    assert two.address("red") == "10.2.0.77"
+    assert [found for found in seen if found not in (old, new)] == []
+    assert seen.index(new) > 10, "steps of the plan, the last of which is the note"
+    assert seen[seen.index(new) :] == [new] * (len(seen) - seen.index(new)), "from the note on it is done"
+    assert len(seen) - seen.index(new) == 10, "five records, before and after each"
+
+
+@isolated
+async def test_a_change_of_which_a_record_cannot_be_written_changes_nothing(tmp_path: Path) -> None:
+    world = StoredWorld(tmp_path)
+    await world.service.adopt(set())
+    await world.network("red", subnet="10.1.0.0/24")
+    one = await world.container("one", "red", port_bindings=published("8080"), endpoints={"red": at("10.1.0.7")})
+    before = kernel(world, one), world.networks.all(), world.tenants.all(), world.live.all()
+    steps = 0
+    async for steps in failing(world.fault, lambda: update("red", **SHAPES[0])(world)):
+        assert (kernel(world, one), world.networks.all(), world.tenants.all(), world.live.all()) == before, steps
+        assert list(world.layout.changes.glob("*")) == []
+        assert ask("127.0.0.1", 8080).startswith("one ")
+    assert steps > 10
+    assert one.address("red") == "10.2.0.7"

@@ -125,6 +125,11 @@ class Layout:
         return self.data_root / "tmp"
 
     @property
+    def changes(self) -> Path:
+        """Directory of what is yet to be written down of networks' changes."""
+        return self.data_root / "changes"
+
+    @property
     def namespaces(self) -> Path:
         """Directory the network namespaces are pinned in."""
         return self.exec_root / "netns"

@@ -9,7 +9,9 @@ from berth.plan.model import Step
 Handler = Callable[[Step], Step | None]
 
 #: Modules of this package that carry out steps; each has HANDLERS and UNDO.
-MODULES: Final = ("addressing", "handover", "link", "netns", "nft", "revise", "routing", "shaping", "sublink", "sysctl")
+MODULES: Final = (
+    "addressing", "handover", "link", "netns", "nft", "notes", "revise", "routing", "shaping", "sublink", "sysctl",
+)  # fmt: skip
 
 
 def _merged(attribute: str) -> dict[type[Step], Handler]:

@@ -130,9 +130,9 @@ class ContainerFiles:
         )
 
     def move(self, tenant: Tenant, was: LiveEndpoint, now: LiveEndpoint) -> None:
-        """Follow an attachment to other addresses."""
-        hosts = self._layout.container(tenant.container_id) / "hosts"
-        sandboxes.edit_lines(hosts, drop=_own_lines(tenant, was), add=_own_lines(tenant, now))
+        """Follow an attachment to other addresses; may be repeated."""
+        hosts, lines = self._layout.container(tenant.container_id) / "hosts", _own_lines(tenant, now)
+        sandboxes.edit_lines(hosts, drop=_own_lines(tenant, was) + lines, add=lines)
 
 
 def _own_lines(tenant: Tenant, end: LiveEndpoint) -> str:

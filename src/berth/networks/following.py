@@ -42,21 +42,50 @@ class Following:
         await in_thread(self._files.move, tenant, old, new)
         await self._naming.announce(tenant, new)
 
-    async def follow(
+    async def write_down(
         self,
         tenants: Iterable[tuple[Tenant, Tenant]],
-        lives: Iterable[tuple[Tenant, LiveSandbox, LiveSandbox]],
+        lives: Iterable[tuple[LiveSandbox, LiveSandbox]],
+        *,
+        anew: bool = True,
     ) -> None:
-        """Take over what the change of a network, done in the kernel, has made of those who want or have it."""
-        for was, now in tenants:
-            if now != was:
-                await self._tenants.put(now.container_id, now)
+        """Keep what the change of a network, done in the kernel, has made of those who want or have it.
+
+        Unless `anew`, only of those who still are on record: containers that run end with the machine.
+        """
+        for was, wants in tenants:
+            if wants != was and (anew or self._tenants.get(wants.container_id) is not None):
+                await self._tenants.put(wants.container_id, wants)
+        for _, after in lives:
+            if anew or self._live.get(after.container_id) is not None:
+                await self._live.put(after.container_id, after)
+
+    async def write_back(
+        self, tenants: Iterable[tuple[Tenant, Tenant]], lives: Iterable[tuple[LiveSandbox, LiveSandbox]]
+    ) -> None:
+        """Take back what was kept of a change that was not kept whole."""
+        for was, wants in tenants:
+            if wants != was and self._tenants.get(was.container_id) is wants:
+                await self._tenants.put(was.container_id, was)
+        for before, after in lives:
+            if self._live.get(before.container_id) is after:
+                await self._live.put(before.container_id, before)
+
+    async def readdress(
+        self, tenants: Iterable[tuple[Tenant, Tenant]], lives: Iterable[tuple[LiveSandbox, LiveSandbox]]
+    ) -> None:
+        """Have files and the kernel's memory follow to other addresses; may be repeated."""
+        wants = {one.container_id: one for _, one in tenants}
+        for before, after in lives:
+            tenant = wants.get(after.container_id) or self._wanted.of(after.container_id)
+            await in_thread(self._readdress, tenant, before, after)
+
+    async def follow(self, lives: Iterable[tuple[Tenant, LiveSandbox, LiveSandbox]]) -> None:
+        """Have ports and names follow; the records and files have it already."""
         for tenant, before, after in lives:
-            await self._live.put(after.container_id, after)
             await self._publishing.move_proxy((before.endpoints, before.published), (after.endpoints, after.published))
             if before.published and not after.published:
                 self._publishing.release(before.published)
-            await in_thread(self._readdress, tenant, before, after)
             await self._naming.reconfigure(tenant, after)
             await self._naming.announce_all(tenant, after)
 

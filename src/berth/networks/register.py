@@ -27,6 +27,10 @@ class Register:
     """The networks service's memory."""
 
     def __init__(self) -> None:
+        """Know nothing."""
+        self._clear()
+
+    def _clear(self) -> None:
         self._networks: dict[str, NetworkRecord] = {}
         self._by_name: dict[str, str] = {}
         #: By network name, because addresses are asked for by name, also of networks that are yet to come.
@@ -38,6 +42,20 @@ class Register:
         #: Subnets of networks that are there or being made; `claim` writes it.
         self.subnets = SubnetIndex()
         self._claimed: dict[str, NetworkRecord] = {}
+
+    def load(
+        self, networks: Iterable[NetworkRecord], tenants: Iterable[Tenant], sandboxes: Iterable[LiveSandbox]
+    ) -> None:
+        """Know what is on record, and nothing else."""
+        self._clear()
+        for record in networks:
+            self.add(record)
+        for tenant in tenants:
+            self.expect(tenant)
+        for sandbox in sandboxes:
+            for end in sandbox.endpoints:
+                self.keep(end.network_id, sandbox.container_id, end)
+                self.attach(sandbox.container_id, end)
 
     # -- networks
 
@@ -240,13 +258,6 @@ class Register:
     def attached(self, network_id: str) -> dict[str, LiveEndpoint]:
         """Return container id → attachment of a network."""
         return self._attached.get(network_id, {})
-
-    def load(self, sandboxes: Iterable[LiveSandbox]) -> None:
-        """Take over what running containers have."""
-        for sandbox in sandboxes:
-            for end in sandbox.endpoints:
-                self.keep(end.network_id, sandbox.container_id, end)
-                self.attach(sandbox.container_id, end)
 
 
 def _has_to_itself(record: NetworkRecord) -> bool:

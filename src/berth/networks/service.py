@@ -145,11 +145,11 @@ class Networks:
         self.change = Changer(
             layout, networks, self._register, self._attachments, runner, self._creating.names, self._changed
         )
-        for record in networks.all():
-            self._register.add(record)
-        for tenant in endpoints.all():
-            self._register.expect(tenant)
-        self._register.load(live.all())
+        self._networks, self._tenants = networks, endpoints
+        self._load()
+
+    def _load(self) -> None:
+        self._register.load(self._networks.all(), self._tenants.all(), self._live.all())
 
     # -- networks
 
@@ -270,6 +270,8 @@ class Networks:
 
         Containers not in `alive` are closed. What carries our mark and has no record is removed.
         """
+        if await self.change.resume():
+            self._load()
         await self._predefined.settle(alive)
         await self._attachments.mend(alive)
         await in_thread(self._rebuild, alive)

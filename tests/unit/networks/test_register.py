@@ -242,11 +242,8 @@ class Machine(RuleBasedStateMachine):
     def the_daemon_is_killed_and_starts_again(self) -> None:
         self.making.clear()
         self.register = Register()
-        for record in self.networks.values():
-            self.register.add(record)
-        for tenant in self.tenants.values():
-            self.register.expect(tenant)
-        self.register.load(LiveSandbox(ident, "s", endpoints=tuple(ends.values())) for ident, ends in self.live.items())
+        lives = [LiveSandbox(ident, "s", endpoints=tuple(ends.values())) for ident, ends in self.live.items()]
+        self.register.load(self.networks.values(), self.tenants.values(), lives)
 
     @invariant()
     def no_two_networks_overlap(self) -> None:

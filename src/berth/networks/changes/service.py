@@ -1,9 +1,11 @@
 """The use case "change a network that is in use": its containers stay connected and follow.
 
-All or nothing: one plan for bridge, containers, rules; then the records; then names, files, the proxy, the event.
+All or nothing: one plan for bridge, containers, rules, and a note of what follows; then the records; then files, names,
+the proxy, the event. Killed before the note, the change is undone; after it, the next engine writes it down.
 While it runs nobody joins, leaves or starts.
 """
 
+import logging
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -11,8 +13,9 @@ import msgspec
 from berth.base.aio import finish, in_thread
 from berth.base.paths import Layout
 from berth.networks.attachments import Attachments
-from berth.networks.changes import revise
+from berth.networks.changes import notes, revise
 from berth.networks.changes.follow import Follower
+from berth.networks.changes.notes import Change
 from berth.networks.changes.planning import Move, plan_change
 from berth.networks.errors import NetworkNameTaken
 from berth.networks.model import LiveSandbox, NetworkRecord, Tenant
@@ -21,6 +24,8 @@ from berth.networks.register import Register
 from berth.plan.run import Runner
 from berth.store.base import Records
 from berth.wire.network_changes import NetworkUpdate
+
+log = logging.getLogger(__name__)
 
 
 class Changer:
@@ -68,6 +73,18 @@ class Changer:
                 self._creating.discard(name)
         return old.name, new.name
 
+    async def resume(self) -> bool:
+        """Write down what an engine that was killed had done; return whether there was anything."""
+        changes = await in_thread(lambda: list(notes.left(self._layout.changes)))
+        for change in changes:
+            log.warning("network %s: writing down a change that an earlier engine made", change.new.name)
+            if self._networks.get(change.new.id) is not None:
+                await self._networks.put(change.new.id, change.new)
+            await self._attachments.following.write_down(change.tenants, change.lives, anew=False)
+            await self._attachments.following.readdress(change.tenants, change.lives)
+            await self._forget(change)
+        return bool(changes)
+
     async def _change(self, old: NetworkRecord, new: NetworkRecord) -> None:
         follower = Follower(old, new)
         tenants = [(one, follower.tenant(one)) for one in self._attachments.tenants_on(old)]
@@ -85,23 +102,36 @@ class Changer:
         self._register.claim_instead(old, new)
         try:
             moves = [self._with_ports(move, claimed) for move in moves]
-            await self._carry_out(old, new, moves)
+            change = Change(old, new, tuple(tenants), tuple((move.before, move.after) for move in moves))
+            await self._carry_out(change, moves)
         except BaseException:
             self._register.claim_instead(new, old)
             for live in claimed:
                 self._attachments.release_ports(live)
             raise
-        self._register.change(old, new, tenants, [(move.before, move.after) for move in moves])
-        await self._attachments.following.follow(tenants, [(move.tenant, move.before, move.after) for move in moves])
+        self._register.change(old, new, change.tenants, change.lives)
+        try:
+            await self._attachments.following.readdress(change.tenants, change.lives)
+        finally:
+            await self._forget(change)
+        await self._attachments.following.follow([(move.tenant, move.before, move.after) for move in moves])
         await self._settled(new)
 
-    async def _carry_out(self, old: NetworkRecord, new: NetworkRecord, moves: list[Move]) -> None:
-        undo = await self._runner.run(plan_change(self._layout.nft_table, old, new, moves))
+    async def _carry_out(self, change: Change, moves: list[Move]) -> None:
+        plan = plan_change(self._layout.nft_table, change.old, change.new, moves)
+        undo = await self._runner.run((*plan, notes.planned(self._layout.changes, change)))
         try:
-            await self._networks.put(new.id, new)
+            await self._networks.put(change.new.id, change.new)
+            await self._attachments.following.write_down(change.tenants, change.lives)
         except BaseException:
             await in_thread(self._runner.apply_all, undo)
+            if self._networks.get(change.new.id) == change.new:
+                await self._networks.put(change.old.id, change.old)
+            await self._attachments.following.write_back(change.tenants, change.lives)
             raise
+
+    async def _forget(self, change: Change) -> None:
+        await in_thread(notes.drop, self._layout.changes, change)
 
     def _with_ports(self, move: Move, claimed: list[LiveSandbox]) -> Move:
         """Return the move with the ports published afterwards: none without a way out, those wanted with a new one."""
