@@ -86,6 +86,7 @@ VOLUME: Entries = {
     "protect": ("Keep volumes from being removed or overwritten", "volume_life:PROTECT"),
     "prune": ("Remove unused local volumes", "prune:VOLUMES"),
     "rename": ("Rename a volume", "volume_life:RENAME"),
+    "resize": ("Change the size of a volume", "volume_sizes:RESIZE"),
     "restore": ("Make a volume of a backup, or replace a volume's data by it", "volume_backup:RESTORE"),
     "rm": ("Remove one or more volumes", "volume:RM"),
     "trash": ("See removed volumes, have them back, or delete them for good", "volume_life:TRASH"),

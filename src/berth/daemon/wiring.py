@@ -18,6 +18,7 @@ from berth.api.handlers import streams as stream_routes
 from berth.api.handlers import system as system_routes
 from berth.api.handlers import volume_backups as volume_backup_routes
 from berth.api.handlers import volume_life as volume_life_routes
+from berth.api.handlers import volume_sizes as volume_size_routes
 from berth.api.handlers import volumes as volume_routes
 from berth.api.routes import Route
 from berth.base.aio import Tasks, supervise
@@ -79,7 +80,8 @@ class Parts:
         self.tasks.start("leases", supervise("leases", self.engine.networks.keep_leases, pause_s=PAUSE_S))
         self.tasks.start("name servers", supervise("name servers", self.engine.networks.servers.watch, pause_s=PAUSE_S))
 
-        seen = self.engine.volumes.seen
+        seen, sizing = self.engine.volumes.seen, self.engine.volumes.sizing
+        self.tasks.start("limits of volumes", supervise("limits of volumes", sizing.watch, pause_s=PAUSE_S))
         self.tasks.start("sizes of volumes", supervise("sizes of volumes", seen.watch, pause_s=PAUSE_S))
         self.tasks.start("uses of volumes", supervise("uses of volumes", seen.keep, pause_s=PAUSE_S))
         self.tasks.start("trash", supervise("trash", self.engine.volumes.trash.watch, pause_s=PAUSE_S))
@@ -100,7 +102,7 @@ def routes() -> tuple[Route, ...]:
         system_routes, network_routes, explain_routes, name_routes, firewall_routes, volume_routes, stream_routes,
         container_routes, container_mount_routes,
         image_routes,
-        volume_life_routes, volume_backup_routes, pruning_routes,
+        volume_life_routes, volume_backup_routes, volume_size_routes, pruning_routes,
     )  # fmt: skip
     return tuple(route for module in modules for route in module.ROUTES)
 

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from berth.base.errors import SystemFault
+from berth.base.ownership import NOBODY_SAID, Owner
 from berth.kernel.rootpath import open_inside
 from berth.kernel.treecopy import TreeCopy
 
@@ -35,9 +36,10 @@ def is_empty(directory: str) -> bool:
         return next(entries, None) is None
 
 
-def fill(root: str, target: str, data: Path, marker: Path) -> bool:
+def fill(root: str, target: str, data: Path, marker: Path, owner: Owner = NOBODY_SAID) -> bool:
     """Copy what is at `target` inside `root` into the empty directory `data`; True if something was to copy.
 
+    What `owner` says of the directory itself stays so.
     Nothing happens if `data` has content, unless `marker` says that an earlier copy did not end.
     """
     unfinished = marker.exists()
@@ -59,7 +61,7 @@ def fill(root: str, target: str, data: Path, marker: Path) -> bool:
         into = os.open(data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             marker.touch()
-            TreeCopy(source, into).run()
+            TreeCopy(source, into).run(owner)
         except OSError as exc:
             raise CopyFailed(str(exc.filename or target), exc.strerror or str(exc)) from exc
         finally:

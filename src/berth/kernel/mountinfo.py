@@ -38,6 +38,17 @@ def mounts_below(path: str) -> list[str]:
     return sorted(_plain(point) for point in points if point == want or point.startswith(want + "/"))
 
 
+def fstype_of(path: str) -> str:
+    """Return the type of the file system that `path`, absolute and without symlinks, is on."""
+    best, found = "", ""
+    for line in _rows().splitlines():
+        left, _, right = line.partition(" - ")
+        point = _plain(left.split(" ", 5)[4])
+        if (point in ("/", path) or path.startswith(point + "/")) and len(point) >= len(best):
+            best, found = point, right.split(" ", 1)[0]
+    return found
+
+
 def holder_of(path: str) -> Holder:
     """Return the mount that `path`, absolute and without symlinks, is on."""
     best = Holder("/", shared=False, slave=False)

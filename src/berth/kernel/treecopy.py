@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from berth.base.ownership import NOBODY_SAID, Owner
+
 #: At most so much is asked of the kernel in one copy_file_range(2): progress is told in between.
 _PIECE_BYTES: Final = 64 << 20
 _CANNOT_COPY_IN_KERNEL: Final = (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EBADF)
@@ -83,11 +85,11 @@ class TreeCopy:
         #: The entry being copied, for messages.
         self.at = ""
 
-    def run(self) -> None:
-        """Copy. Raises `OSError`, with the entry in `at`."""
+    def run(self, owner: Owner = NOBODY_SAID) -> None:
+        """Copy; what `owner` says of the tree's root stays so. Raises `OSError`, with the entry in `at`."""
         self._directory(self._source, self._into, "")
         self.at = ""
-        self._dress(self._source, self._into)
+        self._dress(self._source, self._into, owner)
 
     def _directory(self, source: int, into: int, path: str) -> None:
         with os.scandir(source) as entries:
@@ -202,11 +204,13 @@ class TreeCopy:
             self.counted.moved_bytes += done
             self._told(self.counted)
 
-    def _dress(self, source: int, into: int) -> None:
+    def _dress(self, source: int, into: int, owner: Owner = NOBODY_SAID) -> None:
         """Give an open file or directory the owner, mode, attributes and times of another."""
         seen = os.fstat(source)
-        os.fchown(into, seen.st_uid, seen.st_gid)
-        os.fchmod(into, stat.S_IMODE(seen.st_mode))  # after the owner: chown clears set-user-id
+        uid = seen.st_uid if owner.uid is None else owner.uid
+        os.fchown(into, uid, seen.st_gid if owner.gid is None else owner.gid)
+        # After the owner: chown clears set-user-id.
+        os.fchmod(into, stat.S_IMODE(seen.st_mode) if owner.mode is None else owner.mode)
         for name in _attributes(source):
             try:
                 os.setxattr(into, name, os.getxattr(source, name))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from berth.base.errors import Conflict, InvalidArgument, NotFound, NotImplementedYet, SystemFault, Unavailable
 from berth.base.ids import short
 from berth.base.names import RESTRICTED_TEXT
+from berth.base.units import human_size
 
 
 class NoSuchVolume(NotFound):
@@ -176,6 +177,58 @@ class MountOfVolumeFailed(SystemFault):
 
     def __init__(self, data: str, reason: str) -> None:
         super().__init__(f"error while mounting volume '{data}': {reason}")
+
+
+class NoQuotas(InvalidArgument):
+    """Quotas were asked for where the file system keeps none."""
+
+    def __init__(self, name: str, root: str, fstype: str) -> None:
+        remedy = {
+            "btrfs": f"switch them on with: btrfs quota enable {root}",
+            "xfs": "mount it with the option prjquota",
+            "ext4": "switch the feature on (tune2fs -O project -Q prjquota) and mount it with the option prjquota",
+        }.get(fstype, "they need xfs, ext4 or btrfs")
+        super().__init__(
+            f"create {name}: quota size requested but no quota support: {root} is on {fstype} without project quotas; "
+            f"{remedy}. Or leave size-mode out: a file with a file system of its own does the same"
+        )
+
+
+class SizeLost(SystemFault):
+    """What keeps a volume's size is not there any more."""
+
+    def __init__(self, name: str, where: str) -> None:
+        super().__init__(
+            f"volume {name} has a size, and what keeps it is missing at {where}. "
+            "If the file system below it was replaced, restore the volume from a backup"
+        )
+
+
+class NotSized(InvalidArgument):
+    """Only a volume that was made with a size has one to change."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"resize {name}: the volume has no size. One is given at creation: berth volume create --size SIZE NAME"
+        )
+
+
+class BelowUse(Conflict):
+    """A volume cannot be smaller than what is in it."""
+
+    def __init__(self, name: str, wanted: int, used: int) -> None:
+        super().__init__(
+            f"resize {name}: {human_size(wanted)} ({wanted} bytes) is less than the {human_size(used)} ({used} bytes) "
+            "that are in use; delete something, or choose more"
+        )
+
+
+class StillMounted(Conflict):
+    """A file system cannot be replaced under those who use it."""
+
+    def __init__(self, name: str, why: str, holders: Sequence[str]) -> None:
+        brief = " ".join(short(ident) for ident in holders) or "what uses it"
+        super().__init__(f"resize {name}: {why} only while nothing runs on it; stop first: docker stop {brief}")
 
 
 class PruneRunning(Conflict):

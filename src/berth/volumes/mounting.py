@@ -13,6 +13,7 @@ import msgspec
 
 from berth.base.aio import finish, in_thread
 from berth.base.ids import new_id
+from berth.base.ownership import Owner
 from berth.base.paths import Layout
 from berth.kernel import foreign
 from berth.kernel.files import write_atomically
@@ -319,7 +320,7 @@ class Mounting:
                 if point.target in seen:
                     marker = str(markers[point.name])
                     await foreign.fill(rootfs, point.target, point.source, marker, timeout_s=self._limits.mount_s)
-            here = filler(rootfs, {point.target for point in to_fill}, markers.__getitem__)
+            here = filler(rootfs, {point.target for point in to_fill}, markers.__getitem__, self._owner)
             return await in_thread(prepare, points, rootfs, pins, here, seen, outer)
 
     async def detach(self, container_id: str, points: Sequence[MountPoint]) -> None:
@@ -366,6 +367,10 @@ class Mounting:
     def _is_away(self, name: str) -> bool:
         record = self._register.find(name)
         return record is not None and self._drivers.of(record).away(record)
+
+    def _owner(self, name: str) -> Owner:
+        record = self._register.get(name)
+        return self._drivers.of(record).owner(record)
 
     def _marker(self, name: str) -> Path:
         record = self._register.get(name)

@@ -8,6 +8,7 @@ import msgspec
 from berth.base.errors import InvalidArgument
 from berth.base.filesystems import may_hang
 from berth.base.names import is_restricted_name
+from berth.base.ownership import NOBODY_SAID, Owner
 from berth.base.units import parse_bytes
 from berth.volumes.errors import BadOption, NameInvalid, NameTooShort
 
@@ -15,7 +16,15 @@ from berth.volumes.errors import BadOption, NameInvalid, NameTooShort
 _SECRET: Final = ("password", "pass", "password2")
 #: Longest name of a directory entry, in bytes (linux/limits.h, NAME_MAX).
 NAME_MAX: Final = 255
-_KNOWN: Final = ("type", "o", "device", "size")
+_KNOWN: Final = ("type", "o", "device", "size", "size-mode", "size-fs", "uid", "gid", "mode")
+#: How a size is kept: by whatever can, by quotas of the file system below, by a file with a file system.
+SIZE_MODES: Final = ("auto", "quota", "image")
+#: File systems that a file of ours may have; empty: chosen by what is installed.
+SIZE_SYSTEMS: Final = ("", "ext4", "xfs")
+#: Least size of XFS, in bytes (mkfs.xfs(8)).
+XFS_LEAST: Final = 300 << 20
+#: One more than the greatest user or group number that means one (chown(2)).
+_IDS: Final = (1 << 32) - 1
 
 
 class LocalOptions(msgspec.Struct, frozen=True):
@@ -24,6 +33,11 @@ class LocalOptions(msgspec.Struct, frozen=True):
     type: str = ""
     o: str = ""
     device: str = ""
+    #: Greatest size in bytes; 0: none.
+    size: int = 0
+    size_mode: str = "auto"
+    size_fs: str = ""
+    owner: Owner = NOBODY_SAID
 
     @property
     def wants_mount(self) -> bool:
@@ -49,12 +63,6 @@ def parse_local(name: str, options: Mapping[str, str]) -> LocalOptions:
     for key in options:
         if key not in _KNOWN:
             raise BadOption(name, f'invalid option: "{key}"')
-    if "size" in options:
-        try:
-            parse_bytes(options["size"])
-        except InvalidArgument as exc:
-            raise BadOption(name, str(exc)) from None
-        raise BadOption(name, "quota size requested but no quota support")
     kind, o, device = (options.get(key, "") for key in ("type", "o", "device"))
     # Docker's order: the device is missed before the type, and "o" alone asks for both.
     if (kind or o) and not device:
@@ -63,7 +71,50 @@ def parse_local(name: str, options: Mapping[str, str]) -> LocalOptions:
         raise BadOption(name, 'missing required option: "type"')
     if "\0" in kind + o + device:
         raise BadOption(name, "options contain a NUL character")
-    return LocalOptions(kind, o, device)
+    size = _size(name, options)
+    owner = _owner(name, options)
+    if device and owner != NOBODY_SAID:
+        raise BadOption(name, '"uid", "gid" and "mode" are for volumes without a device; a tmpfs takes them in "o"')
+    if device and size:
+        raise BadOption(name, '"size" is for volumes without a device; a tmpfs takes its size in "o": o=size=…')
+    mode, system = options.get("size-mode", "auto"), options.get("size-fs", "")
+    if mode not in SIZE_MODES:
+        raise BadOption(name, f'invalid option: "size-mode" is one of {", ".join(SIZE_MODES)}, not "{mode}"')
+    if system not in SIZE_SYSTEMS:
+        raise BadOption(name, f'invalid option: "size-fs" is one of {", ".join(SIZE_SYSTEMS[1:])}, not "{system}"')
+    if system == "xfs" and size < XFS_LEAST:
+        raise BadOption(name, f"a file system of type xfs needs a size of {XFS_LEAST >> 20}m at least")
+    return LocalOptions(kind, o, device, size, mode, system, owner)
+
+
+def _size(name: str, options: Mapping[str, str]) -> int:
+    if "size" not in options:
+        for key in ("size-mode", "size-fs"):
+            if key in options:
+                raise BadOption(name, 'missing required option: "size"')
+        return 0
+    try:
+        return parse_bytes(options["size"])
+    except InvalidArgument as exc:
+        raise BadOption(name, str(exc)) from None
+
+
+def _owner(name: str, options: Mapping[str, str]) -> Owner:
+    numbers: list[int | None] = []
+    for key, base, end in (("uid", 10, _IDS), ("gid", 10, _IDS), ("mode", 8, 0o10000)):
+        text = options.get(key)
+        if text is None:
+            numbers.append(None)
+            continue
+        try:
+            number = int(text, base) if text.isdecimal() else -1
+        except ValueError:
+            number = -1
+        if not 0 <= number < end:
+            kind = "an octal mode" if key == "mode" else "a number"
+            raise BadOption(name, f'invalid option: "{key}" must be {kind}, not "{text}"')
+        numbers.append(number)
+    return Owner(*numbers)
 
 
 #: Options of mount(8) that mount(2) takes as flags: name → (bit, whether it sets it). linux/mount.h

@@ -44,7 +44,7 @@ class Pruning:
             for record in self._register.records.all()
             if (every or record.anonymous)
             and record.driver == LOCAL
-            and not record.options
+            and "device" not in (record.options or {})
             and not record.protected
             and filters.labels(record.labels or {})
             and filters.without_labels(record.labels or {})

@@ -26,6 +26,7 @@ from berth.volumes.references import Users
 from berth.volumes.register import Register, States
 from berth.volumes.seen import Seen
 from berth.volumes.sight import OWN_FILTERS, Sight
+from berth.volumes.sizing import Sizing
 from berth.volumes.trash import Kept, Trash
 from berth.wire.filters import Filters
 
@@ -77,6 +78,7 @@ class Volumes:
         self.seen = Seen(self.register, self.drivers, layout.volumes_seen, tasks)
         self.sight = Sight(self.register, self.seen, self.inspect)
         self.pruning = Pruning(self.register, self.keeping, self.seen)
+        self.sizing = Sizing(self.register, self.drivers)
 
     async def create(
         self,
@@ -160,5 +162,6 @@ class Volumes:
         """
         await self.trash.adopt()
         await self.keeping.adopt(alive)
+        await self.sizing.adopt()
         self.mounting.adopt(alive)
         await self.seen.load(alive or ())

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from berth.base.errors import InvalidArgument
+from berth.base.ownership import Owner
 from berth.volumes.options import LocalOptions, check_name, masked, parse_local, split_mount_options
 
 
@@ -15,7 +16,21 @@ from berth.volumes.options import LocalOptions, check_name, masked, parse_local,
         ({"type": "tmpfs"}, 'create v: missing required option: "device"'),
         ({"o": "bind"}, 'create v: missing required option: "device"'),
         ({"device": "/x"}, 'create v: missing required option: "type"'),
-        ({"size": "1m"}, "create v: quota size requested but no quota support"),
+        ({"size-mode": "image"}, 'create v: missing required option: "size"'),
+        (
+            {"size": "1m", "size-mode": "x"},
+            'create v: invalid option: "size-mode" is one of auto, quota, image, not "x"',
+        ),
+        ({"size": "1m", "size-fs": "vfat"}, 'create v: invalid option: "size-fs" is one of ext4, xfs, not "vfat"'),
+        ({"size": "299m", "size-fs": "xfs"}, "create v: a file system of type xfs needs a size of 300m at least"),
+        ({"uid": "root"}, 'create v: invalid option: "uid" must be a number, not "root"'),
+        ({"gid": "4294967295"}, 'create v: invalid option: "gid" must be a number, not "4294967295"'),
+        ({"mode": "0888"}, 'create v: invalid option: "mode" must be an octal mode, not "0888"'),
+        ({"mode": "17777"}, 'create v: invalid option: "mode" must be an octal mode, not "17777"'),
+        (
+            {"type": "none", "o": "bind", "device": "/x", "size": "1g"},
+            'create v: "size" is for volumes without a device; a tmpfs takes its size in "o": o=size=…',
+        ),
         ({"size": "zz"}, "create v: invalid size: 'zz'"),
     ],
 )
@@ -32,6 +47,9 @@ def test_good_options() -> None:
     assert nfs.wants_mount
     assert nfs.networked
     assert not parse_local("v", {"type": "tmpfs", "device": "tmpfs"}).networked
+    assert parse_local("v", {"size": "1.5g", "size-mode": "quota"}).size == 3 << 29
+    assert parse_local("v", {"size": "0"}).size == 0
+    assert parse_local("v", {"uid": "5", "mode": "0750"}).owner == Owner(5, None, 0o750)
 
 
 def test_flags_and_data_are_told_apart() -> None:

@@ -32,7 +32,9 @@ async def list_(call: Call) -> web.StreamResponse:
 async def inspect(call: Call) -> web.StreamResponse:
     """``GET /volumes/{name}``."""
     volumes = call.engine.volumes
-    return call.json(volumes.inspect(volumes.get(call.path["name"])))
+    record = volumes.get(call.path["name"])
+    status = await volumes.sizing.status(record)
+    return call.json(volumes.inspect(record) | ({"Status": status} if status else {}))
 
 
 async def update(call: Call) -> web.StreamResponse:

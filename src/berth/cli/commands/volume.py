@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from berth.cli.session import Session
 
 
+#: Flags that are options of the driver under the same name.
+_OPTION_FLAGS = ("size", "uid", "gid", "mode")
+
+
 def columns() -> Columns:
     """Return the fields of a volume in a list."""
     return {
@@ -130,10 +134,14 @@ def _create(session: Session, parsed: Parsed) -> None:
                 "conflicting options: cannot specify a volume-name through both --name and as a positional arg"
             )
         name = parsed.text("name")
+    options = pairs(parsed.list("opt"))
+    for flag in _OPTION_FLAGS:
+        if parsed.given(flag):
+            options[flag] = parsed.text(flag)
     body = {
         "Name": name,
         "Driver": parsed.text("driver"),
-        "DriverOpts": pairs(parsed.list("opt")),
+        "DriverOpts": options,
         "Labels": pairs(parsed.list("label")),
     }
     session.line(session.client.post("/volumes/create", None, body)["Name"])
@@ -169,6 +177,10 @@ CREATE = Command(
         Flag("name", "", "string", "Specify volume name", hidden=True),
         Flag("opt", "o", "map", "Set driver specific options", shown="map[]"),
         Flag("label", "", "list", "Set metadata for a volume", check=check_label),
+        Flag("size", "", "string", "Greatest size, such as 10g; always possible (same as -o size=)"),
+        Flag("uid", "", "string", "User number that owns the volume, whatever an image has there (-o uid=)"),
+        Flag("gid", "", "string", "Group number that owns it (-o gid=)"),
+        Flag("mode", "", "string", "Octal mode of its directory (-o mode=)"),
     ),
     most=1,
 )

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from berth.base.ownership import Owner
 from berth.store.base import First
 from berth.volumes.model import VolumeRecord
 
@@ -44,6 +45,10 @@ class VolumeDriver(Protocol):
 
     def wants_mount(self, record: VolumeRecord) -> bool:
         """Tell whether the path has data only between `hold` and the last `let_go`."""
+        ...
+
+    def owner(self, record: VolumeRecord) -> Owner:
+        """Return who was said to own the data's directory: filling leaves that as it is."""
         ...
 
     def filling(self, record: VolumeRecord) -> Path:

@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import Final
 
 from berth.base.aio import in_thread
+from berth.base.ownership import Owner
 from berth.base.paths import Layout
 from berth.kernel import foreign, hanging
 from berth.kernel import mount as kernel_mount
 from berth.kernel.files import remove_tree
+from berth.kernel.image import ImageFailed
 from berth.kernel.tree import apparent_size
 from berth.store.base import First
 from berth.volumes.drivers import local_device
 from berth.volumes.drivers.base import Leftovers
+from berth.volumes.drivers.local_sizes import Allotment, Sizes
 from berth.volumes.drivers.local_storage import LocalStorage
+from berth.volumes.errors import MountOfVolumeFailed, SizeLost
 from berth.volumes.model import VolumeRecord
 from berth.volumes.mounts.away import Limits
 from berth.volumes.options import LocalOptions, parse_local, read_only
@@ -37,6 +41,7 @@ class LocalDriver:
         self._limits = limits
         self._holders = layout.volume_holders
         self._storage = LocalStorage(layout.volumes)
+        self._sizes = Sizes(self._storage)
 
     def check(self, name: str, options: Mapping[str, str]) -> None:
         """Refuse options the driver does not know or cannot fulfil. Raises `BadOption`."""
@@ -59,23 +64,36 @@ class LocalDriver:
 
     def wants_mount(self, record: VolumeRecord) -> bool:
         """Tell whether something is to be mounted at the directory."""
-        return bool(record.options) and _options(record).wants_mount
+        options = _options(record)
+        return options.wants_mount or options.size > 0 or self._sizes.has_image(record.name)
+
+    def owner(self, record: VolumeRecord) -> Owner:
+        """Return who was said to own the directory."""
+        return _options(record).owner
 
     def filling(self, record: VolumeRecord) -> Path:
         """Return the marker of a filling that has not ended."""
         return self._storage.filling(record.name)
 
     def brief_make(self, record: VolumeRecord) -> First | None:
-        """Return the making of the directories."""
-        return functools.partial(self._storage.make, record.name)
+        """Return the making of the directories, unless a file system has to be made too."""
+        options = _options(record)
+        return None if options.size else functools.partial(self._storage.make, record.name, options.owner)
 
     def brief_set_aside(self, record: VolumeRecord) -> First | None:
         """Return the renaming of the directory, unless something is mounted there first."""
         return None if self.wants_mount(record) else functools.partial(self._storage.set_aside, record.name)
 
     async def make(self, record: VolumeRecord) -> None:
-        """Make the directories."""
-        await in_thread(self._storage.make, record.name)
+        """Make the directories, and what keeps the size."""
+        options = _options(record)
+        await in_thread(self._storage.make, record.name, options.owner)
+        if options.size:
+            try:
+                await self._sizes.make(record.name, options)
+            except BaseException:
+                await in_thread(self._storage.unmake, record.name)
+                raise
 
     async def unmake(self, record: VolumeRecord) -> None:
         """Take `make` back, unless something was put there."""
@@ -120,9 +138,16 @@ class LocalDriver:
         if not self.wants_mount(record):
             return
         await in_thread(_touch, self._holders / record.name / holder)
-        target = str(self.path(record))
-        if not await in_thread(kernel_mount.is_mounted, target):
-            await local_device.mount(_options(record), target, self._limits)
+        target, options = str(self.path(record)), _options(record)
+        if await in_thread(kernel_mount.is_mounted, target):
+            return
+        if options.wants_mount:
+            await local_device.mount(options, target, self._limits)
+            return
+        try:
+            await in_thread(self._sizes.ready, record.name, options)
+        except (ImageFailed, SizeLost) as exc:
+            raise MountOfVolumeFailed(target, str(exc)) from exc
 
     async def let_go(self, record: VolumeRecord, holder: str) -> None:
         """Unmount after the last holder."""
@@ -140,7 +165,8 @@ class LocalDriver:
         if alive is None:
             return
         for record in records:
-            if not self.wants_mount(record):
+            held = (self._holders / record.name).exists()
+            if not (held or str(self.path(record)) in mounted) or not self.wants_mount(record):
                 continue
             for holder in self._held_by(record.name) - set(alive):
                 await self.let_go(record, holder)
@@ -165,7 +191,40 @@ class LocalDriver:
 
     async def size(self, record: VolumeRecord) -> int:
         """Return the bytes the files take, -1 where the server may not answer."""
-        return _UNKNOWN if self.away(record) else await in_thread(apparent_size, str(self.path(record)))
+        if self.away(record):
+            return _UNKNOWN
+        if self._sizes.has_image(record.name) and not await in_thread(kernel_mount.is_mounted, str(self.path(record))):
+            return (await in_thread(self._sizes.look, record.name, _options(record))).space.used
+        return await in_thread(apparent_size, str(self.path(record)))
+
+    async def kept(self, record: VolumeRecord) -> Allotment | None:
+        """Return how the size is kept and what is used of it; None for a volume without one."""
+        options = _options(record)
+        if not options.size and not self._sizes.has_image(record.name):
+            return None
+        return await in_thread(self._sizes.look, record.name, options)
+
+    async def resize(self, record: VolumeRecord, size: int, holders: tuple[str, ...]) -> None:
+        """Let a volume have another size, which is written down until `resized`. Raises `BelowUse`, `StillMounted`."""
+        await in_thread(self._sizes.begin, record.name, size)
+        try:
+            await self._sizes.resize(record.name, _options(record), size, holders)
+        except BaseException:
+            await in_thread(self._sizes.end, record.name)
+            raise
+
+    async def resized(self, record: VolumeRecord) -> None:
+        """Say that the record has the new size, or the volume its old one again."""
+        await in_thread(self._sizes.end, record.name)
+
+    async def finish_resizes(self, records: Sequence[VolumeRecord]) -> Mapping[str, int]:
+        """End what a killed engine began; return the sizes that volumes have now. `resized` is to follow."""
+        known = {record.name: record for record in records}
+        found: dict[str, int] = {}
+        for name in await in_thread(self._sizes.unfinished):
+            if name in known:
+                found[name] = await self._sizes.finish(name, _options(known[name]))
+        return found
 
     async def _unmount(self, record: VolumeRecord) -> None:
         target = str(self.path(record))

@@ -11,6 +11,7 @@ from typing import Final
 
 from berth.base.errors import SystemFault
 from berth.base.ids import new_id
+from berth.base.ownership import Owner
 from berth.kernel.files import remove_tree, rename_exclusively
 from berth.kernel.mountinfo import mounts_below
 from berth.volumes.drivers.base import Leftovers
@@ -18,6 +19,12 @@ from berth.volumes.errors import VolumeMounted
 
 _DATA: Final = "_data"
 _FILLING: Final = ".filling"
+#: A file system of a volume's own; one that was never mounted; one that is to replace another.
+_IMAGE: Final = "image"
+_NEW_IMAGE: Final = "image.new"
+NEXT_IMAGE: Final = "image.next"
+#: The size a change under way leads to.
+RESIZE: Final = ".resize"
 #: A volume on its way out; no name starts with a dot.
 _REMOVING: Final = ".removing-"
 #: What was a volume: nothing is known of it any more, it is only to be deleted.
@@ -43,17 +50,38 @@ class LocalStorage:
         """Return the marker of a volume whose first filling has not ended."""
         return self.root / name / _FILLING
 
-    def make(self, name: str) -> None:
-        """Make a volume's directories; what is there already stays as it is."""
+    def directory(self, name: str) -> Path:
+        """Return what holds all of a volume."""
+        return self.root / name
+
+    def image(self, name: str) -> Path:
+        """Return the file with a volume's own file system, if it has one."""
+        return self.root / name / _IMAGE
+
+    def new_image(self, name: str) -> Path:
+        """Return the same of a volume that was never mounted."""
+        return self.root / name / _NEW_IMAGE
+
+    def make(self, name: str, owner: Owner | None = None) -> None:
+        """Make a volume's directories, with an owner if one is wanted; what is there already stays as it is."""
         try:
             self._directory(self.root, _PARENT_MODE, parents=True)
             self._directory(self.root / name, _PARENT_MODE)
-            self._directory(self.data(name), _DATA_MODE)
+            if self._directory(self.data(name), _DATA_MODE) and owner is not None:
+                self.dress(name, owner)
         except OSError as exc:
             raise SystemFault(f"create {name}: cannot make {exc.filename}: {exc.strerror}") from exc
 
+    def dress(self, name: str, owner: Owner) -> None:
+        """Give the directory of a volume's data owner and mode."""
+        data = self.data(name)
+        os.chown(data, -1 if owner.uid is None else owner.uid, -1 if owner.gid is None else owner.gid)
+        data.chmod(_DATA_MODE if owner.mode is None else owner.mode)
+
     def unmake(self, name: str) -> None:
         """Take back `make`, unless something was put there meanwhile."""
+        for file in (self.new_image(name), self.directory(name) / NEXT_IMAGE):
+            file.unlink(missing_ok=True)
         for path in (self.data(name), self.root / name):
             try:
                 path.rmdir()
@@ -138,6 +166,8 @@ class LocalStorage:
         return self.root / f"{_REMOVING}{name}"
 
     def _holds_data(self, name: str) -> bool:
+        if self.image(name).exists():
+            return True
         try:
             with os.scandir(self.data(name)) as entries:
                 return next(entries, None) is not None

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from berth.base.errors import SystemFault
+from berth.base.ownership import Owner
 from berth.kernel import copyup, rootpath
 from berth.kernel.mountinfo import holder_of, mounts_below
 from berth.volumes.errors import BadMount, MountOfVolumeFailed, NotShared, TargetIsFile
@@ -121,14 +122,16 @@ def _has_submounts(real: str) -> bool:
     return any(point != real for point in mounts_below(real))
 
 
-def filler(rootfs: str, targets: Collection[str], marker_of: Callable[[str], Path]) -> Fill:
+def filler(
+    rootfs: str, targets: Collection[str], marker_of: Callable[[str], Path], owner_of: Callable[[str], Owner]
+) -> Fill:
     """Return what fills the volumes at some targets from the image mounted at `rootfs`."""
 
     def fill(point: MountPoint) -> None:
         if point.target not in targets:
             return
         with contextlib.suppress(FileNotFoundError):  # of the volume itself: said when it is mounted
-            copyup.fill(rootfs, point.target, Path(point.source), marker_of(point.name))
+            copyup.fill(rootfs, point.target, Path(point.source), marker_of(point.name), owner_of(point.name))
 
     return fill
 

@@ -1,0 +1,203 @@
+"""How a local volume keeps its size: by a quota of the file system it lies on, else as a file system in a file.
+
+Which of them is read from the disk, never from the record: ``NAME/image`` is a file system that is mounted at
+``NAME/_data`` while somebody uses it; otherwise the directory itself has a project or is a subvolume with a limit.
+A new file system is ``image.new`` until its first mount, so that one without a record is known to be empty; one that
+is to replace another is ``image.next``. ``.resize`` holds the size that a change under way leads to.
+Must not: mount or unmount on behalf of holders; know records.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from berth.base.aio import finish, in_thread
+from berth.base.errors import SystemFault
+from berth.base.ownership import Owner
+from berth.kernel import image, mountinfo, quota
+from berth.kernel.files import sync_directory, write_atomically
+from berth.kernel.image import Space
+from berth.kernel.mount import is_mounted
+from berth.volumes.drivers.local_storage import NEXT_IMAGE, RESIZE, LocalStorage
+from berth.volumes.errors import BelowUse, NoQuotas, SizeLost, StillMounted
+from berth.volumes.options import XFS_LEAST, LocalOptions
+
+IMAGE_MECHANISM: Final = "image"
+_MIB: Final = 1 << 20
+_WORDS: Final = {quota.PROJECT: "project quota", quota.QGROUP: "btrfs qgroup"}
+
+
+class Allotment(NamedTuple):
+    """How a volume's size is kept, in words, and how much of it is taken."""
+
+    mechanism: str
+    fstype: str
+    space: Space
+
+
+def image_bytes(size: int, fstype: str) -> int:
+    """Return how long a file must be for its file system to hold `size` bytes of files.
+
+    What the file system needs for itself comes on top: journal, inode tables, reserves, tables to grow by.
+    """
+    if fstype == "xfs":
+        need = size + 64 * _MIB + size // 32 + 40 * _MIB
+    else:
+        journal = min(max(size // (64 * _MIB), 4), 64) * _MIB
+        need = size + size // 64 + journal + min(size // 50, 16 * _MIB) + size // 200 + 4 * _MIB
+    return -(-need // _MIB) * _MIB
+
+
+class Sizes:
+    """The sizes of one engine's local volumes. Callers hold the volume's lock."""
+
+    def __init__(self, storage: LocalStorage) -> None:
+        self._storage = storage
+
+    def has_image(self, name: str) -> bool:
+        """Tell whether a volume is a file system of its own that has been used."""
+        return self._storage.image(name).exists()
+
+    async def make(self, name: str, options: LocalOptions) -> None:
+        """Make what keeps the size of a volume whose directories are there; what is there already stays.
+
+        Raises `NoQuotas`, `ImageFailed`.
+        """
+        if await in_thread(self._mechanism, name):
+            return
+        kind, fstype = await in_thread(self._offered)
+        if options.size_mode == "image":
+            kind = ""
+        elif options.size_mode == "quota" and not kind:
+            raise NoQuotas(name, str(self._storage.root), fstype)
+        if kind:
+            await in_thread(self._limit_new, name, kind, options)
+            return
+        system = options.size_fs or ("xfs" if options.size >= XFS_LEAST and shutil.which("mkfs.xfs") else "ext4")
+        await image.make(self._storage.new_image(name), image_bytes(options.size, system), system, options.owner)
+
+    def ready(self, name: str, options: LocalOptions) -> None:
+        """Mount the file system if the volume is one, else see that its quota is there.
+
+        Raises `SizeLost`, `ImageFailed`.
+        """
+        file, new = self._storage.image(name), self._storage.new_image(name)
+        if new.exists() and not file.exists():
+            new.rename(file)
+        if file.exists():
+            image.mount(file, _kind(name, file), str(self._storage.data(name)))
+        elif options.size and not quota.kind(self._storage.data(name)):
+            raise SizeLost(name, str(file))
+
+    def look(self, name: str, options: LocalOptions) -> Allotment:
+        """Return how a size is kept and what is used of it. Raises `SizeLost`."""
+        data, file = self._storage.data(name), self._file(name)
+        if file is not None:
+            space = Space.at(str(data)) if is_mounted(str(data)) else image.space(file)
+            return Allotment(IMAGE_MECHANISM, _kind(name, file), space)
+        kind = quota.kind(data)
+        if not kind:
+            raise SizeLost(name, str(self._storage.image(name)))
+        return Allotment(_WORDS[kind], mountinfo.fstype_of(str(data)), quota.space(data, kind, options.size))
+
+    async def resize(self, name: str, options: LocalOptions, size: int, holders: tuple[str, ...]) -> None:
+        """Let a volume have another size; on failure it keeps the one it has.
+
+        Raises `BelowUse`, `StillMounted`, `SizeLost`, `ImageFailed`.
+        """
+        kept = await in_thread(self.look, name, options)
+        if size < kept.space.used:
+            raise BelowUse(name, size, kept.space.used)
+        file, data = await in_thread(self._file, name), self._storage.data(name)
+        if file is None:
+            await in_thread(quota.limit, data, await in_thread(quota.kind, data), size)
+            return
+        length, mounted = image_bytes(size, kept.fstype), await in_thread(is_mounted, str(data))
+        if length < file.stat().st_size:
+            if mounted:
+                raise StillMounted(name, "it can be made smaller", holders)
+            await self._replace(name, file, length, kept.fstype)
+            return
+        try:
+            await in_thread(image.grow, file, length, kept.fstype)
+        except image.NotPermitted as exc:
+            if mounted:
+                raise StillMounted(name, f"this machine lets {kept.fstype} grow ({exc.reason})", holders) from exc
+            await self._replace(name, file, length, kept.fstype)
+
+    def begin(self, name: str, size: int) -> None:
+        """Write down what a change of the size leads to."""
+        try:
+            write_atomically(self._storage.directory(name) / RESIZE, str(size).encode(), durable=True)
+        except OSError as exc:
+            raise SystemFault(f"resize {name}: {(exc.strerror or str(exc)).lower()}") from exc
+
+    def end(self, name: str) -> None:
+        """Forget it."""
+        (self._storage.directory(name) / RESIZE).unlink(missing_ok=True)
+
+    async def finish(self, name: str, options: LocalOptions) -> int:
+        """End a change that a killed engine began, forward if anything of it was done; return the size there is now."""
+        directory = self._storage.directory(name)
+        text = await in_thread((directory / RESIZE).read_bytes)
+        size = int(text) if text.isdigit() else options.size
+        await in_thread((directory / NEXT_IMAGE).unlink, missing_ok=True)
+        file = await in_thread(self._file, name)
+        if file is None:
+            data = self._storage.data(name)
+            await in_thread(quota.limit, data, await in_thread(quota.kind, data), size)
+        elif file.stat().st_size == image_bytes(size, fstype := await in_thread(_kind, name, file)):
+            await in_thread(image.grow, file, file.stat().st_size, fstype)
+        else:
+            size = options.size
+        return size
+
+    def unfinished(self) -> list[str]:
+        """Return the volumes whose size was being changed when the engine was killed."""
+        return sorted(path.parent.name for path in self._storage.root.glob(f"*/{RESIZE}"))
+
+    async def _replace(self, name: str, file: Path, length: int, fstype: str) -> None:
+        coming = self._storage.directory(name) / NEXT_IMAGE
+        await image.make(coming, length, fstype, Owner())
+        try:
+            await image.copy(file, coming, fstype)
+            await finish(in_thread(_put_in_place, coming, file))
+        except BaseException:
+            await in_thread(coming.unlink, missing_ok=True)
+            raise
+
+    def _offered(self) -> tuple[str, str]:
+        root = os.path.realpath(self._storage.root)
+        fstype = mountinfo.fstype_of(root)
+        return quota.offered(Path(root), fstype), fstype
+
+    def _limit_new(self, name: str, kind: str, options: LocalOptions) -> None:
+        data = self._storage.data(name)
+        try:
+            quota.make(data, kind)
+            quota.limit(data, kind, options.size)
+            self._storage.dress(name, options.owner)
+        except OSError as exc:
+            raise SystemFault(f"create {name}: {kind}: {(exc.strerror or str(exc)).lower()}") from exc
+
+    def _mechanism(self, name: str) -> str:
+        return IMAGE_MECHANISM if self._file(name) else quota.kind(self._storage.data(name))
+
+    def _file(self, name: str) -> Path | None:
+        for file in (self._storage.image(name), self._storage.new_image(name)):
+            if file.exists():
+                return file
+        return None
+
+
+def _put_in_place(coming: Path, file: Path) -> None:
+    coming.rename(file)
+    sync_directory(file.parent)
+
+
+def _kind(name: str, file: Path) -> str:
+    found = image.kind(file)
+    if not found:
+        raise SizeLost(name, f"{file} (no file system in it)")
+    return found
