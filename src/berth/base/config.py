@@ -17,6 +17,8 @@ from berth.base.paths import DEFAULT_DATA_ROOT, DEFAULT_EXEC_ROOT, Layout
 from berth.base.units import BadDuration, parse_age_ns
 
 DEFAULT_CONFIG_FILE: Final = Path("/etc/berth/daemon.json")
+#: Name in place of a bridge's: there is no default network.
+NO_BRIDGE: Final = "none"
 LOG_LEVELS: Final = ("debug", "info", "warn", "error", "fatal")
 
 
@@ -48,6 +50,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_u
     pidfile: str = ""
     #: OCI runtime to use: ``crun``, ``runc`` or a path; empty: the first that works.
     default_runtime: str = ""
+    #: Bridge of the host to use for the default network, ``none`` for no default network; empty: one of our own.
+    bridge: str = ""
     #: Address with prefix length of the default bridge; empty: from the pools.
     bip: str = ""
     #: The same for IPv6.
@@ -68,6 +72,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_u
     ip: str = "0.0.0.0"  # noqa: S104  Docker's default
     #: Whether what leaves the default bridge has the host's address.
     ip_masq: bool = True
+    #: Whether the host is made to forward, without which nothing leaves a bridge.
+    ip_forward: bool = True
+    #: Whether ports published on IPv6 addresses reach containers without IPv6, by way of the proxy.
+    userland_proxy: bool = True
+    #: What dockerd can be told of its rules; ours are always made, in a table of nftables of our own.
+    iptables: bool = True
+    ip6tables: bool = True
+    ip_forward_no_drop: bool = True
+    firewall_backend: str = "nftables"
     #: Options of networks that do not name them, by driver.
     default_network_opts: dict[str, dict[str, str]] = {}
     #: Largest packet of container links, in bytes; 0: as the kernel has it (1500).
@@ -140,6 +153,7 @@ def load(path: Path | None, flags: Mapping[str, Any]) -> Config:
     except msgspec.DecodeError as exc:
         raise BadSetting(f"{wanted}: not a JSON object: {exc}") from None
     _refuse_unknown(wanted, values)
+    _refuse_unknown(Path("command line"), flags)
     twice = sorted(key for key in flags if key in values)
     if twice:
         raise BadSetting(f"given both as a flag and in {wanted}: {', '.join(twice)}")
@@ -151,11 +165,21 @@ def load(path: Path | None, flags: Mapping[str, Any]) -> Config:
     return config
 
 
+#: Settings of dockerd's networks for which there is nothing here → why.
+_OF_DOCKERD: Final = {
+    "userland-proxy-path": "one proxy of the engine's own serves all ports; userland-proxy=false does without it",
+    "network-control-plane-mtu": "there is no swarm here",
+    "bridge-accept-fwmark": "accept what carries a mark in the table berth-user, which is asked first",
+}
+
+
 def _refuse_unknown(path: Path, values: Mapping[str, Any]) -> None:
     known = [field.encode_name for field in msgspec.structs.fields(Config)]
     wrong = []
     for key in values:
-        if key not in known:
+        if key in _OF_DOCKERD:
+            wrong.append(f"{key} is dockerd's: {_OF_DOCKERD[key]}")
+        elif key not in known:
             near = difflib.get_close_matches(key, known, 1)
             wrong.append(f"unknown key {key!r}" + (f", did you mean {near[0]!r}?" if near else ""))
     if wrong:
@@ -176,7 +200,10 @@ def _check(config: Config) -> None:
             raise BadSetting(f"volume-trash: {config.volume_trash} is less than nothing")
     except BadDuration as exc:
         raise BadSetting(f"volume-trash: {exc}; a duration such as 24h or 7d, or off") from None
-    _check_addresses(config)
+    if config.bridge and (config.bip or config.bip6):
+        raise BadSetting("You specified -b & --bip, mutually exclusive options. Please specify only one")
+    check_addresses(config)
+    _check_rules(config)
     for text in config.host_gateway_ips:
         _parsed("host-gateway-ips", text, ipaddress.ip_address, 0)
     for pool in config.default_address_pools:
@@ -188,7 +215,21 @@ def _check(config: Config) -> None:
             raise BadSetting(f"default-address-pools: size {pool.size} does not fit {pool.base}")
 
 
-def _check_addresses(config: Config) -> None:
+def _check_rules(config: Config) -> None:
+    """Refuse what would be to do without rules: they are what keeps networks apart."""
+    for name, is_on in (("iptables", config.iptables), ("ip6tables", config.ip6tables)):
+        if not is_on:
+            raise BadSetting(
+                f"{name}=false: rules are not made by iptables here but in a table of nftables of the engine's own, "
+                "which leaves everybody else's alone; containers would be neither reached nor kept apart without it"
+            )
+    if not config.ip_forward_no_drop:
+        raise BadSetting("ip-forward-no-drop=false: the engine never says what becomes of others' forwarded packets")
+    if config.firewall_backend != "nftables":
+        raise BadSetting(f"firewall-backend {config.firewall_backend!r}: there is nftables only")
+
+
+def check_addresses(config: Config) -> None:
     """Refuse settings of the default bridge that are no addresses, or do not go together."""
     for version, bip, fixed, gateway in (
         (4, config.bip, config.fixed_cidr, config.default_gateway),

@@ -27,11 +27,16 @@ log = logging.getLogger(__name__)
 
 #: Flags that are settings of the same name: text ones, and ones that may be repeated.
 _TEXT: Final = (
-    "data-root", "exec-root", "group", "log-level", "pidfile", "default-runtime", "bip", "bip6", "fixed-cidr",
+    "data-root", "exec-root", "group", "log-level", "pidfile", "default-runtime", "bridge", "bip", "bip6", "fixed-cidr",
     "fixed-cidr-v6", "default-gateway", "default-gateway-v6", "ip", "volume-trash",
 )  # fmt: skip
 #: Flags that are on or off; ``--icc=false``, as Docker writes it.
-_SWITCHES: Final = ("ipv6", "icc", "ip-masq", "allow-direct-routing")
+_SWITCHES: Final = (
+    "ipv6", "icc", "ip-masq", "allow-direct-routing", "ip-forward", "userland-proxy", "iptables", "ip6tables",
+    "ip-forward-no-drop",
+)  # fmt: skip
+#: Flags of dockerd's that are read to say why there is nothing for them here.
+_OF_DOCKERD: Final = ("userland-proxy-path", "network-control-plane-mtu", "bridge-accept-fwmark", "firewall-backend")
 _REPEATED: Final = (
     "dns", "dns-opt", "dns-search", "host-gateway-ip", "insecure-registry", "registry-mirror", "label",
 )  # fmt: skip
@@ -64,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         "log-level": "debug, info, warn, error or fatal",
         "pidfile": "where to write the process id",
         "default-runtime": "crun, runc or a path (default: the first that works here)",
+        "bridge": "bridge of the host to use for the default network, or none for no default network",
         "bip": "address of the default bridge, with prefix length",
         "bip6": "its IPv6 address",
         "fixed-cidr": "range that containers on the default bridge get addresses from",
@@ -76,6 +82,11 @@ def _parser() -> argparse.ArgumentParser:
         "icc": "let containers on the default bridge talk to each other (default true)",
         "ip-masq": "let what leaves the default bridge have the host's address (default true)",
         "allow-direct-routing": "let published ports be reached at containers' own addresses from outside",
+        "ip-forward": "let the engine make the host forward (default true)",
+        "userland-proxy": "let the proxy pass on what rules cannot (default true)",
+        "iptables": argparse.SUPPRESS,
+        "ip6tables": argparse.SUPPRESS,
+        "ip-forward-no-drop": argparse.SUPPRESS,
         "dns": "name server for containers",
         "dns-opt": "resolver option for containers",
         "dns-search": "search domain for containers",
@@ -85,7 +96,9 @@ def _parser() -> argparse.ArgumentParser:
         "label": "label of the engine, key=value",
     }
     for name in _TEXT:
-        parser.add_argument(f"--{name}", help=helps[name])
+        parser.add_argument(*(["-b"] if name == "bridge" else []), f"--{name}", help=helps[name])
+    for name in _OF_DOCKERD:
+        parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
     for name in _REPEATED:
         parser.add_argument(f"--{name}", action="append", help=helps[name])
     for name in _SWITCHES:
@@ -124,7 +137,7 @@ def settings(argv: Sequence[str]) -> Config:
     """Turn a command line into checked settings. Raises `BadSetting`."""
     args = vars(_parser().parse_args(argv))
     flags: dict[str, Any] = {}
-    for name in _TEXT:
+    for name in (*_TEXT, *_OF_DOCKERD):
         value = args[name.replace("-", "_")]
         if value is not None:
             flags[name] = value

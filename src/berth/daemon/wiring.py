@@ -165,7 +165,7 @@ def build(config: Config) -> Parts:
         names,
         config,
         clock=clock,
-        proxy=proxy,
+        proxy=proxy if config.userland_proxy else None,
         plugins=plugins,
     )
     containers = Containers(

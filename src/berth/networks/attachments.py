@@ -195,7 +195,7 @@ class Attachments:
     async def _open(self, tenant: Tenant, kept: Sequence[LiveSandbox]) -> Sandbox:
         """Open a container, in the namespace that others (`kept`) are left in if there are any."""
         ident = tenant.container_id
-        wanted = [(self._reserving.network_of(name, settings), settings) for name, settings in tenant.endpoints.items()]
+        wanted = self._reserving.wanted(tenant)
         on_host = any(driver_of(record).traits.on_host for record, _ in wanted)
         kept = () if on_host else kept
         ends: list[LiveEndpoint] = []

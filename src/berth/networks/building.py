@@ -71,7 +71,7 @@ class Building:
         table, policy = self._layout.nft_table, self._policy(record)
         if policy is not None:
             if record.enable_ipv6:
-                await in_thread(forwarding.switch_on, ipv6=True)
+                await in_thread(forwarding.switch_on, ipv6=True, allowed=self._config.ip_forward)
             rules = NftTransaction(ruleset.add_bridge(table, policy), ruleset.remove_bridge(table, policy))
             plan += (Planned(rules, f"what network {record.name} may do"),)
         undo = await self._runner.run(plan)
@@ -101,7 +101,8 @@ class Building:
         self._layout.namespaces.mkdir(parents=True, exist_ok=True)
         records = self._register.all()
         policies = {record.id: policy for record in records if (policy := self._policy(record))}
-        forwarding.switch_on(ipv6=any(record.enable_ipv6 for record in records if record.id in policies))
+        six = any(record.enable_ipv6 for record in records if record.id in policies)
+        forwarding.switch_on(ipv6=six, allowed=self._config.ip_forward)
         for record in records:
             driver = driver_of(record)
             try:

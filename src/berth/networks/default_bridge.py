@@ -5,13 +5,14 @@ changed. What they leave open it keeps, but for a subnet that somebody else on t
 """
 
 from collections.abc import Callable, Sequence
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 
 import msgspec
 
-from berth.base.config import Config
+from berth.base.config import Config, check_addresses
 from berth.kernel.routes import Routed
 from berth.networks.creation import with_gateway
+from berth.networks.errors import BadOption
 from berth.networks.ipam.pools import in_the_way, unique_local
 from berth.networks.model import DEFAULT, NetworkRecord, Pool
 from berth.networks.options import (
@@ -51,8 +52,11 @@ def settled(
     routed: Sequence[Routed],
     subnet: Callable[[], str],
     random: Callable[[int], bytes],
+    adopted: bool = False,
 ) -> NetworkRecord:
     """Return the record that the settings ask for; what they leave open is as `before`.
+
+    One that is `adopted` is the owner's bridge: used and never deleted.
 
     `routed` is what the host routes but for our own bridges, `subnet` chooses an IPv4 subnet that is free, `random`
     gives so many random bytes.
@@ -74,7 +78,20 @@ def settled(
         pools=tuple(with_gateway(pool, parsed, internal=False) for pool in pools),
         options=wanted,
         bridge=bridge,
+        adopted_bridge=adopted,
     )
+
+
+def adopting(config: Config, addresses: Sequence[str]) -> Config:
+    """Return the settings with the addresses (CIDR texts) that a bridge of the owner's has, as if they gave them.
+
+    An address that every IPv6 link has by itself is none.
+    """
+    own = [one for one in map(ip_interface, addresses) if not one.is_link_local]
+    four, six = (next((str(one) for one in own if one.version == version), "") for version in (4, 6))
+    found = msgspec.structs.replace(config, bip=four, bip6=six if config.ipv6 else "")
+    check_addresses(found)
+    return found
 
 
 def _kept(before: NetworkRecord, routed: Sequence[Routed]) -> Pool | None:
@@ -96,5 +113,8 @@ def _pool(address: str, fixed: str, way_out: str) -> Pool | None:
 
 
 def _with_way_out(pool: Pool, way_out: str) -> Pool:
-    key = DEFAULT_GATEWAYS[ip_network(pool.subnet).version]
+    subnet = ip_network(pool.subnet)
+    key = DEFAULT_GATEWAYS[subnet.version]
+    if way_out and ip_address(way_out) not in subnet:
+        raise BadOption(f"auxiliary address: ({key}:{way_out}) must belong to the master pool: {subnet}")
     return msgspec.structs.replace(pool, auxiliary=((key, way_out),) if way_out else ())

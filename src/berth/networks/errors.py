@@ -338,6 +338,23 @@ class BadPort(InvalidArgument):
     """A port, protocol or host address of a publication is malformed."""
 
 
+class BridgeMissing(SystemFault):
+    """The setting `bridge` names a link that is not there."""
+
+    def __init__(self, bridge: str) -> None:
+        super().__init__(
+            f'Error creating default "bridge" network: bridge device with non default name {bridge} must be created '
+            f"manually: ip link add {bridge} type bridge"
+        )
+
+
+class NotABridge(SystemFault):
+    """The setting `bridge` names a link of another kind."""
+
+    def __init__(self, bridge: str) -> None:
+        super().__init__(f"existing interface {bridge} is not a bridge")
+
+
 class LinkToStopped(SystemFault):
     """The container that ``--link`` names does not run."""
 

@@ -8,8 +8,10 @@ from berth.kernel import link, sysctl
 log = logging.getLogger(__name__)
 
 
-def switch_on(*, ipv6: bool) -> None:
-    """Let the host forward, IPv6 only if asked: without it nothing leaves a bridge. Blocking."""
+def switch_on(*, ipv6: bool, allowed: bool) -> None:
+    """Let the host forward if that is `allowed`, IPv6 only if asked: without it nothing leaves a bridge. Blocking."""
+    if not allowed:
+        return
     if sysctl.write("net.ipv4.ip_forward", "1") is not None:
         log.warning("net.ipv4.ip_forward was off and is on now: containers reach nothing outside without it")
     if not ipv6 or sysctl.read("net.ipv6.conf.all.forwarding") == "1":

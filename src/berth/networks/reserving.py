@@ -22,6 +22,7 @@ from berth.networks.limits import link_local, plan_settings
 from berth.networks.model import (
     BY_LINK4,
     BY_LINK6,
+    DEFAULT,
     LiveEndpoint,
     LiveSandbox,
     NetworkRecord,
@@ -65,6 +66,17 @@ class Reserving:
         if record is None:
             raise NetworkNotFound(name)
         return record
+
+    def wanted(self, tenant: Tenant) -> list[tuple[NetworkRecord, EndpointSettings]]:
+        """Return the networks a container is to be on at its start, with what it wants there.
+
+        Where the engine is to have no default network, nothing comes of wanting it.
+        """
+        return [
+            (self.network_of(name, settings), settings)
+            for name, settings in tenant.endpoints.items()
+            if name != DEFAULT or self._register.named(DEFAULT) is not None
+        ]
 
     async def reserve(
         self, tenant: Tenant, record: NetworkRecord, settings: EndpointSettings, ends: Iterable[LiveEndpoint]

@@ -67,6 +67,7 @@ class Networks:
     ) -> None:
         self._layout = layout
         self._live = live
+        self._ip_forward = config.ip_forward
         clock = clock or SystemClock()
         self._register = Register()
         self._publishing = Publishing(layout, proxy)
@@ -184,7 +185,7 @@ class Networks:
     async def _changed(self, record: NetworkRecord) -> None:
         """Follow a network's change in what depends on all of them."""
         if record.enable_ipv6:
-            await in_thread(forwarding.switch_on, ipv6=True)
+            await in_thread(forwarding.switch_on, ipv6=True, allowed=self._ip_forward)
         self._telling.changed(record)
 
     # -- containers

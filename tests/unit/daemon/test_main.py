@@ -1,5 +1,6 @@
 """The command line of berthd: settings in dockerd's style."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,32 @@ def test_settings_of_networks(tmp_path: Path) -> None:
     assert (config.fixed_cidr_v6, config.ip) == ("fd01::/64", "::1")
     assert [(pool.base, pool.size) for pool in config.default_address_pools] == [("10.0.0.0/8", 24)]
     assert config.default_network_opts == {"bridge": {"a.b": "c=d"}}
+
+
+def test_settings_of_the_host_and_its_default_network(tmp_path: Path) -> None:
+    config = settings(
+        ["--config-file", none(tmp_path), "-b", "br9", "--ip-forward=false", "--userland-proxy=false", "--iptables",
+         "--ip6tables=true", "--ip-forward-no-drop", "--firewall-backend=nftables"]
+    )  # fmt: skip
+    assert (config.bridge, config.ip_forward, config.userland_proxy) == ("br9", False, False)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--iptables=false"], "iptables=false: rules are not made by iptables here"),
+        (["--ip6tables=false"], "ip6tables=false: rules are not made by iptables here"),
+        (["--ip-forward-no-drop=false"], "never says what becomes of others' forwarded packets"),
+        (["--firewall-backend", "iptables"], "there is nftables only"),
+        (["--userland-proxy-path", "/x"], "userland-proxy-path is dockerd's: one proxy"),
+        (["--network-control-plane-mtu", "1500"], "network-control-plane-mtu is dockerd's: there is no swarm"),
+        (["--bridge-accept-fwmark", "1"], "bridge-accept-fwmark is dockerd's: accept"),
+        (["-b", "br9", "--bip", "10.0.0.1/24"], "You specified -b & --bip, mutually exclusive options"),
+    ],
+)
+def test_settings_of_dockerds_that_make_no_sense_here_are_refused(tmp_path: Path, flags: list[str], words: str) -> None:
+    with pytest.raises(BadSetting, match=re.escape(words)):
+        settings(["--config-file", none(tmp_path), *flags])
 
 
 @pytest.mark.parametrize(

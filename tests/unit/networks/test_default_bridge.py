@@ -3,9 +3,10 @@ from ipaddress import ip_network
 
 import pytest
 
-from berth.base.config import Config
+from berth.base.config import BadSetting, Config
 from berth.kernel.routes import Routed
-from berth.networks.default_bridge import settled
+from berth.networks.default_bridge import adopting, settled
+from berth.networks.errors import BadOption
 from berth.networks.model import NetworkRecord
 
 NEW = NetworkRecord("b" * 64, "bridge", "bridge", 7)
@@ -72,6 +73,23 @@ def test_what_settings_leave_open_stays_and_what_they_say_changes() -> None:
 
 def test_the_way_out_may_be_another_machine() -> None:
     assert made(default_gateway="172.17.0.99").pools[0].auxiliary == (("DefaultGatewayIPv4", "172.17.0.99"),)
+
+
+def test_a_way_out_that_is_not_on_the_network_is_refused() -> None:
+    with pytest.raises(
+        BadOption, match=r"\(DefaultGatewayIPv4:10.9.9.9\) must belong to the master pool: 172.17.0.0/16"
+    ):
+        made(default_gateway="10.9.9.9")
+
+
+def test_a_bridge_of_the_owners_gives_its_addresses() -> None:
+    addresses = ("169.254.1.1/16", "10.7.7.5/24", "10.7.8.5/24", "fe80::1/64", "fd07::5/64")
+    found = adopting(Config(bridge="br9", fixed_cidr="10.7.7.128/25"), addresses)
+    assert (found.bip, found.bip6) == ("10.7.7.5/24", ""), "no IPv6 unless asked for"
+    assert adopting(Config(bridge="br9", ipv6=True), addresses).bip6 == "fd07::5/64"
+    assert adopting(Config(bridge="br9"), ()).bip == "", "then it gets one from the pools"
+    with pytest.raises(BadSetting, match="fixed-cidr: 10.8.0.0/24 is not within 10.7.7.0/24"):
+        adopting(Config(bridge="br9", fixed_cidr="10.8.0.0/24"), addresses)
 
 
 def test_a_subnet_that_is_anothers_by_now_is_left_to_them() -> None:
