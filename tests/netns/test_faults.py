@@ -1,7 +1,10 @@
 """Changes of networks and attachments that fail, or whose engine dies, in any step or before any record is written."""
 
+import socket
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from berth.base.errors import Kind, SystemFault
@@ -13,8 +16,9 @@ from berth.networks.planning import gateway_endpoint
 from berth.wire.networks import EndpointSettings
 from tests.netns.stored import StoredWorld
 from tests.netns.test_changes import kernel, update
+from tests.netns.test_dhcp import dhcp, served
 from tests.netns.test_endpoints import routes_inside
-from tests.netns.test_macvlan import at
+from tests.netns.test_macvlan import at, lan
 from tests.netns.test_names import named_world, resolve
 from tests.netns.test_networks import Container, ask, published, refused, ruleset, snapshot
 from tests.netns.throwaway import isolated
@@ -217,3 +221,132 @@ async def test_a_change_of_which_a_record_cannot_be_written_changes_nothing(tmp_
         assert ask("127.0.0.1", 8080).startswith("one ")
     assert steps > 10
     assert one.address("red") == "10.2.0.7"
+
+
+@isolated
+async def test_an_address_is_the_one_of_the_lease_on_record_whenever_the_daemon_is_killed(tmp_path: Path) -> None:
+    world, neighbour = StoredWorld(tmp_path), lan(tmp_path)
+    await world.service.adopt(set())
+    await world.service.create(dhcp(parent="wire"))
+    await world.network("red")
+    with served(neighbour, tmp_path):
+        one = await world.container("one", "lan", endpoints={"lan": EndpointSettings(), "red": EndpointSettings()})
+    first = one.address("lan")
+
+    def move(address: str) -> Callable[[StoredWorld], Awaitable[None]]:
+        async def work(world: StoredWorld) -> None:
+            live = world.live.get(one.id)
+            end = next(end for end in live.endpoints if end.lease) if live else None
+            assert live is not None
+            assert end is not None
+            assert end.lease is not None
+            lease = msgspec.structs.replace(end.lease, address=address, obtained_ns=end.lease.obtained_ns + 1)
+            await world.service._attachments.leases._write_down(live, end, lease)
+
+        return work
+
+    async def restart() -> StoredWorld:
+        world.fresh()
+        world.runner.recover()
+        await world.service.adopt({one.id})
+        return world
+
+    async def state() -> tuple[object, ...]:
+        assert await world.service.firewall.differences() == []
+        assert one.ask("192.168.77.1") == f"neighbour {one.address('lan')}"
+        assert not any(live.changing for live in world.live.all())
+        return one.address("lan"), kernel(world, one), routes_inside(one.namespace)
+
+    old = await state()
+    seen = []
+    async for _, _ in killing(world, move("192.168.77.200"), restart):
+        seen.append(await state())
+        if seen[-1][0] != first:
+            await move(first)(world)
+    await restart()
+    new = await state()
+    assert new[0] == "192.168.77.200"
+    assert seen == [old] * 6 + [new], "the mark, twice; address, two rules for answers; the record, before and after"
+    # one that fails anywhere stays where it is; a lease that is only longer takes one record
+    steps = 0
+    async for steps in failing(world.fault, lambda: move(first)(world)):
+        assert await state() == new, steps
+    assert steps == 5
+    assert one.address("lan") == first
+    obtained = [end.lease.obtained_ns for end in world.live.all()[0].endpoints if end.lease]
+    async for steps, _ in killing(world, move(first), restart):
+        assert (await state())[0] == first, steps
+    await restart()
+    assert [end.lease.obtained_ns for end in world.live.all()[0].endpoints if end.lease] > obtained
+
+
+POLICY = {"berth.egress": "deny", "berth.egress.allow": "10.0.5.0/24:5432/tcp,203.0.113.2:90,dns:*.example.org:443"}
+
+
+@isolated
+async def test_a_network_with_a_policy_is_there_whole_or_not(tmp_path: Path) -> None:
+    world = StoredWorld(tmp_path)
+    await world.service.adopt(set())
+    rules = f"list table inet {world.layout.nft_table}"
+
+    async def make(world: StoredWorld) -> None:
+        await world.network("red", subnet="10.1.0.0/24", options=POLICY)
+
+    before = snapshot(), nft.run_once(rules)
+    steps = 0
+    async for steps in failing(world.fault, lambda: make(world)):
+        await world.service.settle()
+        assert (snapshot(), nft.run_once(rules)) == before, steps
+        assert [one.name for one in world.networks.all()] == ["bridge", "host", "none"]
+    assert steps == 3, "bridge, rules, record"
+    await world.service.remove("red")
+
+    async def restart() -> StoredWorld:
+        world.fresh()
+        world.runner.recover()
+        await world.service.adopt(set())
+        await world.service.settle()
+        return world
+
+    seen = []
+    await restart()
+    before = snapshot(), nft.run_once(rules)
+    async for steps, _ in killing(world, make, restart):
+        seen.append("red" in [one.name for one in world.networks.all()])
+        assert await world.service.firewall.differences() == []
+        if seen[-1]:
+            assert "10.0.5.0/24" in nft.run_once(rules)
+            await world.service.remove("red")
+            await restart()
+        assert (snapshot(), nft.run_once(rules)) == before, steps
+    assert seen == [False] * 3 + [True], "killed after bridge, rules, before the record, after it"
+
+
+@isolated
+async def test_a_limited_port_of_a_start_that_is_killed_is_nobodys(tmp_path: Path) -> None:
+    world = StoredWorld(tmp_path)
+    await world.service.adopt(set())
+    limits = {"80/tcp": ("192.0.2.0/24", "203.0.113.0/24")}
+
+    async def start(world: StoredWorld) -> None:
+        await world.container("one", "bridge", port_bindings=published("8080"), publish_from=limits)
+
+    async def restart() -> StoredWorld:
+        world.fresh()
+        world.runner.recover()
+        await world.service.adopt(set())  # what it ran in was killed with it
+        await world.service.settle()
+        return world
+
+    async def state() -> object:
+        return snapshot(), nft.run_once(f"list table inet {world.layout.nft_table}"), await world.namespaces()
+
+    await restart()
+    before, steps = await state(), 0
+    async for steps, _ in killing(world, start, restart):
+        assert await state() == before, steps
+        assert await world.service.firewall.differences() == []
+        with socket.socket() as free:
+            free.bind(("0.0.0.0", 8080))
+    assert steps == 7, "the wish, twice; namespace, link, rules; the record, twice"
+    assert "192.0.2.0/24" in nft.run_once(f"list table inet {world.layout.nft_table}")

@@ -29,7 +29,7 @@ from berth.networks.planning import gateway_endpoint
 from berth.networks.ports.publishing import Publishing
 from berth.networks.register import Register
 from berth.networks.routing import plan_replies
-from berth.plan.model import Plan, Planned
+from berth.plan.model import Plan, Planned, Step
 from berth.plan.run import Runner
 from berth.plan.steps.address import SwapAddress
 from berth.plan.steps.netns import MakeNamespace
@@ -227,11 +227,19 @@ class Leases:
         ends = tuple(fresh if one is end else one for one in live.endpoints)
         now = msgspec.structs.replace(live, endpoints=ends)
         moved = (fresh.ipv4, fresh.prefix4, fresh.gateway4) != (end.ipv4, end.prefix4, end.gateway4)
-        if moved:
-            leads = self._keeping.publishing.plan_move((live.endpoints, live.published), (ends, live.published))
-            await self._runner.run((*plan_swap(live, end, now, fresh), *leads))
+        undo: tuple[Step, ...] = ()
+        try:
+            if moved:
+                # of an engine that is killed now, the next one makes the address the one on record
+                await self._live.put(live.container_id, msgspec.structs.replace(live, changing=True))
+                leads = self._keeping.publishing.plan_move((live.endpoints, live.published), (ends, live.published))
+                undo = await self._runner.run((*plan_swap(live, end, now, fresh), *leads))
+            await self._live.put(live.container_id, now)
+        except BaseException:
+            await in_thread(self._runner.apply_all, undo)
+            await self._live.put(live.container_id, live)
+            raise
         self._keeping.register.attach(live.container_id, fresh)
-        await self._live.put(live.container_id, now)
         if moved:
             log.warning(
                 "a container's address is %s now, and was %s: its DHCP server wants it so", fresh.ipv4, end.ipv4

@@ -20,6 +20,7 @@ from berth.networks.model import LiveEndpoint, LiveSandbox, Tenant
 from berth.networks.routing import FAMILIES, plan_replies, way
 from berth.plan.model import Plan, Planned
 from berth.plan.run import Runner
+from berth.plan.steps.address import SwapAddress
 from berth.plan.steps.route import SetDefaultRoute
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ def mend(runner: Runner, live: LiveSandbox, tenant: Tenant) -> LiveSandbox:
         for end in live.endpoints:
             if not end.pending and end.network_name not in tenant.endpoints:
                 _delete(live.netns_path, end)
+        runner.run_blocking(_plan_leases(live))
         with link.inside(live.netns_path) as there:
             names = {one.name for one in there.links()}
             was = {version: _default_way(there, version) for version in FAMILIES}
@@ -45,6 +47,23 @@ def mend(runner: Runner, live: LiveSandbox, tenant: Tenant) -> LiveSandbox:
         log.warning("container %s: its networks are not what they were: %s", live.container_id[:12], exc)
         return msgspec.structs.replace(live, changing=False)
     return msgspec.structs.replace(live, endpoints=ends, changing=False)
+
+
+def _plan_leases(live: LiveSandbox) -> Plan:
+    """Plan the way back to the leases on record from those a server gave instead and nobody wrote down."""
+    plan = []
+    with link.inside(live.netns_path) as there:
+        numbers = {one.name: one.number for one in there.links()}
+        for end in live.endpoints:
+            if end.lease is None or end.link not in numbers:
+                continue
+            found = [one for one in there.addresses_of(numbers[end.link]) if ":" not in one.address]
+            held = [f"{one.address}/{one.prefix}" for one in found if one.address not in end.link_local]
+            mine = f"{end.ipv4}/{end.prefix4}"
+            if mine not in held:
+                step = SwapAddress(live.netns_path, end.link, held[0] if held else mine, mine)
+                plan.append(Planned(step, f"the lease on network {end.network_name} is the one on record"))
+    return tuple(plan)
 
 
 def _delete(namespace: str, end: LiveEndpoint) -> None:
