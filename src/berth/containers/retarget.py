@@ -3,6 +3,7 @@
 import msgspec
 
 from berth.containers.model import ContainerRecord
+from berth.volumes.copies.model import snapshot_data
 from berth.volumes.mounts.model import MountPoint, MountType
 from berth.wire.volumes import Mount
 
@@ -13,14 +14,19 @@ def volume_renamed(record: ContainerRecord, old: str, new: str, source: str) -> 
     def point(one: MountPoint) -> MountPoint:
         if one.type is not MountType.VOLUME or one.name != old:
             return one
-        return msgspec.structs.replace(one, name=new, source=source)
+        where = str(snapshot_data(source, one.snapshot)) if one.snapshot else source
+        return msgspec.structs.replace(one, name=new, source=where)
 
     def bind(text: str) -> str:
         name, colon, rest = text.partition(":")
-        return f"{new}:{rest}" if colon and name == old else text
+        return f"{reference(name)}:{rest}" if colon else text
 
     def mount(one: Mount) -> Mount:
-        return msgspec.structs.replace(one, source=new) if one.type == "volume" and one.source == old else one
+        return msgspec.structs.replace(one, source=reference(one.source or "")) if one.type == "volume" else one
+
+    def reference(text: str) -> str:
+        name, at, snapshot = text.partition("@")
+        return f"{new}{at}{snapshot}" if name == old else text
 
     points = tuple(point(one) for one in record.mounts)
     if points == record.mounts:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from berth.networks.service import Networks
     from berth.volumes.backup.service import Backups
     from berth.volumes.consistency.still import Stillness
+    from berth.volumes.copies.service import Copies
     from berth.volumes.service import Volumes
 
 
@@ -37,6 +38,7 @@ class Engine:
     volumes: "Volumes"
     stillness: "Stillness"
     backups: "Backups"
+    copies: "Copies"
     containers: "Containers"
     attachments: "Attachments"
     logs: "Logs"

@@ -31,6 +31,7 @@ async def serve(config: Config, told: asyncio.Event) -> None:
             log.warning("took back %d plans that an earlier engine left half done", undone)
         await asyncio.gather(parts.names.start(), parts.proxy.start())
         await engine.volumes.changing.adopt()
+        await engine.copies.adopt(engine.tasks)
         await engine.containers.adopt()
         await engine.volumes.adopt({record.id for record in engine.containers.all() if record.running})
         await engine.backups.adopt()

@@ -17,6 +17,7 @@ from berth.api.handlers import pruning as pruning_routes
 from berth.api.handlers import streams as stream_routes
 from berth.api.handlers import system as system_routes
 from berth.api.handlers import volume_backups as volume_backup_routes
+from berth.api.handlers import volume_copies as volume_copy_routes
 from berth.api.handlers import volume_life as volume_life_routes
 from berth.api.handlers import volume_sizes as volume_size_routes
 from berth.api.handlers import volumes as volume_routes
@@ -54,6 +55,7 @@ from berth.plugins.rpc import Plugins
 from berth.store.sqlite import Stores
 from berth.volumes.backup.service import Backups
 from berth.volumes.consistency.still import Stillness
+from berth.volumes.copies.service import Copies, Instants
 from berth.volumes.model import TrashRecord, VolumeRecord
 from berth.volumes.mounts.away import Limits
 from berth.volumes.service import Volumes
@@ -102,7 +104,7 @@ def routes() -> tuple[Route, ...]:
         system_routes, network_routes, explain_routes, name_routes, firewall_routes, volume_routes, stream_routes,
         container_routes, container_mount_routes,
         image_routes,
-        volume_life_routes, volume_backup_routes, volume_size_routes, pruning_routes,
+        volume_life_routes, volume_backup_routes, volume_size_routes, pruning_routes, volume_copy_routes,
     )  # fmt: skip
     return tuple(route for module in modules for route in module.ROUTES)
 
@@ -211,7 +213,9 @@ def build(config: Config) -> Parts:
         Quieting(containers, execs, layout.cgroup_parent),
         bus,
         clock,
+        Instants(volumes.shelf, volumes.drivers),
     )
+    copies = Copies(volumes.shelf, volumes.register, volumes.drivers, stillness, config.mount_timeout)
     engine = Engine(
         layout=layout,
         config=config,
@@ -223,6 +227,7 @@ def build(config: Config) -> Parts:
         volumes=volumes,
         stillness=stillness,
         backups=Backups(layout, volumes.keeping, stillness),
+        copies=copies,
         containers=containers,
         attachments=attachments,
         logs=logs,

@@ -85,7 +85,7 @@ def _ask(parent: str, request: int, argument: bytes) -> bool:
     try:
         fcntl.ioctl(fd, request, bytearray(argument))  # fcntl takes no constant of more than 1024 bytes
     except OSError as exc:
-        if exc.errno in (errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP):
+        if exc.errno in (errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
             return False
         raise
     finally:

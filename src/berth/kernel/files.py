@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from berth.kernel import btrfs
 from berth.kernel.libc import LIBC, check
 
 
@@ -43,6 +44,16 @@ def rename_exclusively(source: Path, target: Path) -> None:
             os.rename(source, target)
             return
         raise OSError(number, os.strerror(number), str(source), None, str(target))
+
+
+def identity(directory: Path) -> str:
+    """Return what tells a directory from others of its file system, whatever it is called, also after a reboot.
+
+    Roots of btrfs subvolumes all have the same inode number.
+    """
+    if btrfs.is_subvolume(str(directory)):
+        return f"subvolume {btrfs.subvolume_id(str(directory))}"
+    return f"inode {directory.lstat().st_ino}"
 
 
 def remove_tree(path: Path) -> None:

@@ -6,7 +6,9 @@ Storage is there before its record and set aside before the record goes. Must no
 import logging
 from collections.abc import Collection
 
-from berth.base.aio import finish
+from berth.base.aio import finish, in_thread
+from berth.volumes.copies.errors import HasSnapshots
+from berth.volumes.copies.shelf import Shelf
 from berth.volumes.deleting import Deleting
 from berth.volumes.drivers.registry import Drivers
 from berth.volumes.errors import NameTaken, VolumeInUse
@@ -21,11 +23,12 @@ log = logging.getLogger(__name__)
 class Keeping:
     """The only place where volumes come and go."""
 
-    def __init__(self, register: Register, drivers: Drivers, deleting: Deleting, trash: Trash) -> None:
+    def __init__(self, register: Register, drivers: Drivers, deleting: Deleting, trash: Trash, shelf: Shelf) -> None:
         self._register = register
         self._drivers = drivers
         self._deleting = deleting
         self._trash = trash
+        self._shelf = shelf
 
     async def ensure(
         self, name: str, driver: str, options: dict[str, str] | None, labels: dict[str, str] | None
@@ -63,10 +66,13 @@ class Keeping:
         self._register.publish("create", record.name, driver=record.driver)
         return record
 
-    async def remove_locked(self, record: VolumeRecord, *, but: str = "", trash: bool = False) -> None:
+    async def remove_locked(
+        self, record: VolumeRecord, *, but: str = "", trash: bool = False, snapshots: bool = False
+    ) -> None:
         """Remove a volume whose lock is held, if nobody but `but` uses it; with `trash` its data is kept for a while.
 
-        Raises `VolumeInUse`, `VolumeOccupied`, `VolumeProtected`.
+        Its snapshots go to the trash with it; for good they only go if `snapshots` says so.
+        Raises `VolumeInUse`, `VolumeOccupied`, `VolumeProtected`, `HasSnapshots`.
         """
         holding = [ident for ident in self._register.holders().get(record.name, ()) if ident != but]
         if holding:
@@ -76,6 +82,8 @@ class Keeping:
         driver = self._drivers.of(record)
         if trash and await self._trash.put(record, driver):
             return
+        if not snapshots and (there := await in_thread(self._shelf.names, record.name)):
+            raise HasSnapshots(record.name, there)
         brief = driver.brief_set_aside(record)
         if brief is None:
             await driver.set_aside(record)

@@ -18,6 +18,9 @@ from berth.base.paths import Layout
 from berth.kernel import foreign
 from berth.kernel.files import write_atomically
 from berth.volumes import references
+from berth.volumes.copies.errors import NoSnapshotToMount
+from berth.volumes.copies.model import snapshot_data
+from berth.volumes.copies.mounts import of_snapshot
 from berth.volumes.drivers.registry import Drivers
 from berth.volumes.errors import BadMount, NameTaken
 from berth.volumes.keeping import Keeping
@@ -116,7 +119,7 @@ class Mounting:
             [parse.parse_tmpfs(target, options) for target, options in (host_config.tmpfs or {}).items()],
             [parse.parse_config_volume(target, driver) for target in sorted(config_volumes)],
         )
-        asked = [parse.near_root(one, str(self._layout.data_root)) for one in asked]
+        asked = [of_snapshot(parse.near_root(one, str(self._layout.data_root))) for one in asked]
         for one in asked:
             self._check(one)
             owners.check_giveable(one.point, str(self._layout.data_root))
@@ -154,6 +157,8 @@ class Mounting:
             self._drivers.get(point.name, point.driver)
             return
         known = self._register.find(point.name)
+        if known is None and point.snapshot:
+            raise NoSnapshotToMount(point.reference)
         if known is None:
             check_name(point.name)
             self._drivers.get(point.name, point.driver).check(point.name, asked.driver_opts or {})
@@ -192,6 +197,12 @@ class Mounting:
         named = msgspec.structs.replace(point, name=name, driver=point.driver or LOCAL, anonymous=anonymous)
         claims = self._register.claims(container_id)
         claims[container_id] = (*claims.get(container_id, ()), named)
+        if point.snapshot:
+            found = self._register.get(name)
+            data = snapshot_data(self._drivers.of(found).path(found), point.snapshot)
+            if not await in_thread(data.is_dir):
+                raise NoSnapshotToMount(named.reference)
+            return msgspec.structs.replace(named, driver=found.driver, source=str(data)), False
         labels = {ANONYMOUS_LABEL: "", **(asked.labels or {})} if anonymous else asked.labels
         record, new = await self._keeping.ensure(name, point.driver, asked.driver_opts, labels)
         source = str(self._drivers.of(record).path(record))
@@ -256,14 +267,14 @@ class Mounting:
         """Publish that a container has a volume mounted."""
         if point.type is MountType.VOLUME:
             self._register.publish(
-                "mount", point.name, driver=point.driver, container=container_id, destination=point.target,
+                "mount", point.reference, driver=point.driver, container=container_id, destination=point.target,
                 propagation=point.propagation, **{"read/write": str(point.rw).lower()},
             )  # fmt: skip
 
     def tell_unmounted(self, container_id: str, point: MountPoint) -> None:
         """Publish that it has not any more."""
         if point.type is MountType.VOLUME:
-            self._register.publish("unmount", point.name, driver=point.driver, container=container_id)
+            self._register.publish("unmount", point.reference, driver=point.driver, container=container_id)
 
     def _unfilled(self, container_id: str, points: Sequence[MountPoint]) -> list[MountPoint]:
         """Return the mounts whose volumes have not had their chance of being filled."""

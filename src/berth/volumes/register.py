@@ -77,11 +77,14 @@ class Register:
         return self._locks.hold(name)
 
     def holders(self) -> dict[str, tuple[str, ...]]:
-        """Return for every volume in use the containers that hold it, running or not."""
+        """Return for every volume in use the containers that hold it or a snapshot of it, running or not."""
+        return dict(references.holders(self._every_user()))
+
+    def _every_user(self) -> list[tuple[str, Sequence[MountPoint]]]:
         listed = list(self._users())
         for ident, _ in listed:
             self.pending.pop(ident, None)
-        return dict(references.holders([*listed, *self.pending.items(), *self.changing.items()]))
+        return [*listed, *self.pending.items(), *self.changing.items()]
 
     def claims(self, container_id: str) -> dict[str, tuple[MountPoint, ...]]:
         """Return where mount points stand in for a container's record: one that is made, or one that is changed."""
@@ -102,7 +105,17 @@ class Register:
 
     def running_holders(self, name: str) -> tuple[str, ...]:
         """Return the containers that have a volume mounted now, or are about to."""
-        return tuple(ident for ident in self.holders().get(name, ()) if ident in self.attached)
+        users = references.users_of_data(self._every_user())
+        return tuple(ident for ident in users.get(name, ()) if ident in self.attached)
+
+    def writers(self, name: str) -> tuple[str, ...]:
+        """Return the containers that can write a volume now, or are about to."""
+        users = references.writers(self._every_user())
+        return tuple(ident for ident in users.get(name, ()) if ident in self.attached)
+
+    def snapshot_holders(self, name: str, snapshot: str) -> tuple[str, ...]:
+        """Return the containers that mount a snapshot of a volume, running or not."""
+        return references.snapshot_users(self._every_user(), name, snapshot)
 
     @contextmanager
     def occupy(self, name: str, what: str, *, exclusive: bool = False) -> Iterator[VolumeRecord]:

@@ -13,6 +13,7 @@ from berth.events.bus import Bus
 from berth.store.base import Records
 from berth.store.memory import MemoryRecords
 from berth.volumes.changing import Changing
+from berth.volumes.copies.shelf import Shelf
 from berth.volumes.deleting import Deleting
 from berth.volumes.drivers.local import LocalDriver
 from berth.volumes.drivers.registry import Drivers
@@ -70,7 +71,8 @@ class Volumes:
         self.drivers = Drivers({LOCAL: LocalDriver(layout, limits)})
         deleting = Deleting(self.register, tasks)
         self.trash = Trash(self.register, self.drivers, deleting, kept or Kept(MemoryRecords(), 0), layout.volumes)
-        self.keeping = Keeping(self.register, self.drivers, deleting, self.trash)
+        self.shelf = Shelf(layout.volumes)
+        self.keeping = Keeping(self.register, self.drivers, deleting, self.trash, self.shelf)
         self.changing = Changing(self.register, self.drivers)
         shelf = images or _NoImages()
         self.mounting = Mounting(layout, self.register, self.drivers, self.keeping, shelf, limits)
@@ -145,11 +147,11 @@ class Volumes:
         return self.sight.passing(shown, filters, self.register.clock.now_ns())
 
     async def remove(self, name: str, *, force: bool) -> None:
-        """Remove a volume nobody uses; with `force` a missing one is no error."""
+        """Remove a volume nobody uses; with `force` a missing one is no error, and its snapshots may go for good."""
         async with self.register.hold(name):
             if force and self.register.find(name) is None:
                 return
-            await finish(self.keeping.remove_locked(self.get(name), trash=True))
+            await finish(self.keeping.remove_locked(self.get(name), trash=True, snapshots=force))
 
     async def prune(self, filters: Filters) -> tuple[tuple[str, ...], int]:
         """Remove unused plain volumes, anonymous ones only unless ``all``; return their names and the bytes freed."""

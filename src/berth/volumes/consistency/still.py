@@ -51,8 +51,16 @@ _SAID_BYTES: Final = 2_000
 class Still:
     """Volumes whose users hold still; see the module."""
 
-    def __init__(self, stillness: "Stillness", what: str, records: Sequence[VolumeRecord], wish: Wish) -> None:
+    def __init__(
+        self,
+        stillness: "Stillness",
+        what: str,
+        records: Sequence[VolumeRecord],
+        wish: Wish,
+        points: Points | None,
+    ) -> None:
         self._of = stillness
+        self._maker = points
         self._what = what
         self._records = records
         self._wish = wish
@@ -106,7 +114,7 @@ class Still:
 
     async def reach(self) -> None:
         """Do what the wish says; `release` must follow, also after an error."""
-        holders = {ident for record in self._records for ident in self._of.register.running_holders(record.name)}
+        holders = {ident for record in self._records for ident in self._of.register.writers(record.name)}
         found, self._busy = await self._of.writers.running(sorted(holders))
         self._writers = sorted(found, key=lambda writer: writer.started_ns, reverse=True)
         self._mode = model.choose(self._wish, (record.labels or {} for record in self._records), self._writers)
@@ -192,7 +200,7 @@ class Still:
             return
         kinds = []
         for record in self._records:
-            point = await self._of.points.take(record) if self._of.points is not None else None
+            point = await self._maker.take(record) if self._maker is not None else None
             if point is not None:
                 self._points[record.name] = point
                 kinds.append(point.how)
@@ -268,8 +276,8 @@ class Still:
     async def drop_points(self) -> None:
         """Remove the copies of the instant."""
         for name in list(self._points):
-            if self._of.points is not None:
-                await self._of.points.drop(self._points.pop(name))
+            if self._maker is not None:
+                await self._maker.drop(self._points.pop(name))
 
     # -- what happened meanwhile
 
@@ -320,8 +328,12 @@ class Stillness:
         bus.on_event(self._happened)
 
     @asynccontextmanager
-    async def still(self, names: Collection[str], what: str, wish: Wish | None = None) -> AsyncIterator[Still]:
+    async def still(
+        self, names: Collection[str], what: str, wish: Wish | None = None, *, instants: bool = True
+    ) -> AsyncIterator[Still]:
         """Hold the users of volumes still; `what` names the operation ("backup").
+
+        Without `instants` no copies of the instant are made: the caller makes one itself, and lets go on then.
 
         Raises `NoSuchVolume`, `VolumeOccupied`, `HookFailed`, `NothingHooked`, `NotFrozen`, `NotStopped`,
         `MountOfVolumeFailed`, `InvalidArgument`; nothing is held still then.
@@ -330,7 +342,7 @@ class Stillness:
             records = [
                 occupied.enter_context(self.register.occupy(name, what)) for name in sorted(dict.fromkeys(names))
             ]
-            held = Still(self, what, records, wish or Wish())
+            held = Still(self, what, records, wish or Wish(), self.points if instants else None)
             async with AsyncExitStack() as mounted:
                 for record in records:
                     await mounted.enter_async_context(self._mounted(record))

@@ -12,6 +12,7 @@ from typing import Final
 from berth.base.errors import SystemFault
 from berth.base.ids import new_id
 from berth.base.ownership import Owner
+from berth.kernel import btrfs
 from berth.kernel.files import remove_tree, rename_exclusively
 from berth.kernel.mountinfo import mounts_below
 from berth.volumes.drivers.base import Leftovers
@@ -67,7 +68,7 @@ class LocalStorage:
         try:
             self._directory(self.root, _PARENT_MODE, parents=True)
             self._directory(self.root / name, _PARENT_MODE)
-            if self._directory(self.data(name), _DATA_MODE) and owner is not None:
+            if self._data_directory(self.data(name)) and owner is not None:
                 self.dress(name, owner)
         except OSError as exc:
             raise SystemFault(f"create {name}: cannot make {exc.filename}: {exc.strerror}") from exc
@@ -173,6 +174,13 @@ class LocalStorage:
                 return next(entries, None) is not None
         except OSError:
             return False
+
+    def _data_directory(self, path: Path) -> bool:
+        # On btrfs a subvolume: its snapshots are made in no time.
+        made = not path.exists() and btrfs.make_subvolume(str(path))
+        if made:
+            path.chmod(_DATA_MODE)
+        return self._directory(path, _DATA_MODE) or made
 
     def _directory(self, path: Path, mode: int, *, parents: bool = False) -> bool:
         try:

@@ -58,7 +58,7 @@ async def may_hang(points: Sequence[MountPoint], is_away: Callable[[str], bool])
     mounts = await in_thread(hanging.table)
 
     def far(point: MountPoint) -> bool:
-        if point.type is MountType.VOLUME and is_away(point.name):
+        if point.type is MountType.VOLUME and not point.snapshot and is_away(point.name):
             return True
         return hanging.served_mount(point.source, mounts) is not None
 

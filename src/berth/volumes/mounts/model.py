@@ -40,6 +40,8 @@ class MountPoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     copy_up: bool = False
     #: Directory or file inside the volume or image to mount instead of its root.
     subpath: str = ""
+    #: Snapshot of the volume that is mounted instead of its own data; never written.
+    snapshot: str = ""
     #: Identifier of the image that is mounted; `name` is what the user called it.
     image: str = ""
     #: A missing source of a bind mount is made as a directory (``-v``), not an error (``--mount``).
@@ -57,6 +59,11 @@ class MountPoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: Options of a tmpfs, as mount(8) takes them.
     tmpfs_options: tuple[str, ...] = ()
     listed: bool = True
+
+    @property
+    def reference(self) -> str:
+        """What a volume's mount names: ``VOLUME`` or ``VOLUME@SNAPSHOT``."""
+        return f"{self.name}@{self.snapshot}" if self.snapshot else self.name
 
 
 class OciMount(NamedTuple):
@@ -76,7 +83,7 @@ def to_wire(points: Iterable[MountPoint]) -> list[dict[str, object]]:
 def _render(point: MountPoint) -> dict[str, object]:
     wire: dict[str, object] = {"Type": point.type.value}
     if point.name:
-        wire["Name"] = point.name
+        wire["Name"] = point.reference
     return wire | {
         "Source": point.source,
         "Destination": point.target,
