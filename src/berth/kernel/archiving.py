@@ -65,6 +65,8 @@ class Unpacking(msgspec.Struct, kw_only=True, omit_defaults=True):
     #: How many times its own size it may unpack to; 0 is any for ours, `foreign_ratio` for others.
     ratio: int = 0
     foreign_ratio: int = 1000
+    #: So many bytes may come out before the ratio is looked at.
+    ratio_from: int = 1 << 30
 
 
 class Unpacked(msgspec.Struct, kw_only=True):

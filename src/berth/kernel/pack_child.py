@@ -152,7 +152,7 @@ class Writer:
         self._fd = fd
         self.count = 0
         self._waiting: queue.Queue[Any] = queue.Queue(AHEAD)
-        self._failed: BaseException | None = None
+        self._failed: Exception | None = None
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
@@ -171,14 +171,17 @@ class Writer:
             raise self._failed
 
     def _work(self) -> None:
+        while (piece := self._waiting.get()) is not None:
+            if self._failed is None:
+                self._try(self._pack, piece)
+        if self._failed is None:
+            self._try(self._flush)
+
+    def _try(self, pack: Callable[..., bytes], *pieces: bytes | memoryview) -> None:
         try:
-            while (piece := self._waiting.get()) is not None:
-                self.write(self._pack(piece))
-            self.write(self._flush())
-        except BaseException as exc:  # noqa: BLE001  handed on, and raised where the pieces come from
+            self.write(pack(*pieces))
+        except Exception as exc:  # noqa: BLE001  handed on, and raised where the pieces come from
             self._failed = exc
-            while self._waiting.get() is not None:
-                pass
 
     def write(self, data: bytes) -> None:
         """Write packed bytes."""

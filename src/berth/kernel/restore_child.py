@@ -22,8 +22,6 @@ MACHINES = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOMEM, er
 #: Space that is left to others, in bytes.
 RESERVE = 32 << 20
 LOOK_EVERY = 16
-#: An archive may unpack to so many bytes before its ratio is looked at.
-RATIO_FROM = 1 << 30
 AGE = (b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED")
 OPENSSL = b"Salted__"
 
@@ -76,10 +74,8 @@ def main(spec: dict[str, Any]) -> None:
         source.end()
     except (BadTar, BadPacking) as exc:
         # What was not decrypted to its end is no tar: the key is at fault, not the archive.
-        where = (
-            "" if stream is None or not stream.last or not isinstance(exc, BadPacking) else f", after {stream.where()}"
-        )
-        say(bad=source.said_of_key() or f"{exc}{where}")
+        at = f", at {stream.where()}" if stream is not None and stream.where() not in str(exc) else ""
+        say(bad=source.said_of_key() or f"{exc}{at}")
         return
     except Wrong as exc:
         say(bad=str(exc))
@@ -103,7 +99,7 @@ def bounded(
         if spec["most"] and total > spec["most"]:
             raise Wrong(f"the archive unpacks to more than the {spec['most']} bytes that were allowed")
         ratio = spec["ratio"] or (0 if ours() else spec["foreign_ratio"])
-        if ratio and total > RATIO_FROM and total > ratio * source.count:
+        if ratio and total > spec["ratio_from"] and total > ratio * source.count:
             raise Wrong(f"the archive unpacks to more than {ratio} times its size; if that is meant, raise --max-ratio")
         yield piece
         if spec["directory"] and number % LOOK_EVERY == LOOK_EVERY - 1:

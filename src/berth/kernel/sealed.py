@@ -73,6 +73,14 @@ def _record(rest: bytes) -> bytes:
     return b"%d %b" % (length, rest)
 
 
+def sealed_with(seal: Any, said: dict[str, Any]) -> str:  # noqa: ANN401  a hash of hashlib's
+    """Return the seal that stands in a comment: over all before it, and over what the comment says besides."""
+    final = seal.copy()
+    final.update(json.dumps(said, separators=(",", ":")).encode())
+    found: str = final.hexdigest()
+    return found
+
+
 def line(digest: bytes, name: bytes, *, sparse: bool) -> bytes:
     """Return one line of sums; names with line ends and backslashes are written as sha256sum does."""
     if b"\\" in name or b"\n" in name or b"\r" in name:
@@ -117,6 +125,7 @@ class SealedStream(TarStream):
         self._before = self._seal
         self._sum = self._seal
         self._batch: list[bytes] = []
+        self._padded = b""
 
     def members_checked(self) -> Iterator[Entry]:
         """Yield the members in turn as `entries` does. Raises `Damaged` at once where a part cannot be trusted."""
@@ -143,6 +152,12 @@ class SealedStream(TarStream):
             self._close(entry)
         if self.head is not None and self.end is None:
             raise Damaged(f"the backup ends too early, after {show(self.last) if self.last else 'its head'}")
+
+    def drain(self) -> None:
+        """Read what follows the archive's end: the second block of zeros, and of other archives whatever there is."""
+        left = len(self._piece) - self._at + sum(map(len, self._pieces))
+        if self.head is not None and left != BLOCK:
+            raise Damaged("the backup was cut short, or something was put behind it")
 
     def where(self) -> str:
         """Say how far reading got, for messages about damage."""
@@ -184,6 +199,8 @@ class SealedStream(TarStream):
             part = self._part(size)
             if self.head is not None:
                 self._seal.update(part)
+            elif not self.members:
+                self._padded += part  # of what may be the head, which is not known yet
             size -= len(part)
 
     def _part(self, most: int) -> memoryview:
@@ -234,16 +251,17 @@ class SealedStream(TarStream):
         if what == b"head" and self.head is None and not self.members:
             self.head = value
             self._note_head(value)
-            self._seal.update(block + body + bytes(-len(body) % BLOCK))
+            self._seal.update(block + body + self._padded)
         elif what in (b"sums", b"end") and self.head is not None and self.end is None:
-            self._check(lines, str(value.get("seal")))
+            self._check(lines, value.pop("seal", ""), value)
             if what == b"end":
+                self._count(value)
                 self.end = value
         else:
             raise Damaged(f"a note of the backup stands where none belongs, after {self.where()}")
         return records
 
-    def _check(self, lines: bytes, seal: str) -> None:
+    def _check(self, lines: bytes, seal: str, value: dict[str, Any]) -> None:
         told = lines.splitlines(keepends=True)
         before = len(self.wrong)
         for index, mine in enumerate(self._batch):
@@ -258,10 +276,15 @@ class SealedStream(TarStream):
         for stated in told[len(self._batch) :]:
             self._blame(f"{show(_name(stated))}: is missing")
         self._batch.clear()
-        if len(self.wrong) == before and seal != self._before.hexdigest():
+        if len(self.wrong) == before and seal != sealed_with(self._before, value):
             self._blame(f"{self.where()}: names, owners, modes or attributes up to here are not those backed up")
         if self.wrong:
             raise Damaged("; ".join(self.wrong))
+
+    def _count(self, value: dict[str, Any]) -> None:
+        seen = {"files": self.files, "bytes": self.bytes, "members": self.members}
+        if any(value.get(key) != count for key, count in seen.items()):
+            raise Damaged(f"the backup has {self.members} members, of the {value.get('members')} that were backed up")
 
     def _blame(self, words: str) -> None:
         if len(self.wrong) < NAMED:

@@ -7,7 +7,7 @@ Runs inside `berth.kernel.pack_child`: standard library only. Pure.
 import hashlib
 from typing import Any, Final
 
-from berth.kernel.sealed import BATCH_BYTES, BATCH_FILES, END_OF_ARCHIVE, comment, line
+from berth.kernel.sealed import BATCH_BYTES, BATCH_FILES, END_OF_ARCHIVE, comment, line, sealed_with
 from berth.kernel.tarstream import BLOCK, _number, _pax
 
 _EXTENDED: Final = b"x"[0]
@@ -98,10 +98,10 @@ class Sealer:
         sums = self._sums() if self._lines else b""
         told = {"files": self.files, "bytes": self.bytes, "members": self.members, **said}
         # Python's tarfile takes a comment with nothing behind it for damage: the root, the first member, comes again.
-        return sums, comment(b"end", {**told, "seal": self._seal.hexdigest()}) + self._root + END_OF_ARCHIVE
+        return sums, comment(b"end", {**told, "seal": sealed_with(self._seal, told)}) + self._root + END_OF_ARCHIVE
 
     def _sums(self) -> bytes:
-        made = comment(b"sums", {"seal": self._seal.hexdigest()}, b"".join(self._lines))
+        made = comment(b"sums", {"seal": sealed_with(self._seal, {})}, b"".join(self._lines))
         self._seal.update(made)
         self._lines.clear()
         self._line_bytes = 0
