@@ -51,6 +51,7 @@ class Start:
     there_words: str | None = None
     why: str = ""
     exit_code: int | None = None
+    ask_there: bool = True
     networking: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -76,6 +77,12 @@ def _endpoint(**settings: Any) -> dict[str, Any]:
 
 def _mount(**mount: Any) -> dict[str, Any]:
     return _host(Mounts=[mount])
+
+
+def _volume(options: dict[str, str]) -> dict[str, Any]:
+    """A container with a volume of its own making, with options for its driver."""
+    driver = {"Name": "local", "Options": options}
+    return _mount(Type="volume", Source="errmade", Target="/x", VolumeOptions={"DriverConfig": driver})
 
 
 _N, _V, _C = "/networks", "/volumes", "/containers"
@@ -274,6 +281,51 @@ MOUNTS: Final = (
     Case("POST", _CREATE, _mount(Type="volume", Source="q/q", Target="/x"), 400, _BAD_NAME),
     Case("POST", _CREATE, _mount(Type="volume", Source="vv", Target="/x", VolumeOptions={"Subpath": "../x"}), 400,
          "subpath must be a relative path within the volume", 201, "", "subpaths came with API 1.45"),
+    Case("POST", _CREATE, _mount(Type="volume", Source="vv", Target="/x", VolumeOptions={"Subpath": "/x"}), 400,
+         "subpath must be a relative path within the volume", 201, "", "subpaths came with API 1.45"),
+    Case("POST", _CREATE, _mount(Type="volume", Target="/x", VolumeOptions={"Subpath": "x"}), 400,
+         "must not set Subpath when using anonymous volumes", 201, "", "subpaths came with API 1.45"),
+    Case("POST", _CREATE, _mount(Type="volume", Source="vv", Target="/x", BindOptions={}), 400,
+         "field BindOptions must not be specified"),
+    Case("POST", _CREATE, _mount(Type="volume", Source="vv", Target="/x", TmpfsOptions={}), 400,
+         "field TmpfsOptions must not be specified", 201, "", "20.10 does not look"),
+    Case("POST", _CREATE, _mount(Type="bind", Target="/x", Source="/tmp", TmpfsOptions={}), 400,
+         "field TmpfsOptions must not be specified", 201, "", "20.10 does not look"),
+    Case("POST", _CREATE, _mount(Type="tmpfs", Target="/x", VolumeOptions={}), 400,
+         "field VolumeOptions must not be specified", 201, "", "20.10 does not look"),
+    Case("POST", _CREATE, _mount(Type="bind", Target="x", Source="/tmp"), 400,
+         "invalid mount path: 'x' mount path must be absolute"),
+    Case("POST", _CREATE, _mount(Type="tmpfs", Target="/"), 400, "destination can't be '/'"),
+    Case("POST", _CREATE, _mount(Type="tmpfs", Target="/x", TmpfsOptions={"SizeBytes": -1}), 400, "negative", 201, "",
+         "20.10 passes it on"),
+    Case("POST", _CREATE, _mount(Type="tmpfs", Target="/x", TmpfsOptions={"Options": [["size", "1"]]}), 400,
+         "invalid option", 201, "", "came with API 1.46"),
+    Case("POST", _CREATE, _host(Tmpfs={"/x": "foo"}), 400, 'invalid tmpfs option ["foo"]', 201, "",
+         "20.10 looks at it when the container starts"),
+    Case("POST", _CREATE, _mount(Type="npipe", Source="x", Target="/x"), 400, "mount type unknown"),
+    Case("POST", _CREATE, _mount(Type="cluster", Source="x", Target="/x"), 400, "mount type unknown"),
+    Case("POST", _CREATE, _mount(Type="bind", Target="/x", Source="/tmp", BindOptions={"ReadOnlyForceRecursive": True}),
+         400, "read-only", 201, "", "came with API 1.44"),
+    Case("POST", _CREATE, _mount(Type="bind", Target="/x", Source="/tmp", ReadOnly=True,
+                                 BindOptions={"ReadOnlyForceRecursive": True, "Propagation": "rslave"}),
+         400, "rprivate", 201, "", "came with API 1.44"),
+    Case("POST", _CREATE, _mount(Type="image", Source="nosuch", Target="/x"), 404, "No such image: nosuch", 400,
+         "mount type unknown", "came with API 1.48"),
+    Case("POST", _CREATE, _mount(Type="image", Target="/x"), 400, "field Source must not be empty", 400,
+         "mount type unknown", "came with API 1.48"),
+    Case("POST", _CREATE, _mount(Type="image", Source="busybox", Target="/x", BindOptions={}), 400,
+         "field BindOptions must not be specified", 400, "mount type unknown", "came with API 1.48"),
+    Case("POST", _CREATE, _mount(Type="image", Source="busybox", Target="/x", ImageOptions={"Subpath": "../x"}), 400,
+         "subpath must be a relative path within the image", 400, "mount type unknown", "came with API 1.48"),
+    Case("POST", _CREATE, _mount(Type="volume", Source="errvol", Target="/x",
+                                 VolumeOptions={"DriverConfig": {"Name": "nope"}}), 404,
+         'plugin "nope" not found', why=LOOKUP, ask_there=False),
+    Case("POST", _CREATE, _mount(Type="volume", Source="vv", Target="/x",
+                                 VolumeOptions={"DriverConfig": {"Options": {"foo": "1"}}}), 400,
+         'create vv: invalid option: "foo"'),
+    Case("POST", _CREATE, _host(Mounts=[{"Type": "volume", "Source": "vv", "Target": "/x"},
+                                        {"Type": "tmpfs", "Target": "/x/"}]), 400, "Duplicate mount point: /x",
+         leaves_there=True, why="20.10 keeps the volumes it made before it saw the mistake"),
     Case("POST", _CREATE, _host(VolumesFrom=["nosuch"]), 400, "No such container: nosuch"),
     Case("POST", _CREATE, _host(VolumesFrom=[""]), 400, "volumes-from specification cannot be an empty string"),
     Case("POST", _CREATE, _host(VolumesFrom=["errrun:zz"]), 400, "invalid mode: zz"),
@@ -425,4 +477,17 @@ STARTS: Final = (
     Start(_host(Links=["errstop:x"]), 500, "Cannot link to a non running container"),
     Start(_host(Binds=["/tmp:/etc/passwd"]), 400, "Are you trying to mount a directory onto a file (or vice-versa)?"),
     Start(_host(Binds=["/etc/hostname:/etc"]), 400, "Are you trying to mount a directory onto a file (or vice-versa)?"),
+    Start(_host(Binds=["errvol:/bin/sh"]), 500, "/bin/sh", why="20.10 fills volumes at creation", ask_there=False),
+    Start(_volume({"type": "nfs", "o": "addr=127.0.0.1", "device": ":/x"}), 500,
+          "error while mounting volume '"),
+    Start(_volume({"type": "cifs", "o": "addr=127.0.0.1,username=u,password=secret", "device": "//h/x"}), 500,
+          "failed to mount local volume: mount //h/x:"),
+    Start(_volume({"type": "nfs", "o": "addr=nosuch.invalid", "device": ":/x"}), 500,
+          "error resolving passed in network volume address"),
+    Start(_volume({"type": "none", "o": "bind", "device": "/no/such"}), 500,
+          "no such file or directory"),
+    Start(_mount(Type="volume", Source="errvol", Target="/x", VolumeOptions={"Subpath": "no/such"}), 500,
+          "no such file", why="subpaths came with API 1.45", ask_there=False),
+    Start(_mount(Type="image", Source="busybox", Target="/x", ImageOptions={"Subpath": "no/such"}), 500,
+          "no such file", why="images came with API 1.48", ask_there=False),
 )  # fmt: skip

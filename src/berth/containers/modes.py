@@ -3,12 +3,19 @@
 What an image exposes does not count: only what the request itself says can contradict it.
 """
 
+from msgspec.structs import replace
+
 from berth.base.errors import InvalidArgument
-from berth.wire.containers import ContainerConfig, HostConfig
+from berth.wire.containers import ContainerConfig, ContainerCreate, HostConfig
 from berth.wire.networks import NetworkingConfig
+from berth.wire.volumes import BindOptions, Mount
 
 #: Since this version several networks may be named when a container is created.
 SEVERAL_NETWORKS = (1, 44)
+
+
+#: Since this version read-only reaches what is mounted below a bind mount's source, unless told otherwise.
+READ_ONLY_BELOW = (1, 44)
 
 
 class ConflictingOptions(InvalidArgument):
@@ -76,3 +83,19 @@ def check_endpoint_count(networking: NetworkingConfig, version: tuple[int, int])
     names = sorted(networking.endpoints or {})
     if len(names) > 1 and version < SEVERAL_NETWORKS:
         raise SeveralNetworks(names)
+
+
+def as_known_then(want: ContainerCreate, version: tuple[int, int]) -> ContainerCreate:
+    """Return a request with the mounts that a client of an older version means by it."""
+    mounts = want.host_config.mounts
+    if version >= READ_ONLY_BELOW or not mounts:
+        return want
+    changed = [_only_itself(mount) if mount.type == "bind" and mount.read_only else mount for mount in mounts]
+    return replace(want, host_config=replace(want.host_config, mounts=changed))
+
+
+def _only_itself(mount: Mount) -> Mount:
+    options = mount.bind_options or BindOptions()
+    if options.read_only_force_recursive or options.read_only_non_recursive is not None:
+        return mount
+    return replace(mount, bind_options=replace(options, read_only_non_recursive=True))

@@ -53,7 +53,7 @@ def _bind(root: Path, entries: Sequence[OciMount]) -> None:
                 continue
             target = open_inside(root_fd, entry.destination)
             try:
-                mount.bind(entry.source, f"/proc/self/fd/{target}", recursive=True)
+                mount.bind(entry.source, f"/proc/self/fd/{target}", recursive="rbind" in entry.options)
             finally:
                 os.close(target)
     finally:

@@ -163,6 +163,7 @@ class Mounting:
             check_name(point.name)
             self._drivers.get(point.name, point.driver).check(point.name, asked.driver_opts or {})
         elif point.driver and point.driver != known.driver:
+            self._drivers.get(point.name, point.driver)
             raise NameTaken(point.name, known.driver)
 
     def _with_image(self, container_id: str, asked: parse.Asked) -> parse.Asked:

@@ -8,7 +8,7 @@ from aiohttp import web
 from berth.api.call import Call
 from berth.api.routes import Route
 from berth.base.errors import InvalidArgument
-from berth.containers.modes import check_endpoint_count
+from berth.containers.modes import as_known_then, check_endpoint_count
 from berth.wire.containers import UpdateRequest, decode, decode_create
 
 
@@ -16,6 +16,7 @@ async def create(call: Call) -> web.StreamResponse:
     """``POST /containers/create``."""
     want = decode_create(await call.raw_body())
     check_endpoint_count(want.networking_config, call.version)
+    want = as_known_then(want, call.version)
     ident, warnings = await call.engine.containers.create(call.text("name"), want, call.text("platform"))
     return call.json({"Id": ident, "Warnings": warnings}, status=201)
 

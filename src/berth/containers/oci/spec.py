@@ -165,12 +165,10 @@ def _mounts(record: ContainerRecord, around: Surroundings) -> list[dict[str, Any
             wire.append(defaults.bind("/dev/shm", around.shm, "nosuid", "noexec", "nodev"))  # noqa: S108
         else:
             wire.append(defaults.shm(host.shm_size or defaults.SHM_BYTES))
-    for target, source in around.files.items():
-        if target not in taken:
-            wire.append(defaults.bind(target, source))
+    files = [defaults.bind(target, source) for target, source in around.files.items() if target not in taken]
     if around.init is not None:
-        wire.append(defaults.bind(defaults.INIT_TARGET, around.init, "ro"))
-    wire += [
+        files.append(defaults.bind(defaults.INIT_TARGET, around.init, "ro"))
+    wanted: list[dict[str, Any]] = [
         {
             "destination": mount.destination,
             "source": mount.source,
@@ -179,7 +177,8 @@ def _mounts(record: ContainerRecord, around: Surroundings) -> list[dict[str, Any
         }
         for mount in around.mounts
     ]
-    return wire
+    # By depth: a volume at /etc must not hide the files that the engine keeps there.
+    return [*wire, *sorted((*files, *wanted), key=lambda mount: mount["destination"].rstrip("/").count("/"))]
 
 
 def _options(mount: Mapping[str, Any]) -> list[str]:

@@ -18,5 +18,7 @@ def render(point: MountPoint, source: str, *, has_submounts: bool = False) -> Oc
         options.append("ro")
         if point.recursive and has_submounts and point.read_only_recursive != "off":
             options.append("rro")
-    options.append(point.propagation or DEFAULT_PROPAGATION)
+    propagation = point.propagation or DEFAULT_PROPAGATION
+    # The r of "rprivate" makes some runtimes (crun 1.8) bind what lies below, too.
+    options.append(propagation if point.recursive else propagation.removeprefix("r"))
     return OciMount(point.target, source, "bind", tuple(options))

@@ -71,6 +71,14 @@ def test_a_mount_of_the_users_takes_the_place_of_a_default_one() -> None:
     assert built["linux"]["rootfsPropagation"] == "shared"
 
 
+def test_a_mount_above_the_engines_files_does_not_hide_them() -> None:
+    mounts = (OciMount("/etc", "/vol", "bind", ("rbind",)), OciMount("/etc/hosts/x", "/y", "bind", ("rbind",)))
+    built = spec.build(record(), around(mounts=mounts, files={"/etc/resolv.conf": "/c/r"}, init="/usr/bin/tini"))
+    order = [one["destination"] for one in built["mounts"]]
+    assert order.index("/etc") < order.index("/etc/resolv.conf") < order.index("/etc/hosts/x")
+    assert order.index("/proc") < order.index("/etc")
+
+
 def test_the_environment() -> None:
     config = ContainerConfig(tty=True, env=["A=b=c", "PATH", "HOME=/mine", "EMPTY="])
     assert spec.environment(config, "box", "/root") == ["HOSTNAME=box", "TERM=xterm", "A=b=c", "HOME=/mine", "EMPTY="]
