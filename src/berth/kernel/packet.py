@@ -1,8 +1,9 @@
-"""Sockets that see whole frames of one link, in any namespace. Must not: know what is in the frames."""
+"""Whole frames of one link, received or sent, in any namespace. Must not: know what is in the frames."""
 
 import ctypes
 import socket
 import struct
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from berth.base.errors import SystemFault
@@ -51,6 +52,27 @@ def open_link(namespace: str, link: str, *, udp_port: int) -> socket.socket:
         return made
 
     return netns.inside(namespace, make)
+
+
+def send(namespace: str, link: str, frames: Callable[[bytes], Iterable[bytes]]) -> socket.socket:
+    """Send whole frames, made for the link's MAC, on a link (blocking). Raises `LinkUnusable`, `NamespaceGone`.
+
+    The socket is given back because closing it takes some ten milliseconds, in which the kernel waits for all packets
+    under way: nobody need wait for that.
+    """
+
+    def out() -> socket.socket:
+        made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)  # 0: it receives nothing
+        try:
+            made.bind((link, 0))
+            for frame in frames(made.getsockname()[4]):
+                made.send(frame)
+        except OSError as exc:
+            made.close()
+            raise LinkUnusable(link, exc.strerror or str(exc)) from exc
+        return made
+
+    return netns.inside(namespace, out)
 
 
 def _filter(one: socket.socket, udp_port: int) -> None:

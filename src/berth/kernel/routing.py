@@ -36,6 +36,7 @@ from berth.kernel.netlink import (
     static_route,
     u32,
 )
+from berth.kernel.netns import NamespaceGone
 from berth.plan.model import Step
 from berth.plan.steps.replies import ForgetReplies, RouteReplies
 from berth.plan.steps.route import AddRoute, ForgetRoute
@@ -161,7 +162,7 @@ def _forget_route(step: Step) -> Step | None:
         with inside(want.namespace) as there:
             message = static_route(want.destination, there.index(want.link), want.gateway, delete=True)
             (refusal,) = there.try_send(message)
-    except (LinkNotFound, FileNotFoundError):  # gone with its container
+    except (LinkNotFound, NamespaceGone):  # gone with its container
         return None
     return None if refusal is not None else AddRoute(want.namespace, want.link, want.destination, want.gateway)
 

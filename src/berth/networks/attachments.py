@@ -18,6 +18,7 @@ from berth.base.paths import Layout
 from berth.base.sharing import Sharing
 from berth.events.bus import Bus
 from berth.networks import sandboxes, wants
+from berth.networks.advertising import Advertising
 from berth.networks.changing import Changing
 from berth.networks.container_files import ContainerFiles
 from berth.networks.dns.client import DnsClient
@@ -104,6 +105,8 @@ class Attachments:
         )
         self.reaper = Reaper(self._tasks, retired_group(layout))
         self._joining = Joining(layout, tenants, live, self.reaper, self._locks, self._wanted.find)
+        #: Tells neighbours of containers that have just come.
+        self.advertising = Advertising(live, register)
         #: Tells what becomes of networks and of containers on them.
         self.telling = Telling(bus, register)
         self._changing = Changing(
@@ -117,6 +120,7 @@ class Attachments:
             files=self._files,
             naming=self.naming,
             linking=self.linking,
+            advertising=self.advertising,
             reaper=self.reaper,
             telling=self.telling,
         )
@@ -242,6 +246,7 @@ class Attachments:
         except BaseException:
             await self._take_away(live)
             raise
+        await self.advertising.tell(live, live.endpoints)
         return self._opened(tenant, live)
 
     def _plan(

@@ -13,6 +13,7 @@ from berth.base.aio import in_thread
 from berth.base.errors import EngineError
 from berth.kernel import link, sublink
 from berth.networks import mending, sandboxes
+from berth.networks.advertising import Advertising
 from berth.networks.container_files import ContainerFiles
 from berth.networks.errors import HostNetworkFixed
 from berth.networks.foreign import Foreign
@@ -55,6 +56,7 @@ class Changing:
         files: ContainerFiles,
         naming: Naming,
         linking: Linking,
+        advertising: Advertising,
         reaper: Reaper,
         telling: Telling,
     ) -> None:
@@ -68,6 +70,7 @@ class Changing:
         self._files = files
         self._naming = naming
         self._linking = linking
+        self._advertising = advertising
         self._reaper = reaper
         self._telling = telling
 
@@ -119,6 +122,7 @@ class Changing:
                 sandboxes.close_sockets(sockets)
             await self._take_back(tenant, live, now, end, undo)
             raise
+        await self._advertising.tell(now, [end])
         self._telling.connected(tenant.container_id, end)
 
     async def _take_back(

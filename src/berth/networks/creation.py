@@ -22,7 +22,7 @@ from berth.networks.firewall import egress
 from berth.networks.ipam.addresses import default_gateway
 from berth.networks.ipam.pools import Network
 from berth.networks.model import OWN_IPAM, PREDEFINED, NetworkRecord, Pool
-from berth.networks.options import DEFAULT_GATEWAYS, BridgeOptions, parse_bridge
+from berth.networks.options import DEFAULT_GATEWAYS, BridgeOptions, advertisements, parse_bridge
 from berth.networks.planning import needs_no_gateway
 from berth.wire.networks import IPAMConfig, NetworkCreate
 
@@ -70,6 +70,7 @@ def check_values(want: NetworkCreate) -> None:
         raise BadOption("IPv4 or IPv6 must be enabled")
     if 6 in versions and 0 < options.mtu < MIN_IPV6_MTU:
         raise BadOption(f"invalid MTU number: {options.mtu}: a link with IPv6 carries at least {MIN_IPV6_MTU} bytes")
+    advertisements(want.options or {})
     egress.check(want.options or {}, want.driver or "bridge", internal=bool(want.internal))
     if not want.config_only:  # then a network that takes these over has its own driver
         driver_named(want.driver or "bridge").check(want)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import ip_address
-from typing import Final
+from typing import Final, NamedTuple
 
 from berth.networks.errors import BadOption
 from berth.networks.model import MAX_LINK_NAME
@@ -27,6 +27,9 @@ HOST_SOURCES: Final = {4: "com.docker.network.host_ipv4", 6: "com.docker.network
 ENABLE: Final = {4: "com.docker.network.enable_ipv4", 6: "com.docker.network.enable_ipv6"}
 #: Ours: name servers for a network's containers that name none themselves, separated by commas.
 NAME_SERVERS: Final = "berth.network.dns"
+#: How often, and after how many milliseconds again, neighbours are told of a container that has just come.
+ADVERTISE_COUNT: Final = "com.docker.network.advertise_addr_nmsgs"
+ADVERTISE_MS: Final = "com.docker.network.advertise_addr_ms"
 ENDPOINT_LINK: Final = "com.docker.network.endpoint.ifname"
 
 #: Names of auxiliary addresses that are containers' way out instead of the bridge.
@@ -37,6 +40,13 @@ BOOLEANS: Final = {
     "1": True, "t": True, "T": True, "true": True, "TRUE": True, "True": True,
     "0": False, "f": False, "F": False, "false": False, "FALSE": False, "False": False,
 }  # fmt: skip
+
+
+class Advertisements(NamedTuple):
+    """How often neighbours are told of a new address, and the time between in milliseconds; Docker's defaults."""
+
+    times: int = 3
+    interval_ms: int = 1000
 
 
 class GatewayMode(Enum):
@@ -106,6 +116,28 @@ def parse_bridge(options: Mapping[str, str]) -> BridgeOptions:
         enable_ipv6=parse_boolean(options, ENABLE[6], default=False) if ENABLE[6] in options else None,
         name_servers=name_servers(options),
     )
+
+
+def advertisements(options: Mapping[str, str]) -> Advertisements:
+    """Return how neighbours are told of a network's new addresses, of whatever driver. Raises `BadOption`."""
+    usual = Advertisements()
+    return Advertisements(
+        _whole(options, ADVERTISE_COUNT, usual.times, (0, 3), "an integer"),
+        _whole(options, ADVERTISE_MS, usual.interval_ms, (100, 2000), "integer milliseconds"),
+    )
+
+
+def _whole(options: Mapping[str, str], key: str, default: int, span: tuple[int, int], kind: str) -> int:
+    text = options.get(key)
+    if text is None:
+        return default
+    try:
+        value = int(text)
+    except ValueError:
+        raise BadOption(f'value for option {key} "{text}" must be {kind}') from None
+    if not span[0] <= value <= span[1]:
+        raise BadOption(f"{key} must be in the range {span[0]} to {span[1]}")
+    return value
 
 
 def name_servers(options: Mapping[str, str]) -> tuple[str, ...]:

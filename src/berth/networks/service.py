@@ -294,6 +294,7 @@ class Networks:
     async def shut(self) -> None:
         """Let go of everything that this process holds; containers keep running."""
         await self.settle()
+        await self._attachments.advertising.close()
         await in_thread(self._attachments.spare.close)
         self._publishing.close()
         self._routes.close()

@@ -29,6 +29,26 @@ Q = "com.docker.network."
             Kind.INVALID,
             "failed to parse com.docker.network.bridge.enable_icc value: foo (strconv.ParseBool: parsing",
         ),
+        (
+            NetworkCreate(name="x", options={Q + "advertise_addr_nmsgs": "4"}),
+            Kind.INVALID,
+            "com.docker.network.advertise_addr_nmsgs must be in the range 0 to 3",
+        ),
+        (
+            NetworkCreate(name="x", driver="macvlan", options={Q + "advertise_addr_nmsgs": "nonsense"}),
+            Kind.INVALID,
+            'value for option com.docker.network.advertise_addr_nmsgs "nonsense" must be an integer',
+        ),
+        (
+            NetworkCreate(name="x", options={Q + "advertise_addr_ms": "2001"}),
+            Kind.INVALID,
+            "com.docker.network.advertise_addr_ms must be in the range 100 to 2000",
+        ),
+        (
+            NetworkCreate(name="x", options={Q + "advertise_addr_ms": "nonsense"}),
+            Kind.INVALID,
+            'value for option com.docker.network.advertise_addr_ms "nonsense" must be integer milliseconds',
+        ),
         (NetworkCreate(name="x", options={Q + "driver.mtu": "-1"}), Kind.INVALID, "invalid MTU number: -1"),
         (
             NetworkCreate(name="x", enable_ipv6=True, options={Q + "driver.mtu": "1279"}),
