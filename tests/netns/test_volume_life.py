@@ -11,6 +11,7 @@ import pytest
 
 from berth.base.clock import SystemClock
 from berth.base.errors import Conflict, NotFound
+from berth.base.ownership import Owner
 from berth.base.paths import Layout
 from berth.containers.model import ContainerRecord
 from berth.containers.service import Containers
@@ -85,8 +86,8 @@ class StepStorage(LocalStorage):
         _dies(self.fault)
         return done
 
-    def make(self, name: str) -> None:
-        self._step(super().make, name)
+    def make(self, name: str, owner: Owner | None = None) -> None:
+        self._step(super().make, name, owner)
 
     def set_aside(self, name: str) -> None:
         self._step(super().set_aside, name)
@@ -121,7 +122,7 @@ class World:
         clock, bus = SystemClock(), Bus(SystemClock())
         self.containers = Containers(
             layout=self.layout, records=containers, runtime_records=stores.runtime("containers", ContainerRecord),
-            images=nothing, networks=nothing, volumes=nothing, bus=bus, clock=clock, tasks=nothing,
+            images=nothing, networks=nothing, volumes=nothing, live=nothing, bus=bus, clock=clock, tasks=nothing,
         )  # fmt: skip
         self.volumes = Volumes(
             self.layout, volumes, bus, self.containers.mounts_in_use, clock, states=self.containers.states,

@@ -58,23 +58,23 @@ def fill(directory: Path, name: str, length: int) -> None:
         os.fsync(out.fileno())
 
 
-def loops(world: World) -> str:
-    """Return the loop devices on files of a world."""
+def loops(root: Path) -> str:
+    """Return the loop devices on files below a directory."""
     table = subprocess.run(["losetup", "--list", "--output", "BACK-FILE"], capture_output=True, text=True, check=True)
-    return "".join(line for line in table.stdout.splitlines() if str(world.root) in line)
+    return "".join(line for line in table.stdout.splitlines() if str(root) in line)
 
 
-def no_loops(world: World) -> None:
+def no_loops(root: Path) -> None:
     """Wait until no device is left. One stays as long as another mount namespace has a copy of its mount."""
-    wait_for(lambda: loops(world) == "" or copied_elsewhere(world), f"loop devices to go: {loops(world)}")
+    wait_for(lambda: loops(root) == "" or copied_elsewhere(root), f"loop devices to go: {loops(root)}")
 
 
-def copied_elsewhere(world: World) -> bool:
-    """Tell whether an engine of another test was started while something of this world was mounted."""
+def copied_elsewhere(root: Path) -> bool:
+    """Tell whether an engine of another test was started while something below a directory was mounted."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and entry.name != str(os.getpid()):
             with contextlib.suppress(OSError):
-                if str(world.root) in (entry / "mountinfo").read_text():
+                if str(root) in (entry / "mountinfo").read_text():
                     return True
     return False
 
@@ -115,7 +115,7 @@ def test_a_size_holds_whatever_the_disk_can(world: World, fstype: str) -> None:
         fill(root, "all", MIB)
         await world.stop("c1")
         assert not is_mounted(str(root))
-        no_loops(world)
+        no_loops(world.root)
         unmounted = await status(world, "sized")
         assert (await world.volumes.usage())[0]["UsageData"] == {"RefCount": 1, "Size": unmounted["UsedBytes"]}
         anew(world)
@@ -127,7 +127,7 @@ def test_a_size_holds_whatever_the_disk_can(world: World, fstype: str) -> None:
         await world.stop("c1")
         world.containers.clear()
         await world.volumes.remove("sized", force=False)
-        no_loops(world)
+        no_loops(world.root)
 
     go(work)
 

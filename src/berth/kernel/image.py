@@ -93,7 +93,7 @@ def grow(path: Path, length: int, fstype: str) -> None:
 
     On failure both are what they were, or the file system has grown in part and is whole. May be repeated.
     """
-    before = path.stat().st_size
+    before, grown = path.stat().st_size, False
     try:
         with loop.attached(str(path)) as (device, fd):
             try:
@@ -101,9 +101,13 @@ def grow(path: Path, length: int, fstype: str) -> None:
                     os.truncate(path, length)
                 loop.follow_size(fd)
                 with fsmount.mounted(device, fstype, _OPTIONS[fstype]) as root:
-                    _grow_mounted(root, length, fstype)
-            except OSError:
-                if _system_bytes(fd, fstype) <= before < length:
+                    blocks = os.statvfs(root).f_blocks
+                    try:
+                        _grow_mounted(root, length, fstype)
+                    finally:
+                        grown = os.statvfs(root).f_blocks != blocks
+            except BaseException:
+                if not grown and length > before:
                     os.truncate(path, before)
                     loop.follow_size(fd)
                 raise
@@ -147,6 +151,17 @@ def space(path: Path) -> Space:
     total = blocks - struct.unpack_from("<I", start, 0x248)[0]
     # The kernel keeps back what writes that were promised may need (fs/ext4/super.c, reserved clusters).
     return Space((total - min(blocks // 50, 4096)) * block, (total - free) * block)
+
+
+def cut(path: Path, length: int) -> None:
+    """Take back what a file was given and its ext4 file system did not grow into; else nothing happens."""
+    with path.open("rb") as file:
+        start = file.read(2048)[1024:]
+    low, high = struct.unpack_from("<I", start, 0x4)[0], struct.unpack_from("<I", start, 0x150)[0]
+    if (low | high << 32) * (1024 << struct.unpack_from("<I", start, 0x18)[0]) <= length < path.stat().st_size:
+        with loop.attached(str(path)) as (_, fd):
+            os.truncate(path, length)
+            loop.follow_size(fd)
 
 
 def kind(path: Path) -> str:
@@ -198,16 +213,6 @@ def _grow_mounted(root: int, length: int, fstype: str) -> None:
     request = struct.pack("=QI4x", blocks, _XFS_INODES) if fstype == "xfs" else struct.pack("=Q", blocks)
     fcntl.ioctl(root, _XFS_GROW if fstype == "xfs" else _EXT4_RESIZE, request)
     check(LIBC.syncfs(ctypes.c_int(root)), "syncfs")
-
-
-def _system_bytes(device: int, fstype: str) -> int:
-    """Read how long the file system on a device is, as it is now."""
-    if fstype == "xfs":
-        size, blocks = struct.unpack_from(">IQ", os.pread(device, 512, 0), 4)
-        return int(size * blocks)
-    start = os.pread(device, 1024, 1024)
-    low, high = struct.unpack_from("<I", start, 4)[0], struct.unpack_from("<I", start, 0x150)[0]
-    return int((high << 32 | low) << (10 + struct.unpack_from("<I", start, 0x18)[0]))
 
 
 def _sync(path: Path) -> None:

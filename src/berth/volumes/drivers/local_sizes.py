@@ -7,6 +7,7 @@ is to replace another is ``image.next``. ``.resize`` holds the size that a chang
 Must not: mount or unmount on behalf of holders; know records.
 """
 
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -22,6 +23,8 @@ from berth.kernel.mount import is_mounted
 from berth.volumes.drivers.local_storage import NEXT_IMAGE, RESIZE, LocalStorage
 from berth.volumes.errors import BelowUse, NoQuotas, SizeLost, StillMounted
 from berth.volumes.options import XFS_LEAST, LocalOptions
+
+log = logging.getLogger(__name__)
 
 IMAGE_MECHANISM: Final = "image"
 _MIB: Final = 1 << 20
@@ -134,8 +137,11 @@ class Sizes:
             raise SystemFault(f"resize {name}: {(exc.strerror or str(exc)).lower()}") from exc
 
     def end(self, name: str) -> None:
-        """Forget it."""
-        (self._storage.directory(name) / RESIZE).unlink(missing_ok=True)
+        """Forget it. What stays is forgotten at the next start."""
+        try:
+            (self._storage.directory(name) / RESIZE).unlink(missing_ok=True)
+        except OSError as exc:
+            log.warning("volume %s: %s", name, exc)
 
     async def finish(self, name: str, options: LocalOptions) -> int:
         """End a change that a killed engine began, forward if anything of it was done; return the size there is now."""
@@ -148,7 +154,12 @@ class Sizes:
             data = self._storage.data(name)
             await in_thread(quota.limit, data, await in_thread(quota.kind, data), size)
         elif file.stat().st_size == image_bytes(size, fstype := await in_thread(_kind, name, file)):
-            await in_thread(image.grow, file, file.stat().st_size, fstype)
+            try:
+                await in_thread(image.grow, file, file.stat().st_size, fstype)
+            except image.NotPermitted:  # says so whether there is anything to grow or not
+                before = image_bytes(options.size, fstype)
+                await in_thread(image.cut, file, before)
+                size = options.size if file.stat().st_size == before else size
         else:
             size = options.size
         return size
