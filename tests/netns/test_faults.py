@@ -350,3 +350,19 @@ async def test_a_limited_port_of_a_start_that_is_killed_is_nobodys(tmp_path: Pat
             free.bind(("0.0.0.0", 8080))
     assert steps == 7, "the wish, twice; namespace, link, rules; the record, twice"
     assert "192.0.2.0/24" in nft.run_once(f"list table inet {world.layout.nft_table}")
+
+
+@isolated
+async def test_nobody_joins_who_is_removed_meanwhile(tmp_path: Path) -> None:
+    world = StoredWorld(tmp_path)
+    await world.service.adopt(set())
+    await world.network("red", subnet="10.1.0.0/24")
+    one = await world.container("one", "bridge")
+    await world.service.forget(one.id)
+    for call in (
+        world.service.connect("red", one.id, at("10.1.0.9"), running=False),
+        world.service.disconnect("red", one.id, force=True, running=False),
+    ):
+        with refused(Kind.SYSTEM, "is marked for removal and cannot be connected or disconnected to the network"):
+            await call
+    assert world.tenants.all() == [], "nothing that nobody will ever remove"

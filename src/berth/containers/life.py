@@ -120,7 +120,7 @@ class Life:
         record = self._register.get(ident)
         if record is None:
             raise NoSuchContainer(ident)
-        if record.state in (State.REMOVING, State.DEAD) or ident in self._removing:
+        if self.is_leaving(record):
             raise MarkedForRemoval
         return record
 
@@ -495,6 +495,10 @@ class Life:
             await self._launcher.runtime.resume(record.id)
         except EngineError as exc:
             log.debug("thawing %s: %s", record.short_id, exc)
+
+    def is_leaving(self, record: ContainerRecord) -> bool:
+        """Tell whether a container is being removed, or was not removed whole."""
+        return record.state in (State.REMOVING, State.DEAD) or record.id in self._removing
 
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False, link: bool = False) -> None:
         """Remove a container; with `force` a running one too, with `volumes` its anonymous volumes."""

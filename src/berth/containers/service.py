@@ -43,6 +43,7 @@ from berth.events.model import Event
 from berth.images.model import ImageRecord
 from berth.kernel import cgroup, layerdiff, process
 from berth.kernel.tree import apparent_size
+from berth.networks.errors import Leaving
 from berth.store.base import Records
 from berth.volumes.live import LiveMounts
 from berth.volumes.mounts.model import MountPoint
@@ -241,6 +242,13 @@ class Containers:
 
     async def _get_ready(self) -> None:
         await in_thread(cgroup.get_ready_for_moves, self._launched.host.groups)
+
+    def staying(self, ref: str) -> ContainerRecord:
+        """Look a container up whose networks may change. Raises `NoSuchContainer`, `Leaving`."""
+        record = self.find(ref)
+        if self._launched.life.is_leaving(record):
+            raise Leaving(record.id)
+        return record
 
     async def start(self, ref: str) -> None:
         """Start a container. Raises `IsRunning` if it runs."""

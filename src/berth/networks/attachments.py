@@ -24,7 +24,7 @@ from berth.networks.container_files import ContainerFiles
 from berth.networks.dns.client import DnsClient
 from berth.networks.drivers.registry import driver_of
 from berth.networks.endpoint_options import parse_endpoint
-from berth.networks.errors import EndpointExists, HostNetworkFixed, LinkElsewhere, LinkToStopped, NotConnected
+from berth.networks.errors import EndpointExists, HostNetworkFixed, Leaving, LinkElsewhere, LinkToStopped, NotConnected
 from berth.networks.following import Following
 from berth.networks.foreign import Foreign
 from berth.networks.joining import Joining
@@ -324,7 +324,7 @@ class Attachments:
     ) -> None:
         """Put a container on one more network, at once if it runs."""
         async with self.sharing.shared(), self._locks.hold(container_id), self.linking.alone(container_id):
-            tenant = self.tenant(container_id)
+            tenant = self._staying(container_id)
             wants.check_joinable(tenant, record)
             wants.check_endpoint(record, settings)
             live = self._live.get(container_id) if running else None
@@ -374,7 +374,7 @@ class Attachments:
     ) -> None:
         """Take a container off a network, at once if it runs."""
         async with self.sharing.shared(), self._locks.hold(container_id), self.linking.alone(container_id):
-            tenant = self.tenant(container_id)
+            tenant = self._staying(container_id)
             name = record.name if record else ref
             live = self._live.get(container_id) if running or force else None
             end = live.on(record.id) if live and record else None
@@ -388,6 +388,13 @@ class Attachments:
                 await finish(self._changing.disconnect(tenant, live, end, keep))
             else:
                 await keep()
+
+    def _staying(self, container_id: str) -> Tenant:
+        """Return what a container wants that nobody has removed meanwhile."""
+        tenant = self._tenants.get(container_id)
+        if tenant is None:
+            raise Leaving(container_id)
+        return tenant
 
     # -- while a network changes
 

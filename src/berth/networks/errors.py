@@ -371,6 +371,16 @@ class LinkElsewhere(SystemFault):
         super().__init__(f"Cannot link to /{target}, as it does not belong to the default network")
 
 
+class Leaving(SystemFault):
+    """Its networks are fixed: it is being removed, or was not removed whole. Docker has no kind for it: 500."""
+
+    def __init__(self, ident: str) -> None:
+        super().__init__(
+            f"Container {ident} is marked for removal and cannot be connected or disconnected to the network: "
+            f"'docker rm {ident[:12]}' removes what is left of it"
+        )
+
+
 class NotRunning(Conflict):
     """The container whose namespace is wanted does not run."""
 

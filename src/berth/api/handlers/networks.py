@@ -44,7 +44,7 @@ async def connect(call: Call) -> web.StreamResponse:
         raise InvalidArgument("container name or ID is required")
     engine = call.engine
     network = engine.networks.get(call.path["id"])
-    container = engine.containers.find(want.container)
+    container = engine.containers.staying(want.container)
     settings = want.endpoint or EndpointSettings()
     await engine.networks.connect(network.id, container.id, settings, running=engine.networks.is_open(container.id))
     return call.empty(200)
@@ -56,7 +56,7 @@ async def disconnect(call: Call) -> web.StreamResponse:
     if not want.container:
         raise InvalidArgument("container name or ID is required")
     engine = call.engine
-    container = engine.containers.find(want.container)
+    container = engine.containers.staying(want.container)
     running = engine.networks.is_open(container.id)
     await engine.networks.disconnect(call.path["id"], container.id, force=bool(want.force), running=running)
     return call.empty(200)
