@@ -96,7 +96,25 @@ while True:
 """
 
 
-def test_a_name_opens_the_way_to_what_it_resolves_to(engine: Berth, remote: Remote) -> None:
+class Asker:
+    """A container on a network that lets out by names, a name server outside, and a web server names lead to."""
+
+    def __init__(self, engine: Berth, name: str, *allow: str) -> None:
+        self.engine, self.name = engine, name
+        engine.berth("network", "create", "--egress", "deny", *(f"--allow={one}" for one in allow), f"net-{name}")
+        flags = ("--name", name, "--network", f"net-{name}", "--dns", "203.0.113.1")
+        engine.berth("run", "-d", *flags, "busybox", "sleep", "600")
+
+    def ask(self, name: str) -> None:
+        assert "203.0.113.2" in self.engine.docker("exec", self.name, "nslookup", name).out
+
+    def reaches(self) -> bool:
+        ask_for = "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 2 203.0.113.2 80"
+        return "200 OK" in self.engine.docker("exec", self.name, "sh", "-c", ask_for, check=False).out
+
+
+@pytest.fixture
+def outside(engine: Berth, remote: Remote) -> Iterator[None]:
     names = subprocess.Popen(engine.spaces.inside([sys.executable, "-c", NAMES]))
     web = subprocess.Popen(
         remote.spaces.inside([sys.executable, "-m", "http.server", "80", "--directory", "/usr/share/doc/bash"])
@@ -104,36 +122,57 @@ def test_a_name_opens_the_way_to_what_it_resolves_to(engine: Berth, remote: Remo
     try:
         wait_for(lambda: ":53 " in engine.host("ss", "-lun").out, "the name server")
         wait_for(lambda: remote.spaces.run("ss", "-ltn").out.count(":80 "), "the web server")
-        engine.berth("network", "create", "--egress", "deny", "--allow", "dns:*.example.com:80", "named")
-        engine.berth(
-            "run", "-d", "--name", "asks", "--network", "named", "--dns", "203.0.113.1", "busybox", "sleep", "600"
-        )
-
-        def ask(name: str) -> None:
-            assert "203.0.113.2" in engine.docker("exec", "asks", "nslookup", name).out
-
-        def reaches() -> bool:
-            ask_for = "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 2 203.0.113.2 80"
-            return "200 OK" in engine.docker("exec", "asks", "sh", "-c", ask_for, check=False).out
-
-        assert not reaches(), "nobody has asked for a name yet"
-        ask("elsewhere.test")
-        assert not reaches(), "a name that is not allowed resolves, and leads nowhere"
-        ask("api.example.com")
-        assert reaches()
-        assert engine.berth("firewall", "diff").out == "", "what the name server adds is no difference"
-        before = json.loads(engine.berth("firewall", "status", "--format", "json").out)["Restorations"]
-        ask("other.example.com")
-        told = json.loads(engine.berth("firewall", "status", "--format", "json").out)
-        assert told["Restorations"] == before, "nor a reason to put anything back"
-        engine.host("nft", "flush", "ruleset")
-        wait_for(lambda: not reaches() and engine.berth("firewall", "diff").out == "", "the policy to be back")
-        ask("api.example.com")
-        assert reaches(), "open again at the next question, though the answer was kept"
+        yield
     finally:
         for one in (names, web):
             one.kill()
             one.wait()
+
+
+@pytest.mark.usefixtures("outside")
+def test_a_name_opens_the_way_to_what_it_resolves_to(engine: Berth) -> None:
+    one = Asker(engine, "asks", "dns:*.example.com:80")
+    assert not one.reaches(), "nobody has asked for a name yet"
+    one.ask("elsewhere.test")
+    assert not one.reaches(), "a name that is not allowed resolves, and leads nowhere"
+    one.ask("api.example.com")
+    assert one.reaches()
+    assert engine.berth("firewall", "diff").out == "", "what the name server adds is no difference"
+    before = json.loads(engine.berth("firewall", "status", "--format", "json").out)["Restorations"]
+    one.ask("other.example.com")
+    told = json.loads(engine.berth("firewall", "status", "--format", "json").out)
+    assert told["Restorations"] == before, "nor a reason to put anything back"
+    engine.host("nft", "flush", "ruleset")
+    wait_for(lambda: not one.reaches() and engine.berth("firewall", "diff").out == "", "the policy to be back")
+    one.ask("api.example.com")
+    assert one.reaches(), "open again at the next question, though the answer was kept"
+
+
+@pytest.mark.usefixtures("outside")
+def test_allowed_names_change_while_containers_run(engine: Berth) -> None:
+    one = Asker(engine, "moves", "192.0.2.1")
+    one.ask("api.example.com")
+    assert not one.reaches()
+    (shown,) = json.loads(engine.berth("network", "inspect", "-v", "net-moves").out)
+    blocked = shown["Berth"]["Drops"]["egress"]["packets"]
+    assert blocked >= 1, "what was refused is counted"
+    assert (shown["Berth"]["Egress"], shown["Berth"]["Allow"]) == ("deny", ["192.0.2.1"])
+    assert "what they begin is let out to 192.0.2.1 only (egress deny)" in shown["Berth"]["Policy"]
+    engine.berth("network", "update", "--allow", "dns:*.example.com:80", "net-moves")
+    assert not one.reaches(), "a name opens nothing before it is asked for"
+    one.ask("api.example.com")
+    assert one.reaches(), "though the answer was kept from before"
+    engine.berth("network", "update", "--allow", "dns:*.example.com:80,dns:www.elsewhere.test:80", "net-moves")
+    assert one.reaches(), "one more name closes nothing"
+    engine.berth("network", "update", "--allow", "dns:www.elsewhere.test:80", "net-moves")
+    assert not one.reaches(), "the name that opened the way is allowed no more"
+    one.ask("api.example.com")
+    assert not one.reaches()
+    one.ask("www.elsewhere.test")
+    assert one.reaches()
+    assert engine.berth("firewall", "diff").out == ""
+    (shown,) = json.loads(engine.berth("network", "inspect", "-v", "net-moves").out)
+    assert shown["Berth"]["Drops"]["egress"]["packets"] >= 1
 
 
 def test_a_clean_end_with_nothing_running_leaves_no_table(own_berth: Berth) -> None:

@@ -24,7 +24,7 @@ from berth.networks.endpoint_options import LIMITS
 from berth.networks.errors import BadOption, NetworkNotFound, NoNetworkNow
 from berth.networks.explain.see import Seer
 from berth.networks.explain.service import Explainer
-from berth.networks.firewall import ruleset
+from berth.networks.firewall import egress, named, ruleset
 from berth.networks.firewall.service import Firewall
 from berth.networks.foreign import Foreign
 from berth.networks.host_routes import HostRoutes
@@ -182,8 +182,10 @@ class Networks:
         """Remove every unused network that passes the filters; return their names."""
         return await self._removing.prune(filters)
 
-    async def _changed(self, record: NetworkRecord) -> None:
+    async def _changed(self, before: NetworkRecord, record: NetworkRecord) -> None:
         """Follow a network's change in what depends on all of them."""
+        if set(egress.entries(before.options)) - set(egress.entries(record.options)):
+            await in_thread(named.close, self._layout.nft_table, record.bridge)
         if record.enable_ipv6:
             await in_thread(forwarding.switch_on, ipv6=True, allowed=self._ip_forward)
         self._telling.changed(record)

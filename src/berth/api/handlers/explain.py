@@ -24,8 +24,12 @@ async def list_networks(call: Call) -> web.StreamResponse:
 
 
 async def inspect(call: Call) -> web.StreamResponse:
-    """GET /berth/networks/{id}: one of them, with its members' links and routes."""
-    return call.json(await call.engine.networks.see.network(call.path["id"], _subjects(call).values()))
+    """GET /berth/networks/{id}: one of them, with its members' links and routes, and what was refused at it."""
+    networks = call.engine.networks
+    record = networks.get(call.path["id"])
+    shown = await networks.see.network(record.id, _subjects(call).values())
+    egress = await networks.firewall.policy(record)
+    return call.json(shown | {key: egress[key] for key in ("Egress", "Allow", "Drops")})
 
 
 async def trace(call: Call) -> web.StreamResponse:

@@ -39,9 +39,9 @@ class Changer:
         attachments: Attachments,
         runner: Runner,
         creating: set[str],
-        settled: Callable[[NetworkRecord], Awaitable[None]],
+        settled: Callable[[NetworkRecord, NetworkRecord], Awaitable[None]],
     ) -> None:
-        """Names in `creating` are taken already; `settled` is told of each network whose change is done."""
+        """Names in `creating` are taken already; `settled` is told of each network, before and after its change."""
         self._layout = layout
         self._networks = networks
         self._register = register
@@ -115,7 +115,7 @@ class Changer:
         finally:
             await self._forget(change)
         await self._attachments.following.follow([(move.tenant, move.before, move.after) for move in moves])
-        await self._settled(new)
+        await self._settled(old, new)
 
     async def _carry_out(self, change: Change, moves: list[Move]) -> None:
         plan = plan_change(self._layout.nft_table, change.old, change.new, moves)

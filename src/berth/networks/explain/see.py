@@ -7,6 +7,7 @@ from berth.base.aio import in_thread
 from berth.kernel import netview
 from berth.kernel.netview import Counters, LinkView, RouteView, View
 from berth.networks.explain.known import Subject
+from berth.networks.firewall import egress
 from berth.networks.model import LiveEndpoint, LiveSandbox, NetworkRecord
 from berth.networks.options import BridgeOptions, GatewayMode, parse_bridge
 from berth.networks.planning import ways_out
@@ -124,6 +125,9 @@ def policy(record: NetworkRecord, options: BridgeOptions) -> list[str]:
     if record.driver == "null":
         return ["containers have a loopback link only"]
     said = ["its containers reach each other" if options.icc else "its containers do not reach each other (icc off)"]
+    if egress.parse(record.options).deny:
+        allowed = ", ".join(egress.entries(record.options))
+        said.append(f"what they begin is let out {f'to {allowed} only' if allowed else 'nowhere'} (egress deny)")
     versions = [version for version, has in ((4, record.enable_ipv4), (6, record.enable_ipv6)) if has]
     modes = {version: options.mode(version) for version in versions}
     if record.internal:

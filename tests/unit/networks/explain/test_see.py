@@ -19,6 +19,10 @@ def test_policies() -> None:
     assert "every port is reached from outside" in said(**{GATEWAY_MODES[4]: "nat-unprotected"})
     assert "published ports are reached at containers' own addresses" in said(**{GATEWAY_MODES[4]: "routed"})
     assert "keeps its address" in said(**{MASQUERADE: "false"})
+    assert "let out nowhere (egress deny)" in said(**{"berth.egress": "deny"})
+    assert "let out to 192.0.2.1, dns:a.b:80 only" in said(
+        **{"berth.egress": "deny", "berth.egress.allow": "192.0.2.1,dns:a.b:80"}
+    )
     assert "host's own network" in said(driver="host")
     assert "loopback" in said(driver="null")
 
