@@ -180,3 +180,54 @@ def test_several_volumes_at_once_and_the_directory_they_are_in(berth: Berth, tmp
     assert len(list(tmp_path.iterdir())) == 2
     verified = berth.berth("volume", "verify", *map(str, tmp_path.iterdir())).out
     assert verified.count("all as backed up from") == 2
+
+
+def _helpers(engine: Berth) -> list[str]:
+    """Return the processes of archives below an engine: they are known by its directories in what they have open."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            root = str((entry / "root").readlink()) + str((entry / "cwd").readlink())
+        except OSError:
+            continue
+        own = str(engine.root)
+        if (own in line and "tar --create" in line) or (own in root and "_child.py" in line):
+            found.append(line)
+    return found
+
+
+def test_an_engine_that_is_killed_leaves_volumes_as_they_were_and_no_helper(own_berth: Berth, tmp_path: Path) -> None:
+    before = filled(own_berth, "db", (trees.Node(b"", "dir"), trees.Node(b"row", content=os.urandom(24 << 20))))
+    file = tmp_path / "db.tar.zst"
+    own_berth.berth("volume", "backup", "-q", "-o", str(file), "db")
+    archive = file.read_bytes()
+    command = [str(REPO / ".venv/bin/berth"), "volume", "restore", "--overwrite", "-"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=own_berth.environment) as client:
+        assert client.stdin is not None
+        client.stdin.write(archive[: len(archive) // 2])
+        client.stdin.flush()
+        stage = own_berth.root / "data/volumes"
+        wait_for(lambda: list(stage.glob(".restoring-*/_data/row")), "a file in the stage")
+        assert _helpers(own_berth)
+        own_berth.kill9()
+        wait_for(lambda: not _helpers(own_berth), "the end of the helpers")
+        client.stdin.close()
+        assert client.wait(timeout=20) == 1
+    own_berth.start()
+    assert left(own_berth) == []
+    assert trees.difference(before, trees.look(data(own_berth, "db"))) == []
+    own_berth.berth("volume", "restore", "--overwrite", str(file))
+
+    # …and while a backup is made: no file has the name, none has part of it
+    out = tmp_path / "out"
+    out.mkdir()
+    command = [str(REPO / ".venv/bin/berth"), "volume", "backup", "--compress", "zstd:19", "-o", str(out), "db"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=own_berth.environment) as client:
+        wait_for(lambda: _helpers(own_berth), "tar")
+        own_berth.kill9()
+        wait_for(lambda: not _helpers(own_berth), "the end of the helpers")
+        assert client.wait(timeout=20) == 1
+    assert list(out.iterdir()) == []
+    own_berth.start()
+    assert own_berth.berth("volume", "verify", str(file)).ok

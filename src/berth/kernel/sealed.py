@@ -23,6 +23,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from berth.kernel.acltext import packed
@@ -38,6 +39,8 @@ BATCH_BYTES: Final = 128 << 10
 COMMENT_LIMIT: Final = 1 << 20
 #: Damaged files that are named before reading goes on without naming more.
 NAMED: Final = 20
+#: From so many bytes on a piece is summed in another thread while it is written.
+_BESIDE: Final = 128 << 10
 _ACLS: Final = (
     (b"SCHILY.acl.access", b"system.posix_acl_access"),
     (b"SCHILY.acl.default", b"system.posix_acl_default"),
@@ -126,6 +129,7 @@ class SealedStream(TarStream):
         self._sum = self._seal
         self._batch: list[bytes] = []
         self._padded = b""
+        self._pool = ThreadPoolExecutor(1)
 
     def members_checked(self) -> Iterator[Entry]:
         """Yield the members in turn as `entries` does. Raises `Damaged` at once where a part cannot be trusted."""
@@ -168,12 +172,16 @@ class SealedStream(TarStream):
         digest = self._sum if self.head is not None else None
         while size:
             part = self._part(size)
-            if digest is not None:
-                digest.update(part)
             size -= len(part)
-            done = 0
-            while done < len(part):
-                done += os.write(fd, part[done:] if done else part)
+            if digest is None:
+                _write(fd, part)
+            elif len(part) < _BESIDE:
+                digest.update(part)
+                _write(fd, part)
+            else:
+                summed = self._pool.submit(digest.update, part)
+                _write(fd, part)
+                summed.result()
 
     def _close(self, entry: Entry) -> None:
         if self.head is None:
@@ -289,6 +297,12 @@ class SealedStream(TarStream):
     def _blame(self, words: str) -> None:
         if len(self.wrong) < NAMED:
             self.wrong.append(words)
+
+
+def _write(fd: int, part: memoryview) -> None:
+    done = os.write(fd, part)
+    while done < len(part):
+        done += os.write(fd, part[done:])
 
 
 def _name(told: bytes) -> bytes:

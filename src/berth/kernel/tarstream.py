@@ -125,9 +125,9 @@ class TarStream:
         if block == _ZEROS:
             return None
         # The sum counts the sum's own field as spaces; some old programs summed signed bytes.
-        stated = _checksum(block[148:156])
-        rest = block[:148] + block[156:]
-        if sum(rest) + 256 != stated and sum(b - 256 if b > 127 else b for b in rest) + 256 != stated:
+        field = block[148:156]
+        stated = _checksum(field)
+        if sum(block) - sum(field) + 256 != stated and _signed_sum(block) + 256 != stated:
             raise BadTar("it is no tar archive, or damaged: a header's checksum is wrong")
         return block
 
@@ -287,12 +287,21 @@ def _number(field: bytes, what: str, *, signed: bool = False) -> int:
         if value < 0 and not signed:
             raise BadTar(f"a header's {what} is negative")
         return value
+    if field[:-1].isdigit() and field[-1] == 0:  # as nearly all programs write it
+        try:
+            return int(field[:-1], 8)
+        except ValueError:
+            raise BadTar(f"a header's {what} is no number") from None
     text = field.split(b"\0", 1)[0].strip()
     if not text:
         return 0
     if text.strip(b"01234567"):
         raise BadTar(f"a header's {what} is no number")
     return int(text, 8)
+
+
+def _signed_sum(block: bytes) -> int:
+    return sum(b - 256 if b > 127 else b for b in block[:148] + block[156:])
 
 
 def _checksum(field: bytes) -> int:
@@ -311,6 +320,8 @@ def _seconds(value: int) -> int:
 
 
 def _time_ns(text: bytes) -> int:
+    if len(text) == 20 and text[10] == 0x2E and text[:10].isdigit() and text[11:].isdigit():  # as GNU tar writes it
+        return int(text[:10]) * 1_000_000_000 + int(text[11:])
     sign = -1 if text.startswith(b"-") else 1
     whole, _, part = text.lstrip(b"-").partition(b".")
     if not whole.isdigit() or len(whole) > 20 or not (part.isdigit() or not part):

@@ -79,12 +79,12 @@ class Archiving:
 class Backups:
     """Backups of one engine's volumes."""
 
-    def __init__(self, layout: Layout, keeping: Keeping, stillness: Stillness) -> None:
+    def __init__(self, layout: Layout, keeping: Keeping, stillness: Stillness, staging: Staging | None = None) -> None:
         self.register = stillness.register
         self._drivers = stillness.drivers
         self._stillness = stillness
         self._keeping = keeping
-        self._staging = Staging(layout.volumes)
+        self._staging = staging or Staging(layout.volumes)
 
     @asynccontextmanager
     async def archiving(self, names: Collection[str], options: BackupOptions) -> AsyncIterator[Archiving]:
