@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -245,6 +246,8 @@ def run() -> int:
     check("Cutty Sark" in sql(report, "select name from ships"), "the restored row is not there")
     print("  The row is back.")
 
+    with_verbs(report, up, backup)
+
     report.summary()
     print(f"""
 It is left running. Look around:
@@ -254,6 +257,33 @@ It is left running. Look around:
 Take all down:
   ./demo down""")
     return 0
+
+
+def with_verbs(report: Report, up: Callable[..., str], backup: Path) -> None:
+    """Lose a table, and have the volume's backup take its place."""
+    report.title("The same with verbs of their own: verified, and nothing is overwritten by half")
+    verified = backup / "my_volume.tar.zst"
+    report.berth(
+        "volume",
+        "backup",
+        "-o",
+        str(verified),
+        "my_volume",
+        said="berth volume backup -o backup/my_volume.tar.zst my_volume",
+    )
+    report.berth("volume", "verify", str(verified), said="berth volume verify backup/my_volume.tar.zst")
+    sql(report, "drop table ships")
+    up("stop", "db")
+    report.berth(
+        "volume",
+        "restore",
+        "--overwrite",
+        str(verified),
+        said="berth volume restore --overwrite backup/my_volume.tar.zst",
+    )
+    up("up", "-d", "--wait")
+    check("Cutty Sark" in sql(report, "select name from ships"), "the row is not there after berth volume restore")
+    print("  The table is back.")
 
 
 def check(holds: bool, otherwise: str) -> None:  # noqa: FBT001  reads as a sentence
