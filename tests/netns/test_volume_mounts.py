@@ -16,13 +16,13 @@ from berth.base.errors import EngineError
 from berth.base.paths import Layout
 from berth.containers.users import Identity, resolve
 from berth.events.bus import Bus
-from berth.kernel import cgroup
+from berth.kernel import cgroup, treemount
 from berth.kernel.mount import is_mounted, mount, mount_table, unmount
 from berth.store.memory import MemoryRecords
 from berth.volumes.model import VolumeRecord
 from berth.volumes.mounts.model import MountPoint, OciMount
 from berth.volumes.service import Volumes
-from berth.wire.volumes import DriverConfig, Mount, VolumeOptions
+from berth.wire.volumes import BindOptions, DriverConfig, Mount, VolumeOptions
 
 pytestmark = pytest.mark.root
 
@@ -363,3 +363,25 @@ def test_options_reach_a_volume_made_by_a_mount(world: World) -> None:
         await world.stop("c1")
 
     go(work)
+
+
+def test_an_older_kernel_makes_nothing_below_read_only(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = world.root / "host"
+    (host / "sub").mkdir(parents=True)
+    mount("t", str(host / "sub"), "tmpfs")
+    forced = BindOptions(read_only_force_recursive=True)
+
+    def bind(options: BindOptions | None) -> Mount:
+        return Mount(type="bind", source=str(host), target="/x", read_only=True, bind_options=options)
+
+    async def work() -> None:
+        assert "rro" in (await world.start("c1", Wishes(mounts=[bind(forced)])))[0].options
+        monkeypatch.setattr(treemount, "supported", lambda: False)
+        assert "rro" not in (await world.start("c2", Wishes(mounts=[bind(None)])))[0].options
+        with pytest.raises(EngineError, match="the kernel does not support recursively read-only mounts"):
+            await world.start("c3", Wishes(mounts=[bind(forced)]))
+
+    try:
+        go(work)
+    finally:
+        unmount(str(host / "sub"))

@@ -321,6 +321,16 @@ class NotShared(InvalidArgument):
         super().__init__(f"path {source} is mounted on {mount_point} but it is not a {kind} mount")
 
 
+class ReadOnlyBelowImpossible(SystemFault):
+    """What is mounted below a source cannot be made read-only with it."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(
+            f"cannot mount {source} read-only with all that is mounted below it: the kernel does not support "
+            "recursively read-only mounts (Linux 5.12). Leave bind-recursive=readonly away to do without"
+        )
+
+
 class TargetIsFile(InvalidArgument):
     """A directory cannot be mounted onto a file, nor the other way round."""
 

@@ -11,9 +11,9 @@ import msgspec
 
 from berth.base.errors import SystemFault
 from berth.base.ownership import Owner
-from berth.kernel import copyup, rootpath
+from berth.kernel import copyup, rootpath, treemount
 from berth.kernel.mountinfo import holder_of, mounts_below
-from berth.volumes.errors import BadMount, MountOfVolumeFailed, NotShared, TargetIsFile
+from berth.volumes.errors import BadMount, MountOfVolumeFailed, NotShared, ReadOnlyBelowImpossible, TargetIsFile
 from berth.volumes.mounts import oci
 from berth.volumes.mounts.model import MountPoint, MountType, OciMount
 from berth.volumes.mounts.order import below, by_depth
@@ -68,9 +68,8 @@ def prepare(
         if read_only:
             # Some runtimes remount a bind with the options stated and nothing else: say what is already so.
             point = msgspec.structs.replace(point, rw=False)  # noqa: PLW2901  the same point, seen truly
-        bound_ro = point.type is MountType.BIND and not point.rw
-        inner = bound_ro and _has_submounts(source if point.target in away else os.path.realpath(source))
-        entries.append(oci.render(point, source, has_submounts=inner))
+        real = source if point.target in away else os.path.realpath(source)
+        entries.append(oci.render(point, source, has_submounts=_read_only_below(point, real)))
         done.append(point.target)
     return tuple(entries)
 
@@ -116,6 +115,17 @@ def _target(rootfs: str, point: MountPoint, source: str, *, directory: bool) -> 
         fits = False
     if not fits:
         raise TargetIsFile(source, point.target)
+
+
+def _read_only_below(point: MountPoint, real: str) -> bool:
+    """Tell whether there is something below a source that is to be made read-only, too, and can be."""
+    if point.type is not MountType.BIND or point.rw or not point.recursive or not _has_submounts(real):
+        return False
+    if treemount.supported():
+        return True
+    if point.read_only_recursive == "required":
+        raise ReadOnlyBelowImpossible(point.source)
+    return False
 
 
 def _has_submounts(real: str) -> bool:
