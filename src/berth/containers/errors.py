@@ -145,6 +145,17 @@ class RuntimeSaysNo(SystemFault):
 _PREFIX = "failed to create task for container: failed to create shim task: OCI runtime create failed: "
 
 
+def cannot_be_executed(said: str) -> bool:
+    """Whether crun, in lower case, says of a command that it is there and no program.
+
+    It adds "operation not permitted" (version 1.8 after the first of these words, 1.21 after the others); what clients
+    look for is Go's word for EACCES.
+    """
+    return "open executable" in said or (
+        "the path `" in said and ("` is not a regular file" in said or "` exists but it is not executable" in said)
+    )
+
+
 def start_failure(said: str, command: str) -> CommandUnusable | RuntimeSaysNo:
     """Turn what the runtime said into Docker's words and kind."""
     text = said.strip()
@@ -155,9 +166,10 @@ def start_failure(said: str, command: str) -> CommandUnusable | RuntimeSaysNo:
             "executable file not found in $PATH" if "/" not in command else f"stat {command}: no such file or directory"
         )
         return CommandUnusable(start + missing, 127)
-    if "open executable" in low or "permission denied" in low:
-        # crun says "Operation not permitted" of a directory; what clients look for is Go's word for EACCES.
-        return CommandUnusable(start + ("permission denied" if "open executable" in low else text.lower()), 126)
+    if cannot_be_executed(low):
+        return CommandUnusable(start + "permission denied", 126)
+    if "permission denied" in low:
+        return CommandUnusable(start + low, 126)
     if "no such file or directory" in low and command.lower() in low:
         return CommandUnusable(f"{_PREFIX}{text}", 127)
     if "is a directory" in low:

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from berth.base.errors import SystemFault
+from berth.containers.errors import cannot_be_executed
 from berth.containers.execs.model import Command, StartFailed
 from berth.containers.model import ContainerRecord
 from berth.containers.users import Identity, resolve
@@ -121,7 +122,7 @@ def translate(complaint: str, command: Command) -> StartFailed:
         return StartFailed(f'exec: "{first}": executable file not found in $PATH', NOT_FOUND)
     if "no such file or directory" in lower and ("executable" in lower or "exec" in lower):
         return StartFailed(f'exec: "{first}": stat {first}: no such file or directory', NOT_FOUND)
-    if lower.startswith(("open executable", "exec")) and ("permi" in lower or "is a directory" in lower):
+    if cannot_be_executed(lower) or (lower.startswith("exec") and ("permi" in lower or "is a directory" in lower)):
         return StartFailed(f'exec: "{first}": permission denied', NOT_RUNNABLE)
     if "exec format error" in lower:
         return StartFailed(f"exec {first}: exec format error", NOT_RUNNABLE)
