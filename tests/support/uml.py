@@ -29,7 +29,7 @@ ln -s /proc/self/fd /dev/fd
 ln -s fd/0 /dev/stdin
 ln -s fd/1 /dev/stdout
 ln -s fd/2 /dev/stderr
-mount -t hostfs -o {place} none /tmp
+mount -t hostfs -o hostfs={place} none /tmp || mount -t hostfs -o {place} none /tmp
 exec >/tmp/out 2>/tmp/err
 mount -t tmpfs run /run
 mkdir -p /run/shm /run/netns
