@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.clients import OLD_CLIENT
+from tests.support.clients import OLD_CLIENT, OTHER_ORIGINAL
 from tests.support.engines import CGROUPS, RUN, Berth, Dockerd, Engine, busybox_tar, running
 
 IN_CI = bool(os.environ.get("CI"))
 _skipped: list[str] = []
+#: How reasons begin that are not the machine's set-up but the distribution's.
+_DISTRIBUTIONS = tuple(f"Skipped: {one}" for one in (OLD_CLIENT, OTHER_ORIGINAL))
 #: Where this run's tests have their directories.
 _directories: list[str] = []
 
@@ -29,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Remember skips: in CI nothing that can run may be skipped."""
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
-    if report.skipped and not hasattr(report, "wasxfail") and not reason.startswith(f"Skipped: {OLD_CLIENT}"):
+    if report.skipped and not hasattr(report, "wasxfail") and not reason.startswith(_DISTRIBUTIONS):
         _skipped.append(report.nodeid)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.clients import needs_client
+from tests.support.clients import needs_client, needs_original_20
 from tests.support.engines import REPO, Engine
 
 pytestmark = [pytest.mark.root, pytest.mark.compat]
@@ -90,6 +90,7 @@ def _undo(engine: Engine) -> None:
 
 @pytest.fixture(scope="module")
 def answers(berth_engine: Engine, dockerd_engine: Engine) -> Iterator[Mapping[str, Mapping[str, Any]]]:
+    needs_original_20()
     engines = {"berth": berth_engine, "dockerd": dockerd_engine}
     try:
         for engine in engines.values():
@@ -203,7 +204,7 @@ def test_tables_are_the_same(
 ) -> None:
     """The docker client before both engines, and our own before ours, print the same."""
     if command[0] in ("ps", "port"):
-        needs_client(26, "it writes IPv6 addresses without brackets")
+        needs_client(27, "it writes IPv6 addresses without brackets")
 
     def seen(text: str) -> list[str]:
         return sorted(str(_plain(line)).rstrip() for line in text.splitlines())

@@ -5,6 +5,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from tests.support.clients import needs_original_20
 from tests.support.engines import Engine
 
 pytestmark = [pytest.mark.root, pytest.mark.compat]
@@ -52,6 +53,7 @@ def test_what_is_given_is_what_is_written(engine: Engine, start: Start) -> None:
     assert resolv(engine) == {
         "nameserver": ["192.0.2.53", "2001:db8::53"], "search": ["a.test", "b.test"], "options": ["timeout:3"],
     }  # fmt: skip
+    needs_original_20(engine.kind)
     start(*GIVEN, "--dns-option", "timeout:3", "--network", "dnsfiles")
     servers = (
         ["127.0.0.11"] if engine.kind == "berth" else ["127.0.0.11", "2001:db8::53"]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.compat.errors_table import CONTAINERS, MOUNTS, NETWORKS, STARTS, VOLUMES, Case, Start
+from tests.support.clients import needs_original_20
 from tests.support.engines import Answer, Engine
 
 pytestmark = [pytest.mark.root, pytest.mark.compat]
@@ -95,6 +96,8 @@ def _cases() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("engine_kind", "case"), list(_cases()))
 def test_status_and_words(engine_kind: str, case: Case, request: pytest.FixtureRequest) -> None:
+    if engine_kind == "dockerd":
+        needs_original_20()
     world: World = request.getfixturevalue(f"{engine_kind}_world")
     answer = world.ask(case.method, case.path, case.body)
     status, words = case.status, case.words

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.clients import needs_client
+from tests.support.clients import needs_client, needs_original_20
 from tests.support.engines import Done, Engine
 
 pytestmark = [pytest.mark.root, pytest.mark.compat]
@@ -378,6 +378,7 @@ REFUSED_THERE = {"no configured subnet": "Invalid address"}
 def test_run_refused(seat: Seat) -> None:
     seat.create(*SUBNET)
     seat.container(name="f-first")
+    needs_original_20(seat.engine.kind)
     for flags, words in REFUSED.items():
         done = seat.run("run", "--rm", "--name", "f-box", *flags, "busybox", "true", check=False)
         assert done.code != 0, flags

@@ -8,6 +8,7 @@ from hashlib import sha256
 
 import pytest
 
+from tests.support.clients import needs_client
 from tests.support.engines import Berth, import_tree, wait_for
 
 pytestmark = pytest.mark.root
@@ -61,6 +62,7 @@ def test_an_image_is_seen_and_cannot_be_written(berth: Berth) -> None:
 
 
 def test_part_of_an_image(berth: Berth) -> None:
+    needs_client(28, "image-subpath")
     part = "type=image,source=shelf,target=/i,image-subpath={}"
     run = ("run", "--rm", "--mount")
     assert berth.docker(*run, part.format("site"), "busybox", "ls", "/i").out == "index\nup\n"
