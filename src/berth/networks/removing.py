@@ -7,10 +7,9 @@ from typing import Final
 from berth.base.aio import finish, in_thread
 from berth.base.clock import Clock
 from berth.base.sharing import Sharing
-from berth.base.units import parse_duration_ns
+from berth.base.units import BadDuration, parse_duration_ns
 from berth.networks.building import Building
 from berth.networks.errors import (
-    BadOption,
     ConfigInUse,
     HasActiveEndpoints,
     NetworkNotFound,
@@ -128,5 +127,5 @@ class Removing:
             return int(float(text) * 1e9)
         try:
             return self._clock.now_ns() - parse_duration_ns(text)
-        except BadOption:
+        except BadDuration:
             raise InvalidFilter("until", text) from None
