@@ -57,7 +57,8 @@ async def copy_tree(
 ) -> Copied:
     """Copy `source` to the directory `new`, which is made; what is left of it after an error is the caller's.
 
-    `verb` is ``copy``, ``instant`` or ``plain`` (`treecopy_child`). Raises `TreeNotCopied`.
+    `verb` is ``copy``, ``instant``, ``plain`` or ``into``, for a directory that is there (`treecopy_child`).
+    Raises `TreeNotCopied`.
     """
     argv = process.ending_with_us([sys.executable, "-I", "-S", _CHILD, verb, str(source), str(new)])
     child = process.spawn(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -1,8 +1,9 @@
 """The program `berth.kernel.copying` runs: copies one tree, and says how far it is, one JSON line after the other.
 
 Arguments: verb, source, new directory. ``copy`` takes the best way there is: a snapshot of a subvolume, else files
-that share their blocks where they can; ``instant`` the same, or nothing at all; ``plain`` moves every byte. The last
-line has ``how``, or ``errno``, ``why`` and ``path``. What is left of the new directory after an error is the caller's.
+that share their blocks where they can; ``instant`` the same, or nothing at all; ``plain`` moves every byte; ``into``
+fills a directory that is there. The last line has ``how``, or ``errno``, ``why`` and ``path``. What is left of the new
+directory after an error is for the caller to remove.
 """
 
 import contextlib
@@ -49,16 +50,16 @@ def copy_tree(verb: str, source: str, new: str) -> dict[str, object]:
             say({"entries": counted.entries, "bytes": counted.moved_bytes})
 
     try:
-        if verb != "plain" and btrfs.snapshot(source, new):
+        if verb in ("copy", "instant") and btrfs.snapshot(source, new):
             return {"how": "btrfs snapshot"}
         with contextlib.ExitStack() as stack:
             reader = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             stack.callback(os.close, reader)
-            if not btrfs.make_subvolume(new):
+            if verb != "into" and not btrfs.make_subvolume(new):
                 os.mkdir(new, 0o700)
             writer = os.open(new, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             stack.callback(os.close, writer)
-            sharing = {"copy": Sharing.IF_POSSIBLE, "instant": Sharing.ALWAYS, "plain": Sharing.NEVER}[verb]
+            sharing = {"instant": Sharing.ALWAYS, "plain": Sharing.NEVER}.get(verb, Sharing.IF_POSSIBLE)
             copy = TreeCopy(reader, writer, sharing=sharing, strict=True, told=told)
             copy.run()
     except NotShareable:

@@ -106,8 +106,6 @@ class Copies:
             taken = await in_thread(self.shelf.get, reference.volume, reference.snapshot)
             labels, options = taken.labels, taken.options
         async with self._staged("", CLONING) as stage:
-            done = await self._copied(reference, "clone", wish, stage, told)
-            await in_thread(self.shelf.sync, stage)
             made = VolumeRecord(
                 name=new,
                 driver=LOCAL,
@@ -116,11 +114,29 @@ class Copies:
                 created_ns=self._register.clock.now_ns(),
                 moved_from=stage.name,
             )
+            async with self._ready(made, stage) as verb:
+                done = await self._copied(reference, "clone", wish, stage, told, verb)
+                await in_thread(self.shelf.sync, stage / DATA)
             async with self._register.hold(new):
                 self._check_free(what, new)
                 await finish(self._publish(made))
         self._register.publish("create", new, driver=made.driver, clonedFrom=str(reference))
         return self._register.get(new), done
+
+    @asynccontextmanager
+    async def _ready(self, made: VolumeRecord, stage: Path) -> AsyncIterator[str]:
+        """Have a place for the data of a volume to be; one with a size has a directory, and perhaps a file system."""
+        if "size" not in (made.options or {}):
+            yield "copy"
+            return
+        staged = msgspec.structs.replace(made, name=stage.name, moved_from="")
+        driver = self._drivers.of(staged)
+        await driver.make(staged)
+        try:
+            await driver.hold(staged, "clone")
+            yield "into"
+        finally:
+            await finish(driver.let_go(staged, "clone"))
 
     def _check_free(self, what: str, new: str) -> None:
         if self._register.find(new) is not None:
@@ -135,10 +151,11 @@ class Copies:
         await self._register.records.put(made.name, made)
         try:
             await driver.move(made.moved_from, made.name)
+            await self._register.records.put(made.name, msgspec.structs.replace(made, moved_from=""))
         except BaseException:
+            await driver.move(made.name, made.moved_from)  # nothing if it was not moved
             await self._register.records.drop(made.name)
             raise
-        await self._register.records.put(made.name, msgspec.structs.replace(made, moved_from=""))
 
     # -- snapshots
 
@@ -248,21 +265,25 @@ class Copies:
             if await in_thread(stage.exists) and await in_thread(self.shelf.is_spare, stage, volume):
                 await finish(in_thread(self.shelf.discard, stage))
 
-    async def _copied(self, source: Reference, what: str, wish: Wish | None, stage: Path, told: Told) -> Copy:
+    async def _copied(
+        self, source: Reference, what: str, wish: Wish | None, stage: Path, told: Told, verb: str = "copy"
+    ) -> Copy:
         if source.snapshot:
             with self._register.occupy(source.volume, what):
                 taken = await in_thread(self.shelf.get, source.volume, source.snapshot)
-                said = await self._copy(f"{what} {source}", self.shelf.snapshot(*source), stage, told)
+                said = await self._copy(f"{what} {source}", self.shelf.snapshot(*source), stage, told, verb)
             whole = bool(taken.consistency.get("CrashConsistent"))
             report = Report(mode=Mode.NONE, how="a snapshot", crash_consistent=whole, at_ns=taken.created_ns)
             return Copy(said.how, said.entries, said.bytes, report)
         async with self._stillness.still([source.volume], what, wish, instants=False) as still:
-            said = await self._copy(f"{what} {source}", still.path(source.volume), stage, told)
+            said = await self._copy(f"{what} {source}", still.path(source.volume), stage, told, verb)
         return Copy(said.how, said.entries, said.bytes, still.report)
 
-    async def _copy(self, what: str, source: Path, stage: Path, told: Told) -> copying.Copied:
+    async def _copy(self, what: str, source: Path, stage: Path, told: Told, verb: str = "copy") -> copying.Copied:
         try:
-            return await copying.copy_tree(source, stage / DATA, stall_limit_s=self._stall_limit_s, told=told)
+            return await copying.copy_tree(
+                source, stage / DATA, verb=verb, stall_limit_s=self._stall_limit_s, told=told
+            )
         except copying.TreeNotCopied as exc:
             raise CopyFailed(what, str(exc), full=exc.full, where=str(self.shelf.root)) from exc
 
@@ -286,6 +307,10 @@ class Copies:
     async def _discard(self, stages: Sequence[Path]) -> None:
         for stage in stages:
             try:
+                staged = VolumeRecord(name=stage.name)
+                driver = self._drivers.of(staged)
+                if stage.name.startswith(CLONING) and isinstance(driver, Movable):
+                    await driver.settle(staged)  # a file system of its own may be mounted there
                 await in_thread(self.shelf.discard, stage)
             except EngineError as exc:
                 log.warning("%s; the next start tries again", exc)

@@ -132,7 +132,11 @@ class Shelf:
     def exchange(self, volume: str, stage: Path) -> None:
         """Exchange the volume's data for what is in a directory, in one step."""
         with _said(f"exchange the data of volume {volume}"):
+            times = [path.stat() for path in (stage / DATA, self.data(volume))]
             exchange(self.data(volume), stage / DATA)
+            # XFS has a directory that got another parent look changed (xfs_inode.c, xfs_cross_rename).
+            for path, seen in zip((self.data(volume), stage / DATA), times, strict=True):
+                os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns))
             sync_directory(stage)
             sync_directory(self.root / volume)
 
