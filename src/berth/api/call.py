@@ -14,6 +14,8 @@ from berth.wire.decode import decode
 from berth.wire.filters import Filters, parse_filters
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from berth.api.small import SmallRequest
     from berth.daemon.engine import Engine
 
@@ -114,9 +116,12 @@ class Call:
         """Answer with a status alone."""
         return web.Response(status=status)
 
-    async def stream(self, content_type: str = "application/json", status: int = 200) -> web.StreamResponse:
+    async def stream(
+        self, content_type: str = "application/json", status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> web.StreamResponse:
         """Begin a streamed answer; its head is on the wire when this returns."""
-        response = web.StreamResponse(status=status, headers=HEADERS | {"Content-Type": content_type})
+        head = HEADERS | {"Content-Type": content_type} | dict(headers or {})
+        response = web.StreamResponse(status=status, headers=head)
         await send_head(self.request, response)
         return response
 

@@ -75,6 +75,10 @@ NETWORK: Entries = {
 
 #: A name of two words is a command below another: `berth volume backup ls`.
 VOLUME: Entries = {
+    "cat": ("Print files of a volume", "volume_files:CAT"),
+    "cp": ("Copy files/folders between a volume and the local filesystem", "volume_files:CP"),
+    "exec": ("Run a command in a container of its own with a volume", "volume_files:EXEC"),
+    "ls-files": ("List files of a volume", "volume_files:LS_FILES"),
     "backup": ("Back up volumes to files", "volume_backup:BACKUP"),
     "backup ls": ("List the backups in a directory", "volume_backup_files:LS"),
     "backup prune": ("Remove old backups from a directory", "volume_backup_files:PRUNE"),

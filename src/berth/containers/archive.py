@@ -7,24 +7,22 @@ walks by descriptors and follows no link; unpacking is `kernel.unpack`.
 
 import asyncio
 import base64
-import contextlib
 import os
 import posixpath
 import stat
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from berth.base.aio import in_thread
-from berth.base.errors import InvalidArgument, NotFound, SystemFault
+from berth.base.errors import NotFound, SystemFault
 from berth.containers.execs.spec import identity
 from berth.containers.model import ContainerRecord
 from berth.kernel import foreign, process
+from berth.kernel.rootfiles import NOT_CONTENT, TAR, Wanted, escaped, followed, go_mode, go_time, packing
 from berth.kernel.rootpath import open_inside
 from berth.kernel.unpack import Unpacker
 from berth.volumes.mounts.model import MountPoint
@@ -37,23 +35,6 @@ Mounted = Callable[[ContainerRecord], AbstractAsyncContextManager[Path]]
 
 #: Name of the header that carries a file's description.
 STAT_HEADER: Final = "X-Docker-Container-Path-Stat"
-#: Go's file mode bits above the permissions (io/fs, FileMode), by the kernel's.
-_GO_KINDS: Final = {
-    stat.S_IFDIR: 1 << 31,
-    stat.S_IFLNK: 1 << 27,
-    stat.S_IFBLK: 1 << 26,
-    stat.S_IFCHR: 1 << 26 | 1 << 21,
-    stat.S_IFIFO: 1 << 25,
-    stat.S_IFSOCK: 1 << 24,
-}
-_GO_BITS: Final = {stat.S_ISUID: 1 << 23, stat.S_ISGID: 1 << 22, stat.S_ISVTX: 1 << 20}
-#: Kernel file systems, not part of what a container holds.
-_NOT_CONTENT: Final = ("proc", "sys", "dev")
-_MAX_LINKS: Final = 40
-_TAR: Final = (
-    "tar", "--create", "--file=-", "--format=posix", "--pax-option=delete=atime,delete=ctime", "--numeric-owner",
-    "--xattrs", "--xattrs-include=security.capability", "--absolute-names", "--warning=none", "--ignore-failed-read",
-)  # fmt: skip
 #: What tar returns when a file changed while it was read.
 _TAR_DIFFERS: Final = 1
 
@@ -87,41 +68,6 @@ class PathStat(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         return base64.b64encode(msgspec.json.encode(self)).decode()
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """A path as asked for: what it means, and what it is called in the archive."""
-
-    path: str
-    name: str
-    #: It ends in a slash or ``/.``: a symlink is followed, and a directory must be there.
-    through: bool
-
-    @classmethod
-    def parse(cls, text: str) -> "Wanted":
-        """Take a client's path apart. Raises `InvalidArgument` for an empty one or one with NUL."""
-        if not text:
-            raise InvalidArgument("bad parameter: path cannot be empty")
-        if "\0" in text:
-            raise InvalidArgument("bad parameter: path has a NUL byte")
-        path = posixpath.normpath("/" + text.lstrip("/"))
-        dotted = text.endswith("/.") or text == "."
-        name = "." if dotted and path != "/" else posixpath.basename(path) or "/"
-        return cls(path, name, dotted or text.endswith("/") or path == "/")
-
-
-def go_mode(mode: int) -> int:
-    """Translate a mode of stat(2) into Go's."""
-    bits = sum(go for own, go in _GO_BITS.items() if mode & own)
-    return _GO_KINDS.get(stat.S_IFMT(mode), 0) | bits | mode & 0o777
-
-
-def go_time(ns: int) -> str:
-    """Print a time as Go's RFC3339Nano: no zeros at the end of the fraction."""
-    second = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=ns // 1_000_000_000)
-    fraction = f"{ns % 1_000_000_000:09d}".rstrip("0")
-    return f"{second:%Y-%m-%dT%H:%M:%S}{'.' if fraction else ''}{fraction}Z"
-
-
 class Archives:
     """Copies files in and out of containers."""
 
@@ -143,7 +89,7 @@ class Archives:
         record, wanted = self._find(ref), Wanted.parse(path)
         async with self._root(record, wanted.path) as root:
             described = await in_thread(_stat, root, wanted, path, record.name)
-            with _packing(root, wanted) as (place, args):
+            with packing(root, wanted) as (place, args):
                 yield described, _tar(place, args)
 
     async def put(self, ref: str, path: str, body: AsyncIterable[bytes], *, keep_kinds: bool, as_user: bool) -> None:
@@ -168,7 +114,7 @@ class Archives:
             try:
                 names = sorted(os.listdir(place))
                 outside = [point.target.lstrip("/") for point in record.mounts]
-                skipped = [f"--exclude={_escaped(name)}/*" for name in (*_NOT_CONTENT, *outside)]
+                skipped = [f"--exclude={escaped(name)}/*" for name in (*NOT_CONTENT, *outside)]
                 yield _tar(place, ["--anchored", *skipped, "--", *names] if names else ["--files-from=/dev/null"])
             finally:
                 os.close(place)
@@ -222,65 +168,11 @@ def _stat(root: int, wanted: Wanted, asked: str, container: str) -> PathStat:
         raise SystemFault(f"{asked}: {exc.strerror}") from None
     if wanted.through and not stat.S_ISDIR(found.st_mode):
         raise NotADirectory(f"{asked}: not a directory")
-    link = _followed(root, wanted.path) if stat.S_ISLNK(found.st_mode) else ""
+    link = followed(root, wanted.path) if stat.S_ISLNK(found.st_mode) else ""
     return PathStat(
         name=wanted.name, size=found.st_size, mode=go_mode(found.st_mode), mtime=go_time(found.st_mtime_ns),
         link_target=link,
     )  # fmt: skip
-
-
-def _followed(root: int, path: str) -> str:
-    """Return where a path leads in the end, inside the root, whether that exists or not."""
-    links = 0
-    done, left = "/", [part for part in path.split("/") if part]
-    while left:
-        part = left.pop(0)
-        if part in (".", ".."):
-            done = posixpath.dirname(done) if part == ".." else done
-            continue
-        target = ""
-        with contextlib.suppress(OSError):
-            fd = open_inside(root, done, os.O_PATH | os.O_DIRECTORY)
-            try:
-                target = os.readlink(part, dir_fd=fd)
-            finally:
-                os.close(fd)
-        if not target or links >= _MAX_LINKS:
-            done = posixpath.join(done, part)
-            continue
-        links += 1
-        left = [one for one in target.split("/") if one] + left
-        if target.startswith("/"):
-            done = "/"
-    return done
-
-
-@contextmanager
-def _packing(root: int, wanted: Wanted) -> Iterator[tuple[int, list[str]]]:
-    """Lend the directory tar starts in, and its arguments."""
-    if wanted.through:
-        place, args = wanted.path, ["--", "."]
-        if wanted.name == "/":
-            args = ["--anchored", *(f"--exclude=./{name}/*" for name in _NOT_CONTENT),
-                    "--transform=flags=rhS;s,^\\./*,/,", *args]  # fmt: skip
-        elif wanted.name != ".":
-            args = [f"--transform=flags=rhS;s,^\\.,{_replacement(wanted.name)},", *args]
-    else:
-        place, name = posixpath.split(wanted.path)
-        args = ["--", name]
-    fd = open_inside(root, place, os.O_PATH | os.O_DIRECTORY)
-    try:
-        yield fd, args
-    finally:
-        os.close(fd)
-
-
-def _replacement(name: str) -> str:
-    return "".join(f"\\{char}" if char in "\\,&" else char for char in name)
-
-
-def _escaped(pattern: str) -> str:
-    return "".join(f"\\{char}" if char in "\\*?[" else char for char in pattern)
 
 
 async def _tar(place: int, args: Sequence[str]) -> AsyncIterator[bytes]:
@@ -288,9 +180,7 @@ async def _tar(place: int, args: Sequence[str]) -> AsyncIterator[bytes]:
     reader, writer = os.pipe2(os.O_CLOEXEC)
     try:
         try:
-            child = process.spawn(
-                [*_TAR, f"--directory=/proc/self/fd/{place}", *args], stdout=writer, pass_fds=(place,)
-            )
+            child = process.spawn([*TAR, f"--directory=/proc/self/fd/{place}", *args], stdout=writer, pass_fds=(place,))
         finally:
             os.close(writer)
         try:
@@ -320,7 +210,7 @@ def _directory(root: int, wanted: Wanted, asked: str, record: ContainerRecord) -
             raise NotADirectory("extraction point is not a directory")
     finally:
         os.close(fd)
-    place = _followed(root, wanted.path)
+    place = followed(root, wanted.path)
     inside = [point for point in record.mounts if place == point.target or place.startswith(f"{point.target}/")]
     if inside:
         if not max(inside, key=lambda point: len(point.target)).rw:

@@ -18,6 +18,7 @@ from berth.api.handlers import streams as stream_routes
 from berth.api.handlers import system as system_routes
 from berth.api.handlers import volume_backups as volume_backup_routes
 from berth.api.handlers import volume_copies as volume_copy_routes
+from berth.api.handlers import volume_files as volume_file_routes
 from berth.api.handlers import volume_life as volume_life_routes
 from berth.api.handlers import volume_sizes as volume_size_routes
 from berth.api.handlers import volumes as volume_routes
@@ -104,7 +105,8 @@ def routes() -> tuple[Route, ...]:
         system_routes, network_routes, explain_routes, name_routes, firewall_routes, volume_routes, stream_routes,
         container_routes, container_mount_routes,
         image_routes,
-        volume_life_routes, volume_backup_routes, volume_size_routes, pruning_routes, volume_copy_routes,
+        volume_life_routes, volume_file_routes, volume_backup_routes, volume_size_routes, pruning_routes,
+        volume_copy_routes,
     )  # fmt: skip
     return tuple(route for module in modules for route in module.ROUTES)
 

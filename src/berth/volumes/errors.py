@@ -125,6 +125,13 @@ class VolumeNameInUse(Conflict):
         )
 
 
+class ReadOnlyVolume(Conflict):
+    """The volume's options say that it is not written to."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"copy into {name}: volume is read-only, as its option o=ro says")
+
+
 class VolumeMoving(Conflict):
     """A rename or restore that failed half-way has the name."""
 

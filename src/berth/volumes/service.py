@@ -19,6 +19,7 @@ from berth.volumes.drivers.local import LocalDriver
 from berth.volumes.drivers.registry import Drivers
 from berth.volumes.keeping import Keeping
 from berth.volumes.live import LiveMounts
+from berth.volumes.looking import Looking
 from berth.volumes.model import ANONYMOUS_LABEL, LOCAL, VolumeRecord, to_wire
 from berth.volumes.mounting import ImageShelf, Mounting
 from berth.volumes.mounts.away import Limits
@@ -79,6 +80,7 @@ class Volumes:
         self.live = LiveMounts(layout, self.register, self.drivers, self.keeping, self.mounting)
         self.seen = Seen(self.register, self.drivers, layout.volumes_seen, tasks)
         self.sight = Sight(self.register, self.seen, self.inspect)
+        self.looking = Looking(self.register, self.drivers)
         self.pruning = Pruning(self.register, self.keeping, self.seen)
         self.sizing = Sizing(self.register, self.drivers)
 

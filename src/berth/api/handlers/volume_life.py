@@ -5,6 +5,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from berth.api.call import Call
+from berth.api.handlers import volume_files
 from berth.api.routes import Route
 from berth.base.clock import rfc3339
 from berth.base.errors import InvalidArgument
@@ -91,6 +92,7 @@ async def trash_empty(call: Call) -> web.StreamResponse:
 
 
 ROUTES: Final = (
+    *volume_files.ROUTES,
     Route("GET", "/berth/volumes", list_, stream=True),
     Route("GET", "/berth/volumes/{name}", inspect, stream=True),
     Route("POST", "/berth/volumes/{name}/protect", protect),

@@ -43,10 +43,10 @@ def _cp(session: Session, parsed: Parsed) -> None:
     if source_container and target_container:
         raise CommandFailed("copying between containers is not supported")
     if source_container:
-        count = _from_container(session, parsed, source_container, source, target)
+        count = copy_out(session, parsed, f"/containers/{part(source_container)}/archive", source, target)
         where = target if target == "-" else os.path.abspath(target)
     elif target_container:
-        count = _to_container(session, parsed, target_container, source, target)
+        count = copy_in(session, parsed, f"/containers/{part(target_container)}/archive", source, target)
         where = f"{target_container}:{target}"
     else:
         raise CommandFailed("must specify at least one container source")
@@ -56,23 +56,24 @@ def _cp(session: Session, parsed: Parsed) -> None:
         session.warn(f"Successfully copied {size(count)} to {where}")
 
 
-def _stat(client: Client, container: str, path: str) -> dict[str, Any]:
+def _stat(client: Client, archive: str, path: str) -> dict[str, Any]:
     import base64
     import json
 
-    response = client.stream("HEAD", f"/containers/{part(container)}/archive", {"path": path})
+    response = client.stream("HEAD", archive, {"path": path})
     found: dict[str, Any] = json.loads(base64.b64decode(response.headers["x-docker-container-path-stat"]))
     return found
 
 
-def _from_container(session: Session, parsed: Parsed, container: str, source: str, target: str) -> int:
+def copy_out(session: Session, parsed: Parsed, archive: str, source: str, target: str) -> int:
+    """Copy out of what has its files at the page `archive`; return the bytes."""
     client = session.client
     if parsed.flag("follow-link"):
-        stat = _stat(client, container, source)
+        stat = _stat(client, archive, source)
         if stat["mode"] & _GO_LINK:
             link = stat["linkTarget"]
             source = link if os.path.isabs(link) else os.path.join(os.path.dirname(source), link)
-    response = client.stream("GET", f"/containers/{part(container)}/archive", {"path": source})
+    response = client.stream("GET", archive, {"path": source})
     if target == "-":
         if os.isatty(1):
             raise CommandFailed("cowardly refusing to save to a terminal. Use the -o flag or redirect")
@@ -108,13 +109,13 @@ def _header_stat(headers: dict[str, str]) -> dict[str, Any]:
     return found
 
 
-def _to_container(session: Session, parsed: Parsed, container: str, source: str, target: str) -> int:
+def copy_in(session: Session, parsed: Parsed, archive: str, source: str, target: str) -> int:
+    """Copy into what has its files at the page `archive`; return the bytes."""
     client = session.client
     query: dict[str, object] = {"noOverwriteDirNonDir": True, "copyUIDGID": True if parsed.flag("archive") else None}
-    path = f"/containers/{part(container)}/archive"
     counted = _Counter()
     if source == "-":
-        client.put(path, {"path": target, **query}, counted.watch(iter(lambda: sys.stdin.buffer.read(65_536), b"")))
+        client.put(archive, {"path": target, **query}, counted.watch(iter(lambda: sys.stdin.buffer.read(65_536), b"")))
         return counted.count
     from berth.cli.archives import pack, place_in
 
@@ -122,7 +123,7 @@ def _to_container(session: Session, parsed: Parsed, container: str, source: str,
         raise CommandFailed(f"lstat {os.path.abspath(source)}: no such file or directory")
     follow = parsed.flag("follow-link")
     directory = os.path.isdir(source) and (follow or source.endswith("/") or not os.path.islink(source))
-    exists, is_directory, target = _target_stat(client, container, target)
+    exists, is_directory, target = _target_stat(client, archive, target)
     parent = True  # the engine says so itself if there is none
     name = os.path.basename(os.path.abspath(source))
     contents = source == "." or source.endswith("/.")
@@ -133,27 +134,32 @@ def _to_container(session: Session, parsed: Parsed, container: str, source: str,
     if final.rstrip("/") in ("", "."):
         into, rename = "/", "."
     body = counted.watch(pack(source, rename, follow=follow))
-    client.put(path, {"path": into or "/", **query}, body)
+    client.put(archive, {"path": into or "/", **query}, body)
     return counted.count
 
 
-def _target_stat(client: Client, container: str, target: str) -> tuple[bool, bool, str]:
+def _target_stat(client: Client, archive: str, target: str) -> tuple[bool, bool, str]:
     try:
-        stat = _stat(client, container, target)
+        stat = _stat(client, archive, target)
     except ApiError as error:
-        if error.status == 404 and not error.message.lower().startswith("no such container"):
+        if error.status == 404 and not _is_missing(error.message):
             return False, False, target
         raise
     if stat["mode"] & _GO_LINK:
         link = stat["linkTarget"]
         target = link if os.path.isabs(link) else os.path.join(os.path.dirname(target), link)
         try:
-            stat = _stat(client, container, target)
+            stat = _stat(client, archive, target)
         except ApiError as error:
             if error.status == 404:
                 return False, False, target
             raise
     return True, bool(stat["mode"] & _GO_DIRECTORY), target
+
+
+def _is_missing(message: str) -> bool:
+    """Tell whether the container or volume itself is not there."""
+    return message.lower().startswith("no such container") or message.endswith("no such volume")
 
 
 class _Counter:

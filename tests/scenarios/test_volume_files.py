@@ -1,0 +1,160 @@
+"""Files in volumes without a container, and commands with one of their own."""
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.engines import Berth, wait_for
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def berth(berth_engine: Berth) -> Iterator[Berth]:
+    berth_engine.docker("volume", "create", "files")
+    yield berth_engine
+    berth_engine.wipe_containers()
+    for name in ("files", "quick"):
+        berth_engine.api("DELETE", f"/volumes/{name}")
+    berth_engine.api("DELETE", "/berth/volume-trash")
+
+
+@pytest.fixture
+def root(berth: Berth) -> Path:
+    return Path(berth.api("GET", "/volumes/files").body["Mountpoint"])
+
+
+@pytest.fixture
+def tree(root: Path) -> Path:
+    (root / "deep/er").mkdir(parents=True)
+    (root / "deep/er/file").write_text("inside\n")
+    (root / "plain").write_text("one\ntwo\n")
+    (root / "plain").chmod(0o640)
+    os.chown(root / "plain", 70, 71)
+    (root / "link").symlink_to("deep/er/file")
+    (root / "bad\nname\x1b").write_text("")
+    return root
+
+
+def cli(engine: Berth, *words: str, check: bool = True, feed: str | None = None) -> str:
+    done = engine.berth(*words, check=check, feed=feed)
+    return done.out + done.err
+
+
+def test_listing(berth: Berth, tree: Path) -> None:
+    assert cli(berth, "volume", "ls-files", "files").splitlines() == ["bad\\x0aname\\x1b", "deep", "link", "plain"]
+    assert cli(berth, "volume", "ls-files", "files:/deep/er") == "file\n"
+    assert cli(berth, "volume", "ls-files", "-R", "files:deep").splitlines() == ["er", "er/file"]
+    long = cli(berth, "volume", "ls-files", "-l", "files").splitlines()
+    assert long[-1].split()[:5] == ["-rw-r-----", "1", "70", "71", "8"]
+    assert long[2].endswith(" link -> deep/er/file")
+    assert cli(berth, "volume", "ls-files", "files:/plain") == "plain\n"
+    assert "no such file" in cli(berth, "volume", "ls-files", "files:/none", check=False)
+    assert "get nosuch: no such volume" in cli(berth, "volume", "ls-files", "nosuch", check=False)
+    assert tree.is_dir()
+
+
+def test_reading(berth: Berth, tree: Path) -> None:
+    assert cli(berth, "volume", "cat", "files:/plain", "files:link") == "one\ntwo\ninside\n"
+    assert "is a directory" in cli(berth, "volume", "cat", "files:/deep", check=False)
+    assert "no such file" in cli(berth, "volume", "cat", "files:/none", check=False)
+    os.mkfifo(tree / "fifo")
+    assert "not a regular file" in cli(berth, "volume", "cat", "files:/fifo", check=False), (
+        "and it does not wait for a writer"
+    )
+
+
+def test_copying_out_and_in(berth: Berth, tree: Path, tmp_path: Path) -> None:
+    cli(berth, "volume", "cp", "files:/plain", str(tmp_path / "got"))
+    assert (tmp_path / "got").read_text() == "one\ntwo\n"
+    cli(berth, "volume", "cp", "-a", "files:/deep", str(tmp_path))
+    assert (tmp_path / "deep/er/file").read_text() == "inside\n"
+    (tmp_path / "whole").mkdir()
+    cli(berth, "volume", "cp", "files:/", str(tmp_path / "whole"))
+    assert {"deep", "link", "plain"} < set(os.listdir(tmp_path / "whole"))
+    with _tar(berth, "files:/deep") as tar:
+        assert tar.getnames() == ["deep", "deep/er", "deep/er/file"]
+    local = tmp_path / "local"
+    (local / "sub").mkdir(parents=True)
+    (local / "sub/new").write_text("new\n")
+    cli(berth, "volume", "cp", str(local / "sub/new"), "files:/deep")
+    cli(berth, "volume", "cp", str(local / "sub/new"), "files:/deep/called")
+    cli(berth, "volume", "cp", str(local), "files:/")
+    cli(berth, "volume", "cp", f"{local}/.", "files:/deep/er")
+    for path in ("deep/new", "deep/called", "local/sub/new", "deep/er/sub/new"):
+        assert (tree / path).read_text() == "new\n"
+    assert "no such file" in cli(berth, "volume", "cp", str(local), "files:/none/there", check=False)
+    assert "cannot copy directory" in cli(berth, "volume", "cp", str(local), "files:/plain/", check=False)
+    assert "not a directory" in cli(berth, "volume", "cp", str(local / "sub/new"), "files:/plain/", check=False)
+
+
+def _tar(berth: Berth, what: str) -> tarfile.TarFile:
+    name, _, path = what.partition(":")
+    page = f"http://x/berth/volumes/{name}/archive?path={path}"
+    berth.host("curl", "-s", "--unix-socket", str(berth.socket), page, "-o", str(berth.root / "out.tar"))
+    return tarfile.open(berth.root / "out.tar")
+
+
+def test_no_symlink_leads_out_of_the_volume(berth: Berth, root: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("secret\n")
+    (root / "abs").symlink_to(outside)
+    (root / "climb").symlink_to("../../../../../../../../.." + str(outside))
+    (root / "file").symlink_to(outside / "secret")
+    (root / "proc").symlink_to("/proc/self/root" + str(outside))
+    for name in ("abs", "climb", "proc"):
+        for path in (f"{name}/secret", f"{name}/../{name}/secret", f"x/../../../..{outside}/secret"):
+            assert "secret\n" not in cli(berth, "volume", "cat", f"files:/{path}", check=False)
+        assert "secret" not in cli(berth, "volume", "ls-files", f"files:/{name}/", check=False)
+        cli(berth, "volume", "cp", __file__, f"files:/{name}/", check=False)
+        cli(berth, "volume", "cp", __file__, f"files:/{name}/made", check=False)
+    assert "secret\n" not in cli(berth, "volume", "cat", "files:/file", check=False)
+    hostile = io.BytesIO()
+    with tarfile.open(fileobj=hostile, mode="w") as tar:
+        for name, link in (("evil", str(outside)), ("up", "../../../.." + str(outside))):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.SYMTYPE, link
+            tar.addfile(info)
+            info = tarfile.TarInfo(f"{name}/made")
+            info.size = 1
+            tar.addfile(info, io.BytesIO(b"x"))
+        info = tarfile.TarInfo("../../../escaped")
+        tar.addfile(info)
+    berth.api("PUT", "/berth/volumes/files/archive?path=/", hostile.getvalue(),
+              headers={"Content-Type": "application/x-tar"})  # fmt: skip
+    assert os.listdir(outside) == ["secret"]
+    assert not [path for path in root.parent.parent.glob("**/escaped") if root not in path.parents]
+
+
+def test_a_volume_that_has_to_be_mounted_is_for_as_long_as_somebody_looks(berth: Berth) -> None:
+    berth.docker("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "quick")
+    where = berth.api("GET", "/volumes/quick").body["Mountpoint"]
+    assert cli(berth, "volume", "ls-files", "quick") == ""
+    wait_for(lambda: where not in berth.host("cat", "/proc/self/mountinfo").out, "the volume to be unmounted")
+    ident = berth.docker("run", "-d", "-v", "quick:/q", "busybox", "sh", "-c", "echo x >/q/f; sleep 600").out.strip()
+    wait_for(lambda: cli(berth, "volume", "ls-files", "quick") == "f\n", "the file to be seen")
+    assert berth.docker("exec", ident, "cat", "/q/f").out == "x\n", "it stays mounted for its container"
+    berth.docker("rm", "-f", ident)
+
+
+def test_a_command_with_a_volume(berth: Berth, tree: Path) -> None:
+    assert cli(berth, "volume", "exec", "files", "--", "cat", "plain") == "one\ntwo\n"
+    assert cli(berth, "volume", "exec", "files:/data", "pwd") == "/data\n"
+    done = berth.berth(
+        "volume", "exec", "-e", "A=b", "-u", "70", "files", "sh", "-c", "id -u; echo $A; exit 7", check=False
+    )
+    assert (done.code, done.out) == (7, "70\nb\n")
+    assert cli(berth, "volume", "exec", "-i", "files", "sh", "-c", "cat >fed", feed="fed\n") == ""
+    assert (tree / "fed").read_text() == "fed\n"
+    missing = berth.berth("volume", "exec", "nosuch", "true", check=False)
+    assert (missing.code, "get nosuch: no such volume" in missing.err) == (1, True)
+    unknown = berth.berth("volume", "exec", "files", "no-such-program", check=False)
+    assert unknown.code == 127
+    assert "files" in json.dumps(berth.api("GET", "/volumes").body)
+    assert berth.docker("ps", "-aq").out == ""
