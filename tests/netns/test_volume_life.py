@@ -243,7 +243,7 @@ STORIES = {
     "remove at once": (_volume, remove_at_once, ONE, NOTHING, (4, 7)),
     "rename": (_volume, rename, ONE, BACK, (3, 4)),
     "rename a used one": (_used, rename, ONE, BACK, (4, 5)),
-    "restore": (_removed, restore, AWAY, BACK, (4, 6)),
+    "restore": (_removed, restore, AWAY, BACK, (3, 4)),
     "delete for good": (_removed, delete, AWAY, NOTHING, (2, 3)),
 }
 

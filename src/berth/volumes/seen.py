@@ -81,6 +81,10 @@ class Seen:
         """Return the figures there are after a moment of measuring; `fresh`: after all have been measured now."""
         records = list(records)
         wanted = [record for record in records if self._may_look(record)]
+        names_wanted = {record.name for record in wanted}
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if fresh else patience_s):
+                await self._ask([record for record in records if record.name not in names_wanted])
         if fresh:
             await self._all(tuple(self._measuring.values()))
         names = [record.name for record in sorted(wanted, key=self._order) if record.name not in self._measuring]
@@ -96,11 +100,16 @@ class Seen:
     def _may_look(self, record: VolumeRecord) -> bool:
         """Tell whether the data is there to be measured, and no look at it can hang."""
         driver = self._drivers.of(record)
-        if not record.options:
-            return True
-        return not driver.away(record) and (
-            not driver.wants_mount(record) or bool(self._register.running_holders(record.name))
-        )
+        held = not driver.wants_mount(record) or bool(self._register.running_holders(record.name))
+        return held and not (record.options and driver.away(record))
+
+    async def _ask(self, records: Sequence[VolumeRecord]) -> None:
+        """Ask the drivers about volumes that are not mounted now: the answer is in what they would mount."""
+        for record in records:
+            driver = self._drivers.of(record)
+            if not driver.away(record):
+                size = await driver.size(record)
+                self._sizes[record.name] = Figure(size, self._register.clock.now_ns())
 
     def _order(self, record: VolumeRecord) -> tuple[int, int]:
         """Put first what is not known, then what is quickly found out."""

@@ -130,9 +130,8 @@ class Trash:
         record = msgspec.structs.replace(entry.volume, name=name, moved_from=entry.entry)
         await self._records.move(entry.id, self._register.records, name, record)
         try:
-            if isinstance(driver, Movable):
-                await driver.move(entry.entry, name)
-            await driver.make(record)  # where there was nothing but the definition
+            if not (isinstance(driver, Movable) and await driver.move(entry.entry, name)):
+                await driver.make(record)  # there was nothing but the definition
         except BaseException:
             if isinstance(driver, Movable):
                 await driver.move(name, entry.entry)
