@@ -17,9 +17,21 @@ if TYPE_CHECKING:
 class BackupFile:
     """One backup, as its name and its two ends say."""
 
+    @classmethod
+    def told(cls, said: dict[str, Any]) -> BackupFile:
+        """Return a backup that the engine has told of."""
+        one = cls.__new__(cls)
+        one.name, one.path, one.size = said["Name"], "", said["Size"]
+        one.head, one.end, one.volume, one.stamp = said["Head"], said["End"], said["Volume"], said["Stamp"]
+        one.encrypted = "age" if said["State"] == "encrypted" else ""
+        one.shared = said["Size"] < 0
+        return one
+
     def __init__(self, directory: str, name: str) -> None:
         self.name = name
         self.path = os.path.join(directory, name)
+        #: Whether it is not a file of its own.
+        self.shared = False
         with open(self.path, "rb") as source:
             beginning = source.read(4096)
             if wire.has_head(beginning):
@@ -49,7 +61,7 @@ class BackupFile:
     @property
     def state(self) -> str:
         """``complete`` if its end is there, ``cut short`` if not; only `verify` knows about what is between."""
-        return "encrypted" if self.encrypted else "complete" if self.end else "cut short"
+        return "encrypted" if self.encrypted else "complete" if self.end or self.shared else "cut short"
 
     @property
     def time(self) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from berth.containers.stats import Stats
     from berth.images.service import Images
     from berth.networks.service import Networks
+    from berth.volumes.backup.automatic import Automatic
     from berth.volumes.backup.service import Backups
     from berth.volumes.consistency.still import Stillness
     from berth.volumes.copies.service import Copies
@@ -38,6 +39,7 @@ class Engine:
     volumes: "Volumes"
     stillness: "Stillness"
     backups: "Backups"
+    automatic: "Automatic"
     copies: "Copies"
     containers: "Containers"
     attachments: "Attachments"

@@ -54,6 +54,7 @@ from berth.plugins import steps as plugin_steps
 from berth.plugins.discovery import Places
 from berth.plugins.rpc import Plugins
 from berth.store.sqlite import Stores
+from berth.volumes.backup.automatic import Automatic, RunRecord
 from berth.volumes.backup.service import Backups
 from berth.volumes.consistency.still import Stillness
 from berth.volumes.copies.service import Copies, Instants
@@ -80,6 +81,7 @@ class Parts:
     def start_services(self) -> None:
         """Start what runs in the background for as long as the engine does."""
         self.tasks.start("firewall", supervise("firewall", self.engine.networks.firewall.watch, pause_s=PAUSE_S))
+        self.tasks.start("backups", supervise("backups", self.engine.automatic.watch, pause_s=PAUSE_S))
         self.tasks.start("leases", supervise("leases", self.engine.networks.keep_leases, pause_s=PAUSE_S))
         self.tasks.start("name servers", supervise("name servers", self.engine.networks.servers.watch, pause_s=PAUSE_S))
 
@@ -218,6 +220,7 @@ def build(config: Config) -> Parts:
         Instants(volumes.shelf, volumes.drivers),
     )
     copies = Copies(volumes.shelf, volumes.register, volumes.drivers, stillness, config.mount_timeout)
+    backups = Backups(layout, volumes.keeping, stillness)
     engine = Engine(
         layout=layout,
         config=config,
@@ -228,7 +231,8 @@ def build(config: Config) -> Parts:
         networks=networks,
         volumes=volumes,
         stillness=stillness,
-        backups=Backups(layout, volumes.keeping, stillness),
+        backups=backups,
+        automatic=Automatic(volumes.register, stores.durable("backup_runs", RunRecord), backups.scheduled),
         copies=copies,
         containers=containers,
         attachments=attachments,

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import AsyncIterator
 from typing import Final
 
 import msgspec
@@ -13,8 +14,10 @@ from berth.api.routes import Route
 from berth.base.errors import EngineError, InvalidArgument
 from berth.kernel.archiving import Unpacked
 from berth.volumes.backup.model import BackupOptions, RestoreOptions, parse_pack, parse_recipients
+from berth.volumes.backup.stores.base import Entry, Store, condemned
 from berth.volumes.consistency.model import Wish, parse_mode
 from berth.wire import backups as wire
+from berth.wire.retention import RULES
 
 #: Headers that carry secrets, base64 of UTF-8: paths and queries get into logs.
 _IDENTITY: Final = "X-Berth-Identity"
@@ -111,9 +114,12 @@ def _shown(unpacked: Unpacked) -> dict[str, object]:
 
 
 async def restore(call: Call) -> web.StreamResponse:
-    """POST /berth/volumes/restore: the body is an archive; the answer says what became of it."""
-    source = call.request.content.iter_chunked(_PIECE)
-    done = await call.engine.backups.restore(source, _restore_options(call, call.text("as")))
+    """POST /berth/volumes/restore: the body, or backup ``from`` of a store, becomes a volume's data."""
+    options = _restore_options(call, call.text("as"))
+    if call.text("from"):
+        done = await call.engine.backups.take_back(_store(call), call.text("from"), options)
+    else:
+        done = await call.engine.backups.restore(call.request.content.iter_chunked(_PIECE), options)
     return call.json({"Name": done.name, "New": done.new, "Notes": done.notes, **_shown(done.unpacked)})
 
 
@@ -125,13 +131,69 @@ async def import_(call: Call) -> web.StreamResponse:
 
 
 async def verify(call: Call) -> web.StreamResponse:
-    """POST /berth/volumes/verify: read the archive in the body to its end and check every sum."""
-    source = call.request.content.iter_chunked(_PIECE)
+    """POST /berth/volumes/verify: read the archive in the body, or backup ``from`` of a store, and check every sum."""
+    source: AsyncIterator[bytes] = call.request.content.iter_chunked(_PIECE)
+    if call.text("from"):
+        store = _store(call)
+        if await store.verify(call.text("from")):
+            return call.json({"Store": call.text("store"), "Name": call.text("from")})
+        source = store.read(call.text("from"))
     return call.json(_shown(await call.engine.backups.verify(source, _restore_options(call, ""))))
+
+
+def _store(call: Call) -> Store:
+    return call.engine.backups.store(call.text("store"), call.text("passwordfile"))
+
+
+def _entry(entry: Entry) -> dict[str, object]:
+    return {
+        "Name": entry.name, "Volume": entry.volume, "Stamp": entry.stamp, "Size": entry.size, "State": entry.state,
+        "Head": entry.head, "End": entry.end,
+    }  # fmt: skip
+
+
+async def keep(call: Call) -> web.StreamResponse:
+    """POST /berth/volumes/stores/backups?store=…&volume=…: back volumes up to a place of the engine's."""
+    names = list(dict.fromkeys(call.texts("volume")))
+    if not names:
+        raise InvalidArgument("no volume is named")
+    return call.json([_entry(one) for one in await call.engine.backups.keep(names, _options(call), _store(call))])
+
+
+async def list_(call: Call) -> web.StreamResponse:
+    """GET /berth/volumes/stores/backups?store=…: what a place holds."""
+    found = sorted(await _store(call).entries(), key=lambda one: one.key, reverse=True)
+    return call.json([_entry(one) for one in sorted(found, key=lambda one: one.volume)])
+
+
+async def prune(call: Call) -> web.StreamResponse:
+    """POST /berth/volumes/stores/prune?store=…&daily=…: remove what the rules do not keep."""
+    rules = {rule: max(0, call.integer(rule, 0) or 0) for rule in RULES}
+    if not any(rules.values()):
+        raise InvalidArgument("no rule says what to keep")
+    store, only = _store(call), call.texts("volume")
+    found = [one for one in await store.entries() if not only or one.volume in only]
+    gone = condemned(found, rules)
+    if not call.flag("dryrun"):
+        await store.drop([one.name for one in gone])
+    names = {one.name for one in gone}
+    return call.json({
+        "Removed": [_entry(one) for one in gone],
+        "Kept": [_entry(one) for one in found if one.name not in names],
+    })  # fmt: skip
+
+
+async def schedules(call: Call) -> web.StreamResponse:
+    """GET /berth/volumes/schedules: what is backed up by itself, and how that goes."""
+    return call.json(call.engine.automatic.states())
 
 
 ROUTES: Final = (
     Route("GET", "/berth/volumes/backup", backup, stream=True),
+    Route("GET", "/berth/volumes/schedules", schedules),
+    Route("POST", "/berth/volumes/stores/backups", keep, stream=True),
+    Route("GET", "/berth/volumes/stores/backups", list_),
+    Route("POST", "/berth/volumes/stores/prune", prune),
     Route("POST", "/berth/volumes/restore", restore, stream=True),
     Route("POST", "/berth/volumes/verify", verify, stream=True),
     Route("GET", "/berth/volumes/{name}/export", export, stream=True),

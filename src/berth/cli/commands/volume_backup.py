@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from berth.cli import stores
+from berth.cli.backup_output import Meter, Target
 from berth.cli.command import Command
 from berth.cli.errors import CommandFailed
 from berth.cli.flags import Flag, Parsed
@@ -27,13 +29,22 @@ _PIECE = 1 << 20
 def _backup(session: Session, parsed: Parsed) -> None:
     names = list(dict.fromkeys(parsed.args))
     output = parsed.text("output")
+    place = stores.place_of(parsed, output if output.startswith("s3://") else "")
+    if place is not None:
+        _keep(session, parsed, names, place)
+        return
     if len(names) > 1 and output and not os.path.isdir(output):
         raise CommandFailed(f"several volumes need a directory (-o DIR); {output} is none")
     if output == "-" and os.isatty(1):
         raise CommandFailed("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+    answer = session.client.stream("GET", "/berth/volumes/backup", _query(parsed, names), headers=_secrets(parsed))
+    _receive(session, answer.chunks(), output, quiet=parsed.flag("quiet"))
+
+
+def _query(parsed: Parsed, names: list[str]) -> dict[str, Any]:
     if parsed.flag("gzip") and parsed.text("compress"):
         raise CommandFailed("--gzip and --compress exclude each other")
-    query: dict[str, Any] = {
+    return {
         "volume": names,
         "compress": "gzip" if parsed.flag("gzip") else parsed.text("compress") or None,
         "consistency": parsed.text("consistency") or None,
@@ -41,15 +52,29 @@ def _backup(session: Session, parsed: Parsed) -> None:
         "post": parsed.text("post") or None,
         "recipient": _recipients(parsed.list("encrypt")) or None,
     }
-    answer = session.client.stream("GET", "/berth/volumes/backup", query, headers=_secrets(parsed))
-    _receive(session, answer.chunks(), output, quiet=parsed.flag("quiet"))
+
+
+def _keep(session: Session, parsed: Parsed, names: list[str], place: stores.Place) -> None:
+    from berth.cli.human import size
+
+    query = {**_query(parsed, names), **place.query}
+    made = session.client.post("/berth/volumes/stores/backups", query, None, _secrets(parsed))
+    for one in made:
+        for words in one["End"].get("changed", ()):
+            session.warn(f"Warning: {one['Volume']}: {words}")
+        if parsed.flag("quiet"):
+            session.line(one["Name"])
+            continue
+        end = one["End"]
+        what = f"{end['files']} files, {size(end['bytes'])}"
+        session.line(f"{one['Volume']}: {what}, in {place.text} as {one['Name']} ({size(end['packed'])} added)")
 
 
 def _receive(session: Session, pieces: Iterator[bytes], output: str, *, quiet: bool) -> None:
     import json
 
-    meter = _Meter(quiet=quiet)
-    target: _Target | None = None
+    meter = Meter(quiet=quiet)
+    target: Target | None = None
     volume = ""
     try:
         for kind, body in wire.frames(pieces):
@@ -59,7 +84,7 @@ def _receive(session: Session, pieces: Iterator[bytes], output: str, *, quiet: b
             said = json.loads(body)
             if kind == wire.BEGIN:
                 volume = said["volume"]
-                target = _Target(output, said["name"])
+                target = Target(output, said["name"])
             elif kind == wire.PROGRESS:
                 meter.show(volume, said["bytes"], f", {said['files']} files")
             elif kind == wire.ERROR:
@@ -91,98 +116,6 @@ def _told(session: Session, volume: str, path: str, said: dict[str, Any], *, qui
     held = f", held still for {how['HeldMilliseconds']} ms" if how["Containers"] else ""
     what = f"{said['files']} files, {size(said['bytes'])}"
     session.line(f"{volume}: {what}, in {path} ({size(said['packed'])}); {how['How']}{held}")
-
-
-class _Target:
-    """A file that gets its name once it is whole and on its disk; or standard output."""
-
-    def __init__(self, output: str, name: str) -> None:
-        self._partial = ""
-        if output == "-":
-            self.path = "-"
-            self._file: IO[bytes] = sys.stdout.buffer
-            return
-        self.path = os.path.join(output, name) if not output or os.path.isdir(output) else output
-        if not output or os.path.isdir(output):
-            self.path = _free(self.path)
-        self._partial = os.path.join(
-            os.path.dirname(self.path) or ".", f".berth-{os.getpid()}-{os.path.basename(self.path)}"
-        )
-        try:
-            self._file = open(self._partial, "xb")  # noqa: SIM115  closed by `finish` or `drop`
-        except OSError as error:
-            raise CommandFailed(f"open {self.path}: {str(error.strerror).lower()}") from None
-
-    def write(self, data: bytes) -> None:
-        try:
-            self._file.write(data)
-        except OSError as error:
-            raise CommandFailed(f"write {self.path}: {str(error.strerror).lower()}") from None
-
-    def finish(self) -> None:
-        try:
-            self._file.flush()
-            if not self._partial:
-                return
-            os.fsync(self._file.fileno())
-            self._file.close()
-            os.replace(self._partial, self.path)
-            directory = os.open(os.path.dirname(self.path) or ".", os.O_RDONLY | os.O_DIRECTORY)
-            os.fsync(directory)
-            os.close(directory)
-        except OSError as error:
-            raise CommandFailed(f"write {self.path}: {str(error.strerror).lower()}") from None
-
-    def drop(self) -> None:
-        if self._partial:
-            try:
-                self._file.close()
-            except OSError:
-                pass  # a disk that is full; the file goes anyway
-            try:
-                os.unlink(self._partial)
-            except FileNotFoundError:
-                pass
-
-
-def _free(path: str) -> str:
-    """Return `path`, or with a number if it is taken: two backups in one second are two files."""
-    if not os.path.exists(path):
-        return path
-    stem, dot, suffix = path.rpartition(".tar")
-    number = 2
-    while os.path.exists(found := f"{stem}-{number}{dot}{suffix}"):
-        number += 1
-    return found
-
-
-class _Meter:
-    """Shows how far it is, on a terminal and only there."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self._on = not quiet and os.isatty(2)
-        self._shown = 0.0
-
-    def show(self, what: str, count: int, more: str = "", total: int = 0) -> None:
-        if not self._on:
-            return
-        import time
-
-        if time.monotonic() - self._shown < 0.1:
-            return
-        self._shown = time.monotonic()
-        from berth.cli.human import size
-        from berth.cli.progress import bar_text
-
-        text = bar_text({"current": count, "total": total}, 120) if total else size(count)
-        sys.stderr.write(f"\r\x1b[2K{what}: {text}{more}")
-        sys.stderr.flush()
-
-    def clear(self) -> None:
-        if self._on and self._shown:
-            sys.stderr.write("\r\x1b[2K")
-            sys.stderr.flush()
-            self._shown = 0.0
 
 
 def _recipients(keys: list[str]) -> list[str]:
@@ -227,7 +160,7 @@ def _send(session: Session, parsed: Parsed, path: str, source: str, query: dict[
         opened: IO[bytes] = sys.stdin.buffer if source == "-" else open(source, "rb")  # noqa: SIM115
     except OSError as error:
         raise CommandFailed(f"open {source}: {str(error.strerror).lower()}") from None
-    meter = _Meter(quiet="quiet" in parsed.names() and parsed.flag("quiet"))
+    meter = Meter(quiet="quiet" in parsed.names() and parsed.flag("quiet"))
     total = 0 if source == "-" else os.fstat(opened.fileno()).st_size
 
     def pieces() -> Iterator[bytes]:
@@ -248,13 +181,18 @@ def _send(session: Session, parsed: Parsed, path: str, source: str, query: dict[
 
 def _restore(session: Session, parsed: Parsed) -> None:
     source = parsed.args[0]
-    query = {
+    query: dict[str, Any] = {
         "as": parsed.text("as") or None,
         "overwrite": True if parsed.flag("overwrite") else None,
         "keepprefix": True if parsed.flag("keep-prefix") else None,
         **_limits(parsed),
     }
-    said = _send(session, parsed, "/berth/volumes/restore", source, query, f"restoring {source}")
+    place, name = stores.backup_in(parsed, source)
+    if place is not None:
+        query |= {**place.query, "from": name}
+        said = session.client.post("/berth/volumes/restore", query, None, _secrets(parsed))
+    else:
+        said = _send(session, parsed, "/berth/volumes/restore", source, query, f"restoring {source}")
     _restored(session, parsed, said)
 
 
@@ -283,6 +221,8 @@ def _restored(session: Session, parsed: Parsed, said: dict[str, Any]) -> None:
 def _contents(said: dict[str, Any]) -> str:
     from berth.cli.human import size
 
+    if said["Files"] < 0:
+        return f"restored and verified by restic, as backed up at {said['Head']['time'][:19]}Z"
     told = f"{said['Files']} files, {size(said['Bytes'])}"
     if said["Head"]:
         return f"{told}, all as backed up from {said['Head']['volume']} at {said['Head']['time'][:19]}Z"
@@ -294,15 +234,22 @@ def _verify(session: Session, parsed: Parsed) -> int:
 
     status = 0
     for source in parsed.args:
+        place, name = stores.backup_in(parsed, source)
         try:
-            said = _send(session, parsed, "/berth/volumes/verify", source, _limits(parsed), f"verifying {source}")
+            if place is not None:
+                query = {**_limits(parsed), **place.query, "from": name}
+                said = session.client.post("/berth/volumes/verify", query, None, _secrets(parsed))
+            else:
+                said = _send(session, parsed, "/berth/volumes/verify", source, _limits(parsed), f"verifying {source}")
         except ApiError as error:
             if error.status != 400:
                 raise
             session.warn(f"{source}: {error.message}")
             status = 1
         else:
-            session.line(f"{source}: {_contents(said)}")
+            session.line(
+                f"{source}: {_contents(said) if 'Files' in said else 'restic read and checked the repository'}"
+            )
     return status
 
 
@@ -332,7 +279,8 @@ BACKUP = Command(
     "[OPTIONS] VOLUME [VOLUME...]",
     _backup,
     (
-        Flag("output", "o", "string", "File, directory, or - for standard output (default: the present directory)"),
+        Flag("output", "o", "string", "File, directory, - or s3://bucket/prefix (default: the present directory)"),
+        *stores.FLAGS,
         _CONSISTENCY,
         Flag("compress", "", "string", "How to pack: zstd[:LEVEL], gzip[:LEVEL] or none", default="", shown='"zstd:3"'),
         Flag("gzip", "", "bool", "Pack as gzip, which every tar reads"),
@@ -355,6 +303,7 @@ RESTORE = Command(
     "[OPTIONS] FILE|-",
     _restore,
     (
+        *stores.FLAGS,
         Flag("as", "", "string", "Name of the volume (default: the one that was backed up)"),
         Flag("overwrite", "", "bool", "Replace the data of a volume that is there and that no running container uses"),
         Flag("keep-prefix", "", "bool", "Of a plain tar, keep the one directory everything is in"),
@@ -369,7 +318,7 @@ RESTORE = Command(
         "On any error the volume is as it was. Plain tar archives (gzip, bzip2, xz, zstd) are taken too."
     ),
 )
-VERIFY = Command("[OPTIONS] FILE|- [FILE...]", _verify, _OPENS, least=1, most=None)
+VERIFY = Command("[OPTIONS] FILE|- [FILE...]", _verify, (*stores.FLAGS, *_OPENS), least=1, most=None)
 EXPORT = Command(
     "[OPTIONS] VOLUME",
     _export,

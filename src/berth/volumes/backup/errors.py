@@ -1,6 +1,6 @@
 """Errors of backups. Each says what stands in the way and which command goes round it."""
 
-from berth.base.errors import Conflict, InvalidArgument, NotImplementedYet
+from berth.base.errors import Conflict, InvalidArgument, NotImplementedYet, SystemFault, Unavailable
 
 
 class BadBackupOption(InvalidArgument):
@@ -35,3 +35,14 @@ class RestoreIntoMount(NotImplementedYet):
             f"restore {name}: its data are on a mount of its own (its options say so), which cannot be replaced in one "
             "step. Restore beside it with --as OTHER, and copy what you want"
         )
+
+
+class StoreFailed(SystemFault):
+    """A place for backups did not do what it was asked."""
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(f"{where}: {why}")
+
+
+class StoreUnavailable(Unavailable):
+    """What drives a place for backups is not installed."""

@@ -19,8 +19,18 @@ from berth.base.ids import new_id
 from berth.base.paths import Layout
 from berth.kernel.archiving import Packer, Packing, Unpacked, Unpacking, unpack
 from berth.volumes.backup.errors import RestoreIntoMount, RestoreNeedsName, RestoreWouldOverwrite
-from berth.volumes.backup.model import BackupOptions, RestoreOptions, head_of, stamp
+from berth.volumes.backup.model import (
+    BackupOptions,
+    RestoreOptions,
+    head_of,
+    parse_pack,
+    parse_recipients,
+    stamp,
+)
+from berth.volumes.backup.schedule import Plan
 from berth.volumes.backup.staging import Staging
+from berth.volumes.backup.stores.base import Entry, Store, condemned
+from berth.volumes.backup.stores.opening import open_store
 from berth.volumes.consistency.still import Still, Stillness
 from berth.volumes.keeping import Keeping
 from berth.volumes.model import LOCAL, VolumeRecord
@@ -30,6 +40,10 @@ log = logging.getLogger(__name__)
 
 #: Threads that pack: more than this many are no use, tar does not read that fast.
 _THREADS: Final = 8
+#: Labels of scheduled backups beside those of `schedule`.
+_ENCRYPT_LABEL: Final = "berth.backup.encrypt"
+_COMPRESS_LABEL: Final = "berth.backup.compress"
+_PASSWORD_LABEL: Final = "berth.backup.password-file"  # noqa: S105  the label's name
 
 
 @dataclass(frozen=True)
@@ -59,13 +73,20 @@ class Archiving:
         record = self._backups.register.get(name)
         return head_of(record, self._options, self._now_ns, f"berth {VERSION}", self._still.report.to_wire())
 
-    def pack(self, name: str, *, to: int | None = None) -> Packer:
-        """Begin to archive a volume; its pieces, or the end of its going to a descriptor, must be waited for."""
-        packing = Packing(
+    def path(self, name: str) -> Path:
+        """Return where a volume's data is to be read; only helper processes may touch it."""
+        return self._still.path(name)
+
+    def packing(self, name: str) -> Packing:
+        """Return how a volume is archived."""
+        return Packing(
             directory=str(self._still.path(name)), head=self.head(name), pack=self._options.pack,
             level=self._options.level, threads=min(os.cpu_count() or 1, _THREADS), encrypt=self._options.encrypt(),
         )  # fmt: skip
-        return Packer(packing, to=to)
+
+    def pack(self, name: str) -> Packer:
+        """Begin to archive a volume; its pieces must be taken to their end."""
+        return Packer(self.packing(name))
 
     async def release(self) -> None:
         """Let the users of the volumes go on."""
@@ -84,6 +105,7 @@ class Backups:
         self._drivers = stillness.drivers
         self._stillness = stillness
         self._keeping = keeping
+        self._scratch = layout.exec_root / "restic"
         self._staging = staging or Staging(layout.volumes)
 
     @asynccontextmanager
@@ -127,6 +149,39 @@ class Backups:
             if unpacked.prefix and not options.keep_prefix:
                 directory = directory / unpacked.prefix
             return await finish(self._place(claimed[0], directory, unpacked, known=bool(known)))
+
+    async def keep(self, names: Collection[str], options: BackupOptions, store: Store) -> list[Entry]:
+        """Back volumes up to a store of the engine's. Raises as `archiving` does, and `StoreFailed`."""
+        async with self.archiving(names, options) as archiving:
+            return [await store.save(archiving, name) for name in archiving.names]
+
+    async def take_back(self, store: Store, name: str, options: RestoreOptions) -> Restored:
+        """Restore a backup of a store; as `restore` in everything."""
+        head = await store.describe(name)
+        if head is None:
+            return await self.restore(store.read(name), options)
+        async with AsyncExitStack() as stack:
+            volume = options.name or str(head["volume"])
+            known = self._claim(stack, volume, options)
+            filled = await store.unpack(name, await self._stage(stack))
+            unpacked = Unpacked(head=head, end=head.get("end"), files=-1, bytes=-1)
+            return await finish(self._place(volume, filled, unpacked, known=bool(known)))
+
+    async def scheduled(self, record: VolumeRecord, plan: Plan) -> Entry:
+        """Make the backup that a volume's labels ask for, and remove those they do not keep."""
+        labels = record.labels or {}
+        recipients = parse_recipients([key for key in labels.get(_ENCRYPT_LABEL, "").split(",") if key])
+        pack, level = parse_pack(labels.get(_COMPRESS_LABEL, ""))
+        store = self.store(plan.target, labels.get(_PASSWORD_LABEL, ""))
+        made = await self.keep([record.name], BackupOptions(pack=pack, level=level, recipients=recipients), store)
+        if any(plan.keep.values()):
+            own = [one for one in await store.entries() if one.volume == record.name]
+            await store.drop([one.name for one in condemned(own, plan.keep)])
+        return made[0]
+
+    def store(self, target: str, password_file: str = "") -> Store:
+        """Return the store a text names. Raises `BadBackupOption`."""
+        return open_store(target, password_file, self._scratch)
 
     async def _stage(self, stack: AsyncExitStack) -> Path:
         ident = new_id()[:12]

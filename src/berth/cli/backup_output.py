@@ -1,0 +1,109 @@
+"""What a backup leaves on the user's side: a file that appears whole, and how far it is."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from berth.cli.errors import CommandFailed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO
+
+
+class Target:
+    """A file that gets its name once it is whole and on its disk; or standard output."""
+
+    def __init__(self, output: str, name: str) -> None:
+        self._partial = ""
+        if output == "-":
+            self.path = "-"
+            self._file: IO[bytes] = sys.stdout.buffer
+            return
+        self.path = os.path.join(output, name) if not output or os.path.isdir(output) else output
+        if not output or os.path.isdir(output):
+            self.path = _free(self.path)
+        self._partial = os.path.join(
+            os.path.dirname(self.path) or ".", f".berth-{os.getpid()}-{os.path.basename(self.path)}"
+        )
+        try:
+            self._file = open(self._partial, "xb")  # noqa: SIM115  closed by `finish` or `drop`
+        except OSError as error:
+            raise CommandFailed(f"open {self.path}: {str(error.strerror).lower()}") from None
+
+    def write(self, data: bytes) -> None:
+        """Write a piece."""
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise CommandFailed(f"write {self.path}: {str(error.strerror).lower()}") from None
+
+    def finish(self) -> None:
+        """See that all is on the disk, and give the file its name."""
+        try:
+            self._file.flush()
+            if not self._partial:
+                return
+            os.fsync(self._file.fileno())
+            self._file.close()
+            os.replace(self._partial, self.path)
+            directory = os.open(os.path.dirname(self.path) or ".", os.O_RDONLY | os.O_DIRECTORY)
+            os.fsync(directory)
+            os.close(directory)
+        except OSError as error:
+            raise CommandFailed(f"write {self.path}: {str(error.strerror).lower()}") from None
+
+    def drop(self) -> None:
+        """Remove what has been written."""
+        if self._partial:
+            try:
+                self._file.close()
+            except OSError:
+                pass  # a disk that is full; the file goes anyway
+            try:
+                os.unlink(self._partial)
+            except FileNotFoundError:
+                pass
+
+
+def _free(path: str) -> str:
+    """Return `path`, or with a number if it is taken: two backups in one second are two files."""
+    if not os.path.exists(path):
+        return path
+    stem, dot, suffix = path.rpartition(".tar")
+    number = 2
+    while os.path.exists(found := f"{stem}-{number}{dot}{suffix}"):
+        number += 1
+    return found
+
+
+class Meter:
+    """Shows how far it is, on a terminal and only there."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._on = not quiet and os.isatty(2)
+        self._shown = 0.0
+
+    def show(self, what: str, count: int, more: str = "", total: int = 0) -> None:
+        """Draw how far it is, unless that was done just now."""
+        if not self._on:
+            return
+        import time
+
+        if time.monotonic() - self._shown < 0.1:
+            return
+        self._shown = time.monotonic()
+        from berth.cli.human import size
+        from berth.cli.progress import bar_text
+
+        text = bar_text({"current": count, "total": total}, 120) if total else size(count)
+        sys.stderr.write(f"\r\x1b[2K{what}: {text}{more}")
+        sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._on and self._shown:
+            sys.stderr.write("\r\x1b[2K")
+            sys.stderr.flush()
+            self._shown = 0.0

@@ -1,0 +1,180 @@
+"""Backups the engine keeps by itself: directories, buckets, restic's repositories, and schedules."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from berth.store.sqlite import Stores
+from berth.volumes.backup.automatic import RunRecord
+from tests.scenarios.test_backups import data, filled, left, names
+from tests.support import trees
+from tests.support.engines import Berth, running, wait_for
+
+pytestmark = pytest.mark.root
+S3 = {"AWS_ENDPOINT_URL": "http://127.0.0.1:5005", "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s",
+      "AWS_DEFAULT_REGION": "us-east-1"}  # fmt: skip
+
+
+class CloudBerth(Berth):
+    """A berthd whose cloud is on its own loopback."""
+
+    def daemon_environment(self) -> dict[str, str]:
+        return {**super().daemon_environment(), **S3}
+
+
+@pytest.fixture(scope="module")
+def berth(tmp_path_factory: pytest.TempPathFactory, busybox: Path) -> Iterator[Berth]:
+    root = tmp_path_factory.mktemp("stores")
+    with running(CloudBerth("stores", root / "berth"), busybox) as engine:
+        yield engine
+
+
+@pytest.fixture(autouse=True)
+def _wiped(berth: Berth) -> Iterator[None]:
+    yield
+    berth.wipe_containers()
+    for name in names(berth):
+        berth.api("DELETE", f"/volumes/{name}")
+
+
+@pytest.fixture(scope="module")
+def bucket(berth: Berth, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    log = (tmp_path_factory.mktemp("moto") / "log").open("wb")
+    argv = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "5005"]
+    with subprocess.Popen(berth.spaces.inside(argv), stdout=log, stderr=log, env={**os.environ, **S3}) as server:
+        make = "import boto3; boto3.client('s3').create_bucket(Bucket='backups')"
+
+        def made() -> bool:
+            done = subprocess.run(berth.spaces.inside([sys.executable, "-c", make]), env={**os.environ, **S3},
+                                  capture_output=True)  # fmt: skip
+            return done.returncode == 0
+
+        wait_for(made, "the bucket", limit_s=60)
+        yield "s3://backups/host"
+        server.terminate()
+    log.close()
+
+
+def rows(engine: Berth, *args: str) -> list[dict[str, str]]:
+    out = engine.berth("volume", "backup", "ls", "--format", "json", *args).out
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def round_trip(engine: Berth, where: tuple[str, ...], before: dict[bytes, trees.Seen], name: str) -> None:
+    engine.berth("volume", "verify", *where, name)
+    engine.berth("volume", "restore", *where, "--as", "copy", name)
+    assert trees.difference(before, trees.look(data(engine, "copy")), but=["sparse"]) == []
+    engine.berth("volume", "rm", "copy")
+    (data(engine, "db") / "plain").write_text("lost")
+    engine.berth("volume", "restore", *where, "--overwrite", name)
+    assert trees.difference(before, trees.look(data(engine, "db")), but=["sparse"]) == []
+    assert left(engine) == []
+
+
+def test_a_directory_of_the_engine(berth: Berth, tmp_path: Path) -> None:
+    before = filled(berth, "db")
+    said = berth.berth("volume", "backup", "--target", str(tmp_path), "db").out
+    assert said.startswith("db: 30 files, ")
+    (row,) = rows(berth, "--target", str(tmp_path))
+    assert (row["Volume"], row["State"], row["Files"]) == ("db", "complete", "30")
+    assert [path.name for path in tmp_path.iterdir()] == [row["Name"]]
+    round_trip(berth, ("--target", str(tmp_path)), before, row["Name"])
+    missing = berth.berth("volume", "backup", "--target", "/no/such/place", "db", check=False)
+    assert "no such file or directory" in missing.err
+
+
+def test_a_bucket(berth: Berth, bucket: str) -> None:
+    before = filled(berth, "db")
+    for _ in range(2):
+        berth.berth("volume", "backup", "-o", bucket, "--encrypt", _public(berth), "db")
+    berth.berth("volume", "backup", "-o", bucket, "db")
+    found = rows(berth, bucket)
+    assert sorted(row["State"] for row in found) in (["complete", "encrypted"], ["complete", "encrypted", "encrypted"])
+    plain = next(row["Name"] for row in found if row["State"] == "complete")
+    berth.berth("volume", "verify", f"{bucket}/{plain}")
+    berth.berth("volume", "restore", "--as", "copy", f"{bucket}/{plain}")
+    assert trees.difference(before, trees.look(data(berth, "copy"))) == []
+    berth.berth("volume", "backup", "prune", bucket, "--keep-last", "1")
+    assert [row["Name"] for row in rows(berth, bucket)] == [plain]
+    refused = berth.berth("volume", "backup", "-o", "s3://nowhere/x", "db", check=False)
+    assert "bucket does not exist" in refused.err
+
+
+def _public(berth: Berth) -> str:
+    done = subprocess.run(["age-keygen"], capture_output=True, text=True, check=True)
+    return done.stdout.split("public key: ")[1].split("\n")[0]
+
+
+def test_a_repository_of_restics(berth: Berth, tmp_path: Path) -> None:
+    # restic 0.14 keeps no holes, and the times and owners of all else
+    before = filled(berth, "db")
+    (tmp_path / "password").write_text("secret\n")
+    where = ("--repo", str(tmp_path / "repo"), "--password-file", str(tmp_path / "password"))
+    assert "db: 32 files" in berth.berth("volume", "backup", *where, "db").out  # it counts each name of a hard link
+    again = berth.berth("volume", "backup", *where, "db").out
+    assert "(0B added)" in again or "kB added)" in again or " B added)" in again
+    found = rows(berth, *where)
+    assert [row["Volume"] for row in found] == ["db", "db"]
+    round_trip(berth, where, before, found[0]["Name"])
+    berth.berth("volume", "backup", "prune", *where, "--keep-last", "1")
+    assert len(rows(berth, *where)) == 1
+    (tmp_path / "password").write_text("wrong\n")
+    assert "wrong password" in berth.berth("volume", "backup", *where, "db", check=False).err
+
+
+def test_labels_make_backups_and_remove_old_ones(berth: Berth, tmp_path: Path) -> None:
+    labels = {"berth.backup.schedule": "every 60s", "berth.backup.target": str(tmp_path), "berth.backup.keep-last": "1"}
+    berth.api("POST", "/volumes/create", {"Name": "db", "Labels": labels})
+    (data(berth, "db") / "row").write_text("one")
+    berth.api("POST", "/volumes/create", {"Name": "odd", "Labels": labels | {"berth.backup.schedule": "at times"}})
+
+    def schedules() -> dict[str, dict[str, str]]:
+        return {one["Volume"]: one for one in berth.api("GET", "/berth/volumes/schedules").body}
+
+    assert 'invalid schedule "at times"' in schedules()["odd"]["Error"]
+    assert schedules()["db"]["Last"] == ""
+    # An engine that was down when a run was due makes up for it, once.
+    wait_for(lambda: schedules()["db"]["Next"], "the schedule to be seen", limit_s=40)
+    berth.stop()
+    asyncio.run(_rewind(berth, tmp_path / "runtime.db", minutes=10))
+    berth.start()
+    wait_for(lambda: schedules()["db"]["Last"], "the backup that was missed", limit_s=40)
+    first = wait_for(lambda: list(tmp_path.glob("db-*.tar.zst")), "its file")
+    assert schedules()["db"] | {"Last": "", "Next": ""} == {
+        "Volume": "db", "Schedule": "every 60s", "Target": str(tmp_path), "Last": "", "Next": "",
+        "File": first[0].name, "Error": ""}  # fmt: skip
+    assert berth.berth("volume", "verify", str(first[0])).ok
+    assert [row["Result"] for row in rows(berth, "--schedules") if row["Volume"] == "db"] == [first[0].name]
+    # The next one takes its place; one that fails says so, and the old one stays.
+    berth.stop()
+    asyncio.run(_rewind(berth, tmp_path / "runtime.db", minutes=10))
+    berth.start()
+    wait_for(lambda: [path for path in tmp_path.glob("db-*") if path != first[0]] and not first[0].exists(),
+             "the second backup in place of the first", limit_s=40)  # fmt: skip
+    berth.stop()
+    kept = next(tmp_path.glob("db-*"))
+    tmp_path.rename(tmp_path.with_name("away"))
+    asyncio.run(_rewind(berth, tmp_path.with_name("away") / "runtime.db", minutes=10))
+    berth.start()
+    try:
+        wait_for(lambda: schedules()["db"]["Error"], "the failure", limit_s=40)
+        assert "no such file or directory" in schedules()["db"]["Error"]
+        assert schedules()["db"]["File"] == kept.name
+    finally:
+        tmp_path.with_name("away").rename(tmp_path)
+
+
+async def _rewind(engine: Berth, runtime: Path, *, minutes: int) -> None:
+    """Let all scheduled backups have been made so much earlier."""
+    stores = Stores(engine.root / "data/berth.db", runtime)
+    records = stores.durable("backup_runs", RunRecord)
+    for one in records.all():
+        await records.put(one.name, msgspec.structs.replace(one, from_ns=one.from_ns - minutes * 60_000_000_000))
+    stores.close()
