@@ -29,6 +29,7 @@ from berth.volumes.mounts.model import MountPoint
 from berth.volumes.service import Volumes
 from berth.wire.volumes import Mount, VolumeOptions
 from tests.netns.test_volume_mounts import nobody
+from tests.support.engines import wait_for
 
 pytestmark = pytest.mark.root
 
@@ -251,12 +252,29 @@ def test_a_failure_at_a_step_leaves_what_was(world: World, where: tuple[Any, str
     def fail() -> None:
         raise Injected("injected")
 
-    with struck(where, moment, fail), pytest.raises(Injected):
+    times = [None]
+    with struck(where, moment, lambda: fail() if times and times.pop() is None else None), pytest.raises(Injected):
         asyncio.run(world.change([*ADD, Mount(type="volume", source="fresh", target="/fresh")], REMOVE))
     assert world.mounted() == BEFORE == {point.target: point.name for point in world.recorded()}
     assert world.leftovers() == []
     assert world.volumes.register.find("fresh") is None
     assert not world.volumes.register.changing
+
+
+def test_what_could_not_be_given_back_is_given_back_by_the_next_engine(world: World) -> None:
+    prepared(world)
+
+    def fail() -> None:
+        raise Injected("injected")
+
+    # the change happens and its answer is lost; and again when the old mounts are put back
+    with struck((livemount, "carry_out"), "before", fail), pytest.raises(Injected):
+        asyncio.run(world.change(ADD, REMOVE))
+    assert (world.layout.bundle(IDENT) / "mounts.change").exists()
+    asyncio.run(world.volumes.adopt({IDENT}))
+    asyncio.run(_settled(world))
+    assert world.mounted() == BEFORE
+    assert world.leftovers() == []
 
 
 def test_a_mount_the_kernel_refuses_leaves_what_was(world: World) -> None:
@@ -313,4 +331,41 @@ def test_a_volume_whose_mount_died_is_mounted_anew_in_its_containers(world: Worl
 
     asyncio.run(work())
     assert world.mounted() == BEFORE | {"/s": "tmpfs", "/s/below": "new1", "/apart": "tmpfs"}
+    assert world.leftovers() == []
+
+
+def test_a_container_gets_its_files_back_after_the_fuse_program_died(world: World) -> None:
+    prepared(world)
+    behind = world.root / "behind"
+    behind.mkdir()
+    (behind / "page").write_text("page\n")
+    there = Path(f"/proc/{world.process.pid}/root/f")
+
+    @contextmanager
+    def served(data: Path) -> Iterator[subprocess.Popen[bytes]]:
+        program = subprocess.Popen(["bindfs", "-f", behind, data], stderr=subprocess.DEVNULL)
+        try:
+            wait_for(lambda: any(row.target == str(data) for row in mount_table()), "bindfs to mount")
+            yield program
+        finally:
+            program.kill()
+            program.wait()
+
+    async def work() -> None:
+        await world.volumes.create("fused")
+        data = world.layout.volumes / "fused/_data"
+        with served(data):
+            await world.change([Mount(type="volume", source="fused", target="/f")], [])
+            assert (there / "page").read_text() == "page\n"
+        with pytest.raises(OSError, match="Transport endpoint is not connected"):
+            os.listdir(there)
+        unmount(str(data), MNT_DETACH)
+        with served(data):
+            assert await world.volumes.live.replace(world.running, world.recorded(), "fused")
+            assert (there / "page").read_text() == "page\n"
+            await world.change([], ["/f"])
+        unmount(str(data), MNT_DETACH)
+
+    asyncio.run(work())
+    assert world.mounted() == BEFORE
     assert world.leftovers() == []

@@ -7,6 +7,7 @@ mounts; found unchanged, the container gets back what it had. The same is done w
 """
 
 import fcntl
+import logging
 import os
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from berth.base.aio import finish, in_thread
+from berth.base.errors import EngineError
 from berth.base.paths import Layout
 from berth.kernel import livemount
 from berth.volumes import references
@@ -28,6 +30,8 @@ from berth.volumes.mounts.owners import WhoIs
 from berth.volumes.mounts.parse import check_target, parse_mount
 from berth.volumes.register import Register
 from berth.wire.volumes import Mount
+
+log = logging.getLogger(__name__)
 
 #: Where nothing can be put while a container runs: it would hide what the engine or the runtime has there.
 _PROTECTED: Final = (
@@ -167,6 +171,7 @@ class LiveMounts:
 
     async def _carry_out(self, running: Running, change: Change, commit: Callable[[], Awaitable[None]]) -> None:
         lock = await in_thread(self._write_down, running.ident, change)
+        settled = True
         try:
             try:
                 entries = await self._mounting.make_ready(
@@ -176,16 +181,17 @@ class LiveMounts:
                     await livemount.carry_out(_order(running, change, entries), lock)
                 except BaseException as exc:
                     if not (isinstance(exc, livemount.LiveMountFailed) and exc.as_before):
-                        await finish(self._back(running, change, lock))
+                        settled = await finish(self._given_back(running, change, lock))
                     raise
                 try:
                     await commit()
                 except BaseException:
-                    await finish(self._back(running, change, lock))
+                    settled = await finish(self._given_back(running, change, lock))
                     raise
             except BaseException:
                 await finish(self._let_go(running.ident, change, committed=False))
-                await in_thread(self._forget, running.ident)
+                if settled:
+                    await in_thread(self._forget, running.ident)
                 raise
             await finish(self._let_go(running.ident, change, committed=True))
             await in_thread(self._forget, running.ident)
@@ -217,6 +223,15 @@ class LiveMounts:
             os.close(lock)
         if not committed:
             await self._mounting.take_back(change.made)
+        return True
+
+    async def _given_back(self, running: Running, change: Change, lock: int) -> bool:
+        """Give a container back what it had; False, and a word in the log, if the next engine has to try again."""
+        try:
+            await self._back(running, change, lock)
+        except EngineError as exc:
+            log.warning("container %s: its mounts are not what is recorded: %s", running.ident[:12], exc)
+            return False
         return True
 
     async def _back(self, running: Running, change: Change, lock: int) -> None:

@@ -129,6 +129,29 @@ def test_volumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 "BindOptions": {"Propagation": "rslave", "NonRecursive": True},
             },
         ),
+        (
+            "type=bind,src=/a,dst=/b,bind-idmap",
+            {
+                "Type": "bind",
+                "Source": "/a",
+                "Target": "/b",
+                "BindOptions": {"IDMapping": {"Source": "match-user"}},
+            },
+        ),
+        (
+            "type=bind,src=/a,dst=/b,bind-idmap=match-user:web",
+            {
+                "Type": "bind",
+                "Source": "/a",
+                "Target": "/b",
+                "BindOptions": {"IDMapping": {"Source": "match-user", "User": "web"}},
+            },
+        ),
+        ("src=v,dst=/b,U", {"Type": "volume", "Source": "v", "Target": "/b", "Chown": True}),
+        (
+            "type=image,src=i,dst=/b,image-subpath=p",
+            {"Type": "image", "Source": "i", "Target": "/b", "ImageOptions": {"Subpath": "p"}},
+        ),
     ],
 )
 def test_mounts(spec: str, mount: dict[str, Any]) -> None:
@@ -142,6 +165,11 @@ def test_mounts(spec: str, mount: dict[str, Any]) -> None:
         ("target=x,foo=1", "unexpected key 'foo' in 'foo=1'"),
         ("foo", "invalid field 'foo' must be a key=value pair"),
         ("type=bind,src=/x,dst=/y,ro=maybe", "invalid value for ro: maybe"),
+        (
+            "type=bind,src=/a,dst=/x,bind-idmap=all",
+            'invalid value for bind-idmap: all (must be "match-user[:USER]" or "userns")',
+        ),
+        ("src=a,dst=/x,bind-idmap", "cannot mix 'bind-*' options with mount type 'volume'"),
         ("type=tmpfs,dst=/x,volume-nocopy", "cannot mix 'volume-*' options with mount type 'tmpfs'"),
     ],
 )
