@@ -240,6 +240,16 @@ VOLUMES: Final = (
     Case("GET", f'{_V}?filters={{"dangling":["x"]}}', None, 400, "invalid filter 'dangling="),
     Case("GET", f"{_V}?filters=zz", None, 400),
     Case("POST", f'{_V}/prune?filters={{"bad":["x"]}}', None, 400, "invalid filter 'bad'"),
+    Case("GET", f'{_V}?filters={{"dangling":["true","false"]}}', None, 400, "invalid filter 'dangling=", 200, "",
+         "20.10 takes one of the two"),
+    Case("POST", f'{_V}/prune?filters={{"all":["true","false"]}}', None, 400, "invalid filter 'all=", 400,
+         "invalid filter 'all'", "pruning by all came with API 1.42"),
+    Case("POST", f'{_V}/prune?filters={{"all":["x"]}}', None, 400, "invalid filter 'all=x'", 400,
+         "invalid filter 'all'", "the same"),
+    Case("PUT", f"{_V}/errvol?version=0", {"Spec": {}}, 503,
+         "volume update is only valid for cluster volumes, but swarm is unavailable", 404, "page not found",
+         "cluster volumes came with API 1.42"),
+    Case("PUT", f"{_V}/nosuch?version=x", {"Spec": {}}, 503, "swarm is unavailable", 404, "page not found", "the same"),
 )  # fmt: skip
 
 _SPEC = "invalid volume specification: "

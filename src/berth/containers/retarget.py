@@ -1,5 +1,7 @@
 """What a volume's new name changes in a container's record. Pure."""
 
+from pathlib import Path
+
 import msgspec
 
 from berth.containers.model import ContainerRecord
@@ -14,19 +16,21 @@ def volume_renamed(record: ContainerRecord, old: str, new: str, source: str) -> 
     def point(one: MountPoint) -> MountPoint:
         if one.type is not MountType.VOLUME or one.name != old:
             return one
-        where = str(snapshot_data(source, one.snapshot)) if one.snapshot else source
-        return msgspec.structs.replace(one, name=new, source=where)
+        place = str(snapshot_data(Path(source), one.snapshot)) if one.snapshot else source
+        return msgspec.structs.replace(one, name=new, source=place)
+
+    def called(text: str) -> str:
+        name, at, snapshot = text.partition("@")
+        return f"{new}{at}{snapshot}" if name == old else text
 
     def bind(text: str) -> str:
         name, colon, rest = text.partition(":")
-        return f"{reference(name)}:{rest}" if colon else text
+        return f"{called(name)}:{rest}" if colon else text
 
     def mount(one: Mount) -> Mount:
-        return msgspec.structs.replace(one, source=reference(one.source or "")) if one.type == "volume" else one
-
-    def reference(text: str) -> str:
-        name, at, snapshot = text.partition("@")
-        return f"{new}{at}{snapshot}" if name == old else text
+        if one.type != "volume" or not one.source:
+            return one
+        return msgspec.structs.replace(one, source=called(one.source))
 
     points = tuple(point(one) for one in record.mounts)
     if points == record.mounts:
