@@ -110,7 +110,7 @@ def _group(words: list[str], top: Parsed) -> int:
         from berth.cli.helptext import group_page
 
         out = sys.stderr if len(words) == 1 else sys.stdout
-        out.write(group_page(path, short, {name: entry[0] for name, entry in entries.items()}))
+        out.write(group_page(path, short, {name: entry[0] for name, entry in sorted(entries.items())}))
         return 0
     if words[1].startswith("-"):
         kind = f"flag: {words[1]}" if words[1].startswith("--") else f"shorthand flag: '{words[1][1]}' in {words[1]}"
