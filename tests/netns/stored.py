@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from berth.kernel.mount import mount
-from berth.networks.model import LiveSandbox, NetworkRecord, Tenant
+from berth.networks.model import LastHeld, LiveSandbox, NetworkRecord, Tenant
 from berth.networks.service import Networks
 from berth.store.sqlite import Stores
 from tests.netns.test_networks import World
@@ -29,6 +29,7 @@ class StoredWorld(World):
         self.networks = FailingRecords(self.stores.durable("networks", NetworkRecord), self.fault)
         self.tenants = FailingRecords(self.stores.durable("tenants", Tenant), self.fault)
         self.live = FailingRecords(self.stores.runtime("sandboxes", LiveSandbox), self.fault)
+        self.last = self.stores.runtime("addresses", LastHeld)  # what is lost of it is not missed
         return super().fresh()
 
     def wake(self) -> None:

@@ -19,7 +19,7 @@ from berth.base.paths import Layout
 from berth.events.bus import Bus
 from berth.kernel import link, netlink, netns, nft, sysctl
 from berth.networks.dns.client import DnsClient
-from berth.networks.model import LiveSandbox, NetworkRecord, Tenant
+from berth.networks.model import LastHeld, LiveSandbox, NetworkRecord, Tenant
 from berth.networks.ports.proxy_client import ProxyClient, command
 from berth.networks.service import Networks
 from berth.plan.journal import Journal
@@ -56,6 +56,7 @@ class World:
         self.networks: Records[NetworkRecord] = MemoryRecords()
         self.tenants: Records[Tenant] = MemoryRecords()
         self.live: Records[LiveSandbox] = MemoryRecords()
+        self.last: Records[LastHeld] = MemoryRecords()
         self.bus = Bus(SystemClock())
         self.fault = Fault()
         self.kernel = FailingKernel(self.fault)
@@ -80,6 +81,7 @@ class World:
             self.bus,
             self.dns,
             self.config,
+            last=self.last,
             proxy=self.proxy,
             plugins=self.plugins,
         )
@@ -633,6 +635,12 @@ async def test_a_container_has_its_address_again_if_it_is_free(tmp_path: Path) -
         await world.service.open(each.id)
     assert (one.address("red"), two.address("red")) == (first, second)
     await one.close()
+    # also of the next daemon; `two` ends while there is none
+    await world.fresh().adopt(set())
+    for each in (two, one):
+        await world.service.open(each.id)
+    assert (one.address("red"), two.address("red")) == (first, second)
+    await one.close()
     thief = await world.container("thief", "red")
     assert thief.address("red") == first
     await world.service.open(one.id)
@@ -640,6 +648,7 @@ async def test_a_container_has_its_address_again_if_it_is_free(tmp_path: Path) -
     await one.close()
     await thief.close()
     await world.service.forget(one.id)
+    assert [last.container_id for last in world.last.all()] == [two.id, thief.id]
 
 
 @isolated

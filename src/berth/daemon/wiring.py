@@ -44,7 +44,7 @@ from berth.kernel import link, process
 from berth.kernel.actuator import KernelActuator
 from berth.networks.dns.client import DnsClient
 from berth.networks.dns.client import command as name_server
-from berth.networks.model import LiveSandbox, NetworkRecord, Tenant
+from berth.networks.model import LastHeld, LiveSandbox, NetworkRecord, Tenant
 from berth.networks.ports.proxy_client import ProxyClient
 from berth.networks.ports.proxy_client import command as port_proxy
 from berth.networks.service import Networks
@@ -173,6 +173,7 @@ def build(config: Config) -> Parts:
         clock=clock,
         proxy=proxy if config.userland_proxy else None,
         plugins=plugins,
+        last=stores.runtime("addresses", LastHeld),
     )
     containers = Containers(
         layout=layout,

@@ -5,8 +5,7 @@ want) and live sandboxes (what they have). What is slow and nobody waits for, th
 happens behind the answer. Must not: know what names, files, ports or addresses are made of; its parts do.
 """
 
-import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -23,15 +22,16 @@ from berth.networks.changing import Changing
 from berth.networks.container_files import ContainerFiles
 from berth.networks.dns.client import DnsClient
 from berth.networks.drivers.registry import driver_of
-from berth.networks.endpoint_options import parse_endpoint
-from berth.networks.errors import EndpointExists, HostNetworkFixed, Leaving, LinkElsewhere, LinkToStopped, NotConnected
+from berth.networks.errors import LinkElsewhere, LinkToStopped
 from berth.networks.following import Following
 from berth.networks.foreign import Foreign
 from berth.networks.joining import Joining
 from berth.networks.leases import Keeping, Leases
 from berth.networks.linking import Linking, hosts_names
+from berth.networks.membership import Membership
 from berth.networks.model import (
     DEFAULT,
+    LastHeld,
     LiveEndpoint,
     LiveSandbox,
     NetworkRecord,
@@ -52,7 +52,6 @@ from berth.networks.tenants import Tenants
 from berth.plan.model import Plan
 from berth.plan.run import Runner
 from berth.store.base import Records
-from berth.wire.networks import EndpointSettings
 
 
 class Attachments:
@@ -64,6 +63,7 @@ class Attachments:
         layout: Layout,
         tenants: Records[Tenant],
         live: Records[LiveSandbox],
+        last: Records[LastHeld],
         runner: Runner,
         bus: Bus,
         dns: DnsClient | None,
@@ -75,6 +75,7 @@ class Attachments:
     ) -> None:
         self._tenants = tenants
         self._live = live
+        self._last = last
         self._wanted = Tenants(tenants)
         self._runner = runner
         self._register = register
@@ -124,6 +125,16 @@ class Attachments:
             reaper=self.reaper,
             telling=self.telling,
         )
+        #: Which networks containers are on, one by one.
+        self.membership = Membership(
+            tenants=tenants,
+            live=live,
+            register=register,
+            changing=self._changing,
+            sharing=self.sharing,
+            locks=self._locks,
+            linking=self.linking,
+        )
 
     # -- wanting
 
@@ -150,6 +161,7 @@ class Attachments:
         tenant = self._tenants.get(container_id)
         if tenant is not None:
             self._register.forget(tenant)
+            await self._last.drop(container_id)
             await self._tenants.drop(container_id)
 
     async def renamed(self, container_id: str, new_name: str) -> None:
@@ -310,6 +322,7 @@ class Attachments:
         await self._publishing.close_proxy(live.endpoints, live.published)
         await self._foreign.part(live.netns_path, live.endpoints)
         self._reserving.give_back(ident, live.endpoints, live.published)
+        await self._remember(live)
         await self._live.drop(ident)
         await self.naming.forget(live)
         self.reaper.put(links=len(links))
@@ -317,84 +330,13 @@ class Attachments:
         for end in live.endpoints:
             self.telling.disconnected(ident, end)
 
-    # -- while it runs
-
-    async def connect(
-        self, record: NetworkRecord, container_id: str, settings: EndpointSettings, *, running: bool
-    ) -> None:
-        """Put a container on one more network, at once if it runs."""
-        async with self.sharing.shared(), self._locks.hold(container_id), self.linking.alone(container_id):
-            tenant = self._staying(container_id)
-            wants.check_joinable(tenant, record)
-            wants.check_endpoint(record, settings)
-            live = self._live.get(container_id) if running else None
-            if live is not None and live.on(record.id) is not None:
-                raise EndpointExists(tenant.name, record.name)
-            wanted = msgspec.structs.replace(settings, network_id=record.id, endpoint_id="")
-            changed = msgspec.structs.replace(tenant, endpoints={**tenant.endpoints, record.name: wanted})
-            wants.check_link_names(changed)
-            self._register.expect(changed)
-            keep = functools.partial(self._tenants.put, container_id, changed)
-            try:
-                if live is not None:
-                    await finish(self._changing.connect(changed, live, record, wanted, keep))
-                else:
-                    await keep()
-            except BaseException:
-                self._register.unexpect(changed)
-                self._register.expect(tenant)
-                if self._tenants.get(container_id) is changed:
-                    await self._tenants.put(container_id, tenant)
-                raise
-
-    async def shape(self, record: NetworkRecord, container_id: str, limits: Mapping[str, str]) -> dict[str, str]:
-        """Change limits of an attachment, at once if it runs; an empty text takes a limit away, others stay.
-
-        Return its driver options, in which limits are kept.
-        """
-        async with self.sharing.shared(), self._locks.hold(container_id):
-            tenant, live = self.tenant(container_id), self._live.get(container_id)
-            settings = tenant.endpoints.get(record.name)
-            if settings is None:
-                raise NotConnected(container_id, record.name, running=False)
-            options = {key: value for key, value in {**(settings.driver_opts or {}), **limits}.items() if value}
-            shape = parse_endpoint(options).shape
-            end = live.on(record.id) if live else None
-            changed = msgspec.structs.replace(settings, driver_opts=options)
-            endpoints = {**tenant.endpoints, record.name: changed}
-            keep = functools.partial(self._want, tenant, msgspec.structs.replace(tenant, endpoints=endpoints))
-            if live is not None and end is not None and end.link:
-                await finish(self._changing.shape(live, end, shape, keep))
-            else:
-                await keep()
-            return options
-
-    async def disconnect(
-        self, ref: str, record: NetworkRecord | None, container_id: str, *, force: bool, running: bool
-    ) -> None:
-        """Take a container off a network, at once if it runs."""
-        async with self.sharing.shared(), self._locks.hold(container_id), self.linking.alone(container_id):
-            tenant = self._staying(container_id)
-            name = record.name if record else ref
-            live = self._live.get(container_id) if running or force else None
-            end = live.on(record.id) if live and record else None
-            if name not in tenant.endpoints and end is None:
-                raise NotConnected(container_id, name, running=running)
-            if running and record is not None and driver_of(record).traits.on_host:
-                raise HostNetworkFixed
-            left = {key: value for key, value in tenant.endpoints.items() if key != name}
-            keep = functools.partial(self._want, tenant, msgspec.structs.replace(tenant, endpoints=left))
-            if live is not None and end is not None:
-                await finish(self._changing.disconnect(tenant, live, end, keep))
-            else:
-                await keep()
-
-    def _staying(self, container_id: str) -> Tenant:
-        """Return what a container wants that nobody has removed meanwhile."""
-        tenant = self._tenants.get(container_id)
-        if tenant is None:
-            raise Leaving(container_id)
-        return tenant
+    async def _remember(self, live: LiveSandbox) -> None:
+        """Keep what addresses a container had, for its next start under another daemon; written only if they differ."""
+        ident = live.container_id
+        held = {end.network_id: tuple(filter(None, (end.ipv4, end.ipv6))) for end in live.endpoints}
+        last = LastHeld(ident, {network: addresses for network, addresses in held.items() if addresses})
+        if last.addresses and last != self._last.get(ident):
+            await self._last.put(ident, last)
 
     # -- while a network changes
 
@@ -425,12 +367,7 @@ class Attachments:
             had = await self._changing.mend(tenant, live)
             wanted = {name: one for name, one in tenant.endpoints.items() if name in had}
             if wanted != tenant.endpoints:  # what is gone went because it was asked to
-                await self._want(tenant, msgspec.structs.replace(tenant, endpoints=wanted))
-
-    async def _want(self, old: Tenant, new: Tenant) -> None:
-        await self._tenants.put(new.container_id, new)
-        self._register.unexpect(old)
-        self._register.expect(new)
+                await self.membership.want(tenant, msgspec.structs.replace(tenant, endpoints=wanted))
 
     async def adopt(self, alive: set[str]) -> None:
         """Take over running containers' ports and names; close those that do not run."""

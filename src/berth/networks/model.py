@@ -232,6 +232,13 @@ class LiveSandbox(msgspec.Struct, frozen=True):
         return next((end for end in self.endpoints if end.network_id == network_id), None)
 
 
+class LastHeld(msgspec.Struct, frozen=True):
+    """The addresses a container had when it ended, by network id, to be given again; gone at reboot."""
+
+    container_id: str
+    addresses: dict[str, tuple[str, ...]]
+
+
 def bridge_name(network_id: str) -> str:
     """Name the bridge link of a network, as Docker does."""
     return f"br-{network_id[:12]}"

@@ -19,7 +19,7 @@ from berth.networks.errors import (
 from berth.networks.ipam.addresses import contains, fixed
 from berth.networks.ipam.book import AddressBook, Usage, number_of
 from berth.networks.ipam.subnets import SubnetIndex
-from berth.networks.model import OWN_IPAM, LiveEndpoint, LiveSandbox, NetworkRecord, Tenant
+from berth.networks.model import OWN_IPAM, LastHeld, LiveEndpoint, LiveSandbox, NetworkRecord, Tenant
 from berth.networks.planning import pools_of, way_out
 
 
@@ -44,7 +44,11 @@ class Register:
         self._claimed: dict[str, NetworkRecord] = {}
 
     def load(
-        self, networks: Iterable[NetworkRecord], tenants: Iterable[Tenant], sandboxes: Iterable[LiveSandbox]
+        self,
+        networks: Iterable[NetworkRecord],
+        tenants: Iterable[Tenant],
+        sandboxes: Iterable[LiveSandbox],
+        last: Iterable[LastHeld] = (),
     ) -> None:
         """Know what is on record, and nothing else."""
         self._clear()
@@ -56,6 +60,11 @@ class Register:
             for end in sandbox.endpoints:
                 self.keep(end.network_id, sandbox.container_id, end)
                 self.attach(sandbox.container_id, end)
+        for held in last:
+            for network_id in held.addresses.keys() & self._networks.keys():
+                book = self._book(self._networks[network_id].name)
+                for address in held.addresses[network_id]:
+                    book.remember(held.container_id, number_of(address))
 
     # -- networks
 

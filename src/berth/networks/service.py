@@ -28,7 +28,7 @@ from berth.networks.firewall import egress, named, ruleset
 from berth.networks.firewall.service import Firewall
 from berth.networks.foreign import Foreign
 from berth.networks.host_routes import HostRoutes
-from berth.networks.model import LiveSandbox, NetworkRecord, Sandbox, Tenant
+from berth.networks.model import LastHeld, LiveSandbox, NetworkRecord, Sandbox, Tenant
 from berth.networks.names import Names
 from berth.networks.ports.exposed import Exposed
 from berth.networks.ports.proxy_client import ProxyClient
@@ -61,6 +61,7 @@ class Networks:
         dns: DnsClient | None,
         config: Config,
         *,
+        last: Records[LastHeld],
         clock: Clock | None = None,
         proxy: ProxyClient | None = None,
         plugins: Plugins | None = None,
@@ -77,6 +78,7 @@ class Networks:
             layout=layout,
             tenants=endpoints,
             live=live,
+            last=last,
             runner=runner,
             bus=bus,
             dns=dns,
@@ -146,11 +148,11 @@ class Networks:
         self.change = Changer(
             layout, networks, self._register, self._attachments, runner, self._creating.names, self._changed
         )
-        self._networks, self._tenants = networks, endpoints
+        self._networks, self._tenants, self._last = networks, endpoints, last
         self._load()
 
     def _load(self) -> None:
-        self._register.load(self._networks.all(), self._tenants.all(), self._live.all())
+        self._register.load(self._networks.all(), self._tenants.all(), self._live.all(), self._last.all())
 
     # -- networks
 
@@ -218,7 +220,7 @@ class Networks:
 
     async def connect(self, network_ref: str, tenant_id: str, settings: EndpointSettings, *, running: bool) -> None:
         """Put a container on one more network."""
-        await self._attachments.connect(self.get(network_ref), tenant_id, settings, running=running)
+        await self._attachments.membership.connect(self.get(network_ref), tenant_id, settings, running=running)
 
     async def disconnect(self, network_ref: str, container_id: str, *, force: bool, running: bool) -> None:
         """Take a container off a network; with `force` also off one that is gone."""
@@ -228,14 +230,14 @@ class Networks:
             if not force:
                 raise
             record = None
-        await self._attachments.disconnect(network_ref, record, container_id, force=force, running=running)
+        await self._attachments.membership.disconnect(network_ref, record, container_id, force=force, running=running)
 
     async def shape(self, network_ref: str, container_id: str, limits: Mapping[str, str]) -> dict[str, str]:
         """Change limits of a container on a network and return all there are then; see `Attachments.shape`."""
         for key in limits:
             if key not in LIMITS:
                 raise BadOption(f"unknown limit {key!r}: there are {', '.join(LIMITS)}")
-        options = await self._attachments.shape(self.get(network_ref), container_id, limits)
+        options = await self._attachments.membership.shape(self.get(network_ref), container_id, limits)
         return {key: options[key] for key in LIMITS if key in options}
 
     def is_open(self, container_id: str) -> bool:

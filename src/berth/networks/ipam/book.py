@@ -65,8 +65,12 @@ class AddressBook:
         if self._holders.get(number) != container_id:
             return
         del self._holders[number]
-        self._last[container_id, _version(number)] = number
+        self.remember(container_id, number)
         self._release(number)
+
+    def remember(self, container_id: str, number: int) -> None:
+        """Give a container this address the next time, if nobody has it then."""
+        self._last[container_id, _version(number)] = number
 
     def forget(self, container_id: str) -> None:
         """Drop the memory of what a container had last."""
