@@ -152,3 +152,31 @@ def test_an_address_asked_for_is_refused_when_the_network_was_made_anew_elsewher
     finally:
         docker("rm", "-f", "stays", check=False)
         docker("network", "rm", "anew", check=False)
+
+
+def test_who_gets_the_address_of_a_stopped_container(engine: Engine) -> None:
+    """A difference: the original remembers nothing, and gives the lowest free address."""
+    sleep = {"Image": "busybox", "Cmd": ["sleep", "600"], "StopTimeout": 0, "HostConfig": {"NetworkMode": "again"}}
+    assert engine.api("POST", "/networks/create", {"Name": "again", "IPAM": {"Config": [{"Subnet": "10.86.0.0/24"}]}})
+
+    def address(name: str) -> str:
+        found = engine.api("GET", f"/containers/{name}/json").body["NetworkSettings"]["Networks"]
+        return str(found["again"]["IPAddress"])
+
+    names = ("first", "second")
+    try:
+        for name in names:
+            assert engine.api("POST", f"/containers/create?name={name}", sleep).status == 201
+            assert engine.api("POST", f"/containers/{name}/start").status == 204
+        before = [address(name) for name in names]
+        for name in names:
+            engine.api("POST", f"/containers/{name}/stop")
+        for name in reversed(names):
+            assert engine.api("POST", f"/containers/{name}/start").status == 204
+        after = [address(name) for name in names]
+        assert before == ["10.86.0.2", "10.86.0.3"]
+        assert after == (before if engine.kind == "berth" else before[::-1])
+    finally:
+        for name in names:
+            engine.api("DELETE", f"/containers/{name}?force=1")
+        engine.api("DELETE", "/networks/again")

@@ -91,6 +91,7 @@ class Bench:
             layout=self.layout,
             tenants=self.tenants,
             live=self.live,
+            last=MemoryRecords(),
             runner=self.runner,
             bus=self.bus,
             dns=server,  # type: ignore[arg-type]
