@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -236,3 +237,67 @@ def test_labels_options_and_words_of_snapshots(engine: Berth) -> None:
     engine.berth("volume", "clone", auto, "copied")
     assert json.loads(engine.berth("volume", "inspect", "copied").out)[0]["Labels"] == {"a": "b"}
     assert "invalid consistency" in engine.berth("volume", "clone", "--consistency=x", "site", "y", check=False).err
+
+
+def test_a_diff_tells_what_a_change_was(engine: Berth) -> None:
+    engine.berth("volume", "create", "site")
+    place = data(engine, "site")
+    plant(place, rich())
+    engine.berth("volume", "snapshot", "create", "site", "first")
+    same = engine.berth("volume", "diff", "--checksum", "site@first", "site")
+    assert (same.code, same.out) == (0, "")
+    (place / "plain").write_text("x" * 8000)  # of the same size
+    (place / "empty").unlink()
+    (place / "dir/sub/new").mkdir()
+    (place / "dir/sub/new/file").touch()
+    (place / "suid").chmod(0o755)
+    os.chown(place / "old", 5, 6)
+    os.setxattr(place / "attributes", "user.one", b"2")
+    (place / "link").unlink()
+    (place / "link").symlink_to("elsewhere")
+    (place / "pipe").unlink()
+    (place / "pipe").touch()
+    told = engine.berth("volume", "diff", "site@first", "site", check=False)
+    assert told.code == 1
+    assert set(told.out.splitlines()) == {
+        "C /plain  (content)", "C /twin  (content)", "C /dir/triplet  (content)", "D /empty", "A /dir/sub/new",
+        "A /dir/sub/new/file", "C /suid  (mode)", "C /old  (owner)", "C /attributes  (xattr)",
+        "C /link  (target, owner)", "C /pipe  (type)",
+    }  # fmt: skip
+    back = engine.berth("volume", "diff", "--json", "site", "site@first", check=False)
+    lines = [json.loads(line) for line in back.out.splitlines()]
+    assert {"change": "added", "path": "empty"} in lines
+    assert {"change": "removed", "path": "dir/sub/new/file"} in lines
+    brief = engine.berth("volume", "diff", "-q", "site", "site@first", check=False)
+    assert (brief.code, brief.out) == (1, "site and site@first differ\n")
+    for wrong in (("site", "nobody"), ("site@first", "site@second")):
+        assert "no such" in engine.berth("volume", "diff", *wrong, check=False).err
+
+
+def test_a_file_that_changed_in_secret_is_only_found_by_reading(engine: Berth) -> None:
+    engine.berth("volume", "create", "one")
+    (data(engine, "one") / "file").write_text("aaaa")
+    engine.berth("volume", "clone", "one", "other")
+    seen = (data(engine, "one") / "file").stat()
+    (data(engine, "one") / "file").write_text("bbbb")
+    os.utime(data(engine, "one") / "file", ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    assert engine.berth("volume", "diff", "one", "other").out == ""
+    assert engine.berth("volume", "diff", "--checksum", "one", "other", check=False).out == "C /file  (content)\n"
+
+
+def test_a_sized_volume_is_cloned_with_its_size(engine: Berth) -> None:
+    engine.berth("volume", "create", "-o", "size=32m", "-o", "size-mode=image", "small")
+    engine.docker("run", "--rm", "-v", "small:/d", "busybox", "sh", "-c", "echo kept >/d/file")
+    engine.docker("run", "-d", "--name", "uses", "-v", "small:/d", "busybox", "sleep", "1000")
+    done = engine.berth("volume", "clone", "small", "twin")
+    assert "; crash-consistent" in done.err
+    assert json.loads(engine.berth("volume", "inspect", "twin").out)[0]["Options"]["size"] == "32m"
+    full = engine.docker("run", "--rm", "-v", "twin:/d", "busybox", "sh", "-c",
+                         "cat /d/file; dd if=/dev/zero of=/d/big bs=1M count=64", check=False)  # fmt: skip
+    assert full.out == "kept\n"
+    assert "No space left on device" in full.err
+    engine.berth("volume", "snapshot", "create", "small", "first")
+    assert engine.docker("run", "--rm", "-v", "small@first:/p:ro", "busybox", "cat", "/p/file").out == "kept\n"
+    engine.docker("rm", "-f", "uses")
+    refused = engine.berth("volume", "snapshot", "rollback", "small@first", check=False)
+    assert "berth volume clone small@first NEW" in refused.err

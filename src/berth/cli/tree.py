@@ -84,6 +84,7 @@ VOLUME: Entries = {
     "backup prune": ("Remove old backups from a directory", "volume_backup_files:PRUNE"),
     "clone": ("Make a volume with the data of another", "volume_copies:CLONE"),
     "create": ("Create a volume", "volume:CREATE"),
+    "diff": ("Show what differs between two volumes or snapshots", "volume_copies:DIFF"),
     "export": ("Export a volume's files as a tar archive", "volume_backup:EXPORT"),
     "import": ("Fill a volume with the files of a tar archive", "volume_backup:IMPORT"),
     "inspect": ("Display detailed information on one or more volumes", "inspect:VOLUME"),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from berth.volumes.backup.automatic import Automatic
     from berth.volumes.backup.service import Backups
     from berth.volumes.consistency.still import Stillness
+    from berth.volumes.copies.comparing import Comparing
     from berth.volumes.copies.service import Copies
     from berth.volumes.service import Volumes
 
@@ -41,6 +42,7 @@ class Engine:
     backups: "Backups"
     automatic: "Automatic"
     copies: "Copies"
+    comparing: "Comparing"
     containers: "Containers"
     attachments: "Attachments"
     logs: "Logs"

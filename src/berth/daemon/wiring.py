@@ -57,6 +57,7 @@ from berth.store.sqlite import Stores
 from berth.volumes.backup.automatic import Automatic, RunRecord
 from berth.volumes.backup.service import Backups
 from berth.volumes.consistency.still import Stillness
+from berth.volumes.copies.comparing import Comparing
 from berth.volumes.copies.service import Copies, Instants
 from berth.volumes.model import TrashRecord, VolumeRecord
 from berth.volumes.mounts.away import Limits
@@ -235,6 +236,7 @@ def build(config: Config) -> Parts:
         backups=backups,
         automatic=Automatic(volumes.register, stores.durable("backup_runs", RunRecord), backups.scheduled),
         copies=copies,
+        comparing=Comparing(volumes.shelf, stillness, config.mount_timeout),
         containers=containers,
         attachments=attachments,
         logs=logs,

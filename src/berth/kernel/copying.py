@@ -9,7 +9,7 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -60,33 +60,44 @@ async def copy_tree(
     `verb` is ``copy``, ``instant``, ``plain`` or ``into``, for a directory that is there (`treecopy_child`).
     Raises `TreeNotCopied`.
     """
-    argv = process.ending_with_us([sys.executable, "-I", "-S", _CHILD, verb, str(source), str(new)])
-    child = process.spawn(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert child.stdout is not None
-    assert child.stderr is not None
     last = Copied()
-    try:
-        async for line in _lines(child.stdout.fileno(), stall_limit_s):
+    argv = (_CHILD, verb, str(source), str(new))
+    async with contextlib.aclosing(told_by(argv, str(source), stall_limit_s)) as lines:
+        async for line in lines:
             last = msgspec.json.decode(line, type=Copied)
             told(last)
+    if last.errno:
+        raise TreeNotCopied(last.path, last.why, last.errno)
+    return last
+
+
+async def told_by(argv: Sequence[str], at: str, stall_limit_s: float) -> AsyncGenerator[bytes, None]:
+    """Run one of the programs here and yield the lines it says; it is killed when nobody listens any more.
+
+    Raises `TreeNotCopied`, which names `at`, if it says nothing for too long or fails.
+    """
+    child = process.spawn(
+        process.ending_with_us([sys.executable, "-I", "-S", *argv]), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert child.stdout is not None
+    assert child.stderr is not None
+    try:
+        async for line in _lines(child.stdout.fileno(), stall_limit_s):
+            yield line
         async with asyncio.timeout(stall_limit_s):
             status = await child.wait()
+        if status:
+            raise TreeNotCopied(at, f"{Path(argv[0]).stem} ended with status {status}: {_heard(child.stderr.fileno())}")
     except TimeoutError:
         why = f"nothing could be copied for {stall_limit_s:g} s; is a server it is on reachable?"
-        raise TreeNotCopied(str(source), why) from None
+        raise TreeNotCopied(at, why) from None
     finally:
         child.kill()
         with contextlib.suppress(TimeoutError):  # one that hangs in the kernel is reaped when that lets it go
             async with asyncio.timeout(2):
                 await child.wait()
-        said = _heard(child.stderr.fileno())
         child.stdout.close()
         child.stderr.close()
-    if last.errno:
-        raise TreeNotCopied(last.path, last.why, last.errno)
-    if status:
-        raise TreeNotCopied(str(source), f"the copying program ended with status {status}: {said}")
-    return last
 
 
 def _heard(fd: int) -> str:

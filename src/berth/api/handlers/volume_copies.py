@@ -5,6 +5,7 @@ first line has a status of its own.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -126,6 +127,22 @@ async def rollback(call: Call) -> web.StreamResponse:
     return call.json({"Kept": None if kept is None else copies.inspect(call.path["name"], kept)})
 
 
+async def diff(call: Call) -> web.StreamResponse:
+    """GET /berth/volume-diff: what differs from ``one`` to ``other``, in JSON lines; with ``whole`` all is read."""
+    found = call.engine.comparing.differences(call.text("one"), call.text("other"), whole=call.flag("whole"))
+    async with contextlib.aclosing(found):
+        first = await anext(found)
+        response = await call.stream("application/jsonl")
+        try:
+            await _say(response, first)
+            async for line in found:
+                await _say(response, line)
+        except EngineError as exc:
+            await _say(response, {"error": str(exc)})
+    await response.write_eof()
+    return response
+
+
 def _reference(call: Call) -> str:
     return f"{call.path['name']}@{call.path['snapshot']}"
 
@@ -134,6 +151,7 @@ ROUTES: Final = (
     Route("POST", "/berth/volumes/{name}/clone", clone, stream=True),
     Route("POST", "/berth/volumes/{name}/snapshots", take, stream=True),
     Route("GET", "/berth/volume-snapshots", list_),
+    Route("GET", "/berth/volume-diff", diff, stream=True),
     Route("GET", "/berth/volumes/{name}/snapshots/{snapshot}", inspect),
     Route("DELETE", "/berth/volumes/{name}/snapshots/{snapshot}", remove),
     Route("POST", "/berth/volumes/{name}/snapshots/{snapshot}/rollback", rollback),

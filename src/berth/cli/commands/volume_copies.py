@@ -71,6 +71,32 @@ def _end(session: Session, parsed: Parsed, done: dict[str, Any]) -> None:
         session.warn(told(done))
 
 
+_MARKS = {"added": "A", "removed": "D", "changed": "C"}
+
+
+def _diff(session: Session, parsed: Parsed) -> int:
+    import json
+
+    one, other = parsed.args
+    query = {"one": one, "other": other, "whole": parsed.flag("checksum")}
+    last: dict[str, Any] = {}
+    with session.client.stream("GET", "/berth/volume-diff", query) as response:
+        for last in response.records():
+            if "change" not in last:
+                continue
+            if parsed.flag("quiet"):
+                session.line(f"{one} and {other} differ")
+                return 1
+            if parsed.flag("json"):
+                session.line(json.dumps(last))
+                continue
+            what = f"  ({', '.join(last['what'])})" if last.get("what") else ""
+            session.line(f"{_MARKS[last['change']]} /{last['path']}{what}")
+    if "done" not in last:
+        raise CommandFailed(f"Error response from daemon: {last.get('error', 'the comparison was cut short')}", 2)
+    return 1 if last["differences"] else 0
+
+
 def _columns() -> Columns:
     from berth.cli.human import ago, epoch
 
@@ -164,6 +190,22 @@ CLONE = Command(
         "Make a volume with the data of another, or of a snapshot (VOLUME@SNAPSHOT).\n\n"
         "The copy is a btrfs snapshot or shares blocks (reflinks) where the disk can, and else is made byte by byte.\n"
         "Running containers that can write the volume hold still: by default they are paused until it is copied."
+    ),
+)
+DIFF = Command(
+    "[OPTIONS] VOLUME[@SNAPSHOT] VOLUME[@SNAPSHOT]",
+    _diff,
+    (
+        Flag("checksum", "", "bool", "Read files of one size and time, too"),
+        Flag("json", "", "bool", "One JSON object a line"),
+        Flag("quiet", "q", "bool", "Only say whether they differ"),
+    ),
+    least=2,
+    most=2,
+    long=(
+        "Show what is added (A), deleted (D) and changed (C) from the first to the second: content, type, mode,\n"
+        "owner, extended attributes, targets of links. Times do not count. The status is 0 if nothing differs, 1 if\n"
+        "something does, 2 if they could not be compared."
     ),
 )
 SNAPSHOT = Command(
