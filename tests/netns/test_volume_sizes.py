@@ -15,7 +15,7 @@ from berth.kernel.mount import is_mounted
 from berth.volumes.drivers.local_sizes import image_bytes
 from berth.volumes.service import Volumes
 from berth.volumes.sizing import level_of
-from tests.netns.test_volume_mounts import Wishes, World, go, world
+from tests.netns.test_volume_mounts import Wishes, World, go, nobody, world
 from tests.support.engines import wait_for
 
 pytestmark = pytest.mark.root
@@ -36,6 +36,7 @@ def btrfs(world: World) -> Iterator[World]:
     subprocess.run(["mount", "-o", "loop", str(disk), str(world.layout.data_root)], check=True)
     try:
         subprocess.run(["btrfs", "quota", "enable", str(world.layout.data_root)], check=True)
+        subprocess.run(["btrfs", "quota", "rescan", "-w", str(world.layout.data_root)], check=True, capture_output=True)
         yield world
     finally:
         subprocess.run(["umount", str(world.layout.data_root)], check=True)
@@ -120,7 +121,7 @@ def test_a_size_holds_whatever_the_disk_can(world: World, fstype: str) -> None:
         assert (await world.volumes.usage())[0]["UsageData"] == {"RefCount": 1, "Size": unmounted["UsedBytes"]}
         anew(world)
         await world.volumes.adopt(set())
-        await world.volumes.mounting.attach("c1", world.containers["c1"], world.rootfs)
+        await world.volumes.mounting.attach("c1", world.containers["c1"], world.rootfs, nobody)
         assert (root / "all").stat().st_size == MIB
         mounted = await status(world, "sized")
         assert abs(int(str(mounted["UsedBytes"])) - int(str(unmounted["UsedBytes"]))) < slack
@@ -140,6 +141,7 @@ def test_a_quota_of_the_file_system_below(btrfs: World) -> None:
         await world.start("c1", Wishes(binds=["sized:/d"]))
         root = data(world, "sized")
         assert root.stat().st_uid == 7
+        assert (await status(world, "sized"))["SizeMechanism"] == "btrfs qgroup"
         with pytest.raises(OSError, match=os.strerror(errno.EDQUOT)):
             fill(root, "f", 40 * MIB)
         (root / "f").unlink()
@@ -188,7 +190,7 @@ def test_growing_while_it_is_used(world: World) -> None:
             await world.volumes.sizing.resize("sized", "400m")
         await world.stop("c1")
         await world.volumes.sizing.resize("sized", "400m")
-        await world.volumes.mounting.attach("c1", world.containers["c1"], world.rootfs)
+        await world.volumes.mounting.attach("c1", world.containers["c1"], world.rootfs, nobody)
         assert os.statvfs(data(world, "sized")).f_blocks * 4096 < 500 * MIB
         assert (data(world, "sized") / "f").stat().st_size == 8 * MIB
         await world.stop("c1")
@@ -214,7 +216,7 @@ def test_a_smaller_file_system_has_all_that_was_there(world: World) -> None:
             await world.volumes.sizing.resize("sized", "10m")
         await world.volumes.sizing.resize("sized", "30m")
         assert image_of(world, "sized").stat().st_size == image_bytes(30 * MIB, "ext4")
-        await world.volumes.mounting.attach("c1", world.containers["c1"], world.rootfs)
+        await world.volumes.mounting.attach("c1", world.containers["c1"], world.rootfs, nobody)
         seen = (root / "f").stat()
         assert (seen.st_uid, seen.st_gid, seen.st_nlink) == (1000, 1001, 2)
         assert os.getxattr(root / "f", "user.mark") == b"kept"
@@ -223,7 +225,7 @@ def test_a_smaller_file_system_has_all_that_was_there(world: World) -> None:
         assert (root.stat().st_uid, root.stat().st_mode & 0o7777) == (9, 0o711)
         await world.stop("c1")
         await world.volumes.sizing.resize("sized", "50m")  # without a mount it grows on every machine
-        await world.volumes.mounting.attach("c1", world.containers["c1"], world.rootfs)
+        await world.volumes.mounting.attach("c1", world.containers["c1"], world.rootfs, nobody)
         fill(root, "more", 24 * MIB)
         await world.stop("c1")
 

@@ -48,6 +48,7 @@ _TREE_SEARCH: Final = 0xD0009411
 _QUOTA_TREE: Final = 8
 _QGROUP_STATUS: Final = 240
 _QGROUP_INFO: Final = 242
+_QGROUP_LIMITS: Final = 244
 _MAX_REFERENCED: Final = 1
 #: Inode of a subvolume's root (linux/btrfs_tree.h, BTRFS_FIRST_FREE_OBJECTID).
 _SUBVOLUME_ROOT: Final = 256
@@ -92,14 +93,23 @@ def make(directory: Path, kind: str) -> None:
 
 
 def kind(directory: Path) -> str:
-    """Return what `make` made of a directory; empty if it has no limit of its own."""
+    """Return what `make` made of a directory; empty if it cannot have a limit of its own."""
     try:
         with _opened(directory) as fd:
             if os.fstat(fd).st_ino == _SUBVOLUME_ROOT and _is_subvolume(fd):
-                return QGROUP
+                return QGROUP if _items(fd, _QGROUP_STATUS, 0) else ""
             return PROJECT if _attributes(fd)[3] >= _FIRST_PROJECT else ""
     except OSError:
         return ""
+
+
+def limited(directory: Path, kind: str) -> bool:
+    """Tell whether a limit is set; a snapshot of a subvolume has none."""
+    with _opened(directory) as fd:
+        if kind == QGROUP:
+            found = _items(fd, _QGROUP_LIMITS, _subvolume(fd))
+            return bool(found) and struct.unpack_from("=QQ", found[0])[1] > 0
+        return bool(_QUOTA.unpack(_quota(fd, _GET_QUOTA, _attributes(fd)[3], bytes(_QUOTA.size)))[4])
 
 
 def limit(directory: Path, kind: str, length: int) -> None:

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from berth.base.aio import Tasks, in_thread
+from berth.base.errors import EngineError
 from berth.kernel import measure
 from berth.kernel.files import write_atomically
 from berth.volumes.drivers.registry import Drivers
@@ -94,8 +95,20 @@ class Seen:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if fresh else patience_s):
                     await asyncio.shield(done)
+        for record in records:
+            if "size" in (record.options or {}) and not self._may_look(record):
+                await self._from_image(record)
         figures = ((record.name, self.figure(record)) for record in records)
         return {name: figure for name, figure in figures if figure is not None}
+
+    async def _from_image(self, record: VolumeRecord) -> None:
+        """Take what a file system that is not mounted says of itself."""
+        try:
+            size = await self._drivers.of(record).size(record)
+        except (EngineError, OSError) as exc:  # said when it is used
+            log.debug("volume %s: its size is not known: %s", record.name, exc)
+            return
+        self._sizes[record.name] = Figure(size, self._register.clock.now_ns(), 0)
 
     def _may_look(self, record: VolumeRecord) -> bool:
         """Tell whether the data is there to be measured, and no look at it can hang."""
@@ -129,7 +142,7 @@ class Seen:
         records = [record for record in map(self._register.find, names) if record is not None]
         left = {at: record.name for at, record in enumerate(records)}
         try:
-            paths = [str(self._drivers.of(record).path(record)) for record in records]
+            paths = [self._drivers.of(record).mountpoint(record) for record in records]
             async with contextlib.aclosing(self._measurer(paths, hurry_s)) as found:  # type: ignore[type-var]
                 async for one in found:
                     name = left.pop(one.at)

@@ -119,7 +119,7 @@ class Volumes:
 
     def inspect(self, record: VolumeRecord) -> dict[str, object]:
         """Render a volume as the API shows it."""
-        return to_wire(record, str(self.drivers.of(record).path(record)))
+        return to_wire(record, self.drivers.of(record).mountpoint(record))
 
     async def usage(self) -> Sequence[dict[str, object]]:
         """Render every volume with its size in bytes and how many containers hold it.

@@ -35,6 +35,10 @@ class VolumeDriver(Protocol):
         """Return where the data is, or will be once `hold` returns."""
         ...
 
+    def mountpoint(self, record: VolumeRecord) -> str:
+        """Return the same as text, cheaply."""
+        ...
+
     def away(self, record: VolumeRecord) -> bool:
         """Tell whether calls on the path may hang: only helper processes with a time limit may touch it."""
         ...

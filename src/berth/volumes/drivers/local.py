@@ -6,6 +6,7 @@ itself. Everything but tmpfs is mounted and unmounted by a helper process with a
 
 import functools
 import logging
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -50,6 +51,10 @@ class LocalDriver:
     def path(self, record: VolumeRecord) -> Path:
         """Return the volume's directory."""
         return self._storage.data(record.name)
+
+    def mountpoint(self, record: VolumeRecord) -> str:
+        """Return it as text."""
+        return self._storage.place(record.name)
 
     def away(self, record: VolumeRecord) -> bool:
         """Tell whether the data is on another machine, or behind a process: by the type, or by where the device is."""
@@ -146,7 +151,7 @@ class LocalDriver:
             return
         try:
             await in_thread(self._sizes.ready, record.name, options)
-        except (ImageFailed, SizeLost) as exc:
+        except (ImageFailed, SizeLost, OSError) as exc:
             raise MountOfVolumeFailed(target, str(exc)) from exc
 
     async def let_go(self, record: VolumeRecord, holder: str) -> None:
@@ -161,12 +166,12 @@ class LocalDriver:
         """Make every directory that is missing; end the mounts and holds of the dead."""
         mounted = await in_thread(hanging.table)
         # One that is mounted is there, and may not be looked at.
-        await in_thread(self._make_all, [one.name for one in records if str(self.path(one)) not in mounted])
+        await in_thread(self._make_all, [one.name for one in records if self.mountpoint(one) not in mounted])
         if alive is None:
             return
+        held = {entry.name for entry in self._holders.iterdir()} if self._holders.is_dir() else set()
         for record in records:
-            held = (self._holders / record.name).exists()
-            if not (held or str(self.path(record)) in mounted) or not self.wants_mount(record):
+            if not (record.name in held or self.mountpoint(record) in mounted) or not self.wants_mount(record):
                 continue
             for holder in self._held_by(record.name) - set(alive):
                 await self.let_go(record, holder)
@@ -175,7 +180,8 @@ class LocalDriver:
 
     def _make_all(self, names: Sequence[str]) -> None:
         for name in names:
-            self._storage.make(name)
+            if not os.path.isdir(self._storage.place(name)):
+                self._storage.make(name)
 
     async def look(self, recorded: Iterable[str]) -> Leftovers:
         """Compare the directories with the names of all records."""
@@ -221,9 +227,8 @@ class LocalDriver:
         """End what a killed engine began; return the sizes that volumes have now. `resized` is to follow."""
         known = {record.name: record for record in records}
         found: dict[str, int] = {}
-        for name in await in_thread(self._sizes.unfinished):
-            if name in known:
-                found[name] = await self._sizes.finish(name, _options(known[name]))
+        for name in await in_thread(self._sizes.unfinished, known):
+            found[name] = await self._sizes.finish(name, _options(known[name]))
         return found
 
     async def _unmount(self, record: VolumeRecord) -> None:

@@ -10,6 +10,7 @@ Must not: mount or unmount on behalf of holders; know records.
 import logging
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -90,8 +91,13 @@ class Sizes:
             new.rename(file)
         if file.exists():
             image.mount(file, _kind(name, file), str(self._storage.data(name)))
-        elif options.size and not quota.kind(self._storage.data(name)):
-            raise SizeLost(name, str(file))
+        elif options.size:
+            data = self._storage.data(name)
+            kind = quota.kind(data)
+            if not kind:
+                raise SizeLost(name, str(file))
+            if not quota.limited(data, kind):  # of a directory that took the place of the one that was made
+                quota.limit(data, kind, options.size)
 
     def look(self, name: str, options: LocalOptions) -> Allotment:
         """Return how a size is kept and what is used of it. Raises `SizeLost`."""
@@ -164,9 +170,10 @@ class Sizes:
             size = options.size
         return size
 
-    def unfinished(self) -> list[str]:
-        """Return the volumes whose size was being changed when the engine was killed."""
-        return sorted(path.parent.name for path in self._storage.root.glob(f"*/{RESIZE}"))
+    def unfinished(self, names: Iterable[str]) -> list[str]:
+        """Return those of some volumes whose size was being changed when the engine was killed."""
+        root = str(self._storage.root)
+        return [name for name in names if os.path.exists(f"{root}/{name}/{RESIZE}")]
 
     async def _replace(self, name: str, file: Path, length: int, fstype: str) -> None:
         coming = self._storage.directory(name) / NEXT_IMAGE
@@ -193,7 +200,11 @@ class Sizes:
             raise SystemFault(f"create {name}: {kind}: {(exc.strerror or str(exc)).lower()}") from exc
 
     def _mechanism(self, name: str) -> str:
-        return IMAGE_MECHANISM if self._file(name) else quota.kind(self._storage.data(name))
+        if self._file(name):
+            return IMAGE_MECHANISM
+        data = self._storage.data(name)
+        kind = quota.kind(data)
+        return kind if kind and quota.limited(data, kind) else ""
 
     def _file(self, name: str) -> Path | None:
         for file in (self._storage.image(name), self._storage.new_image(name)):
