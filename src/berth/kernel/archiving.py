@@ -143,7 +143,9 @@ class Packer:
 
 
 async def unpack(
-    want: Unpacking, source: AsyncIterator[bytes], note_head: Callable[[dict[str, Any]], object] = lambda _: None
+    want: Unpacking,
+    source: AsyncIterator[bytes],
+    note_head: Callable[[dict[str, Any]], Awaitable[None]] | None = None,
 ) -> Unpacked:
     """Unpack or verify an archive to its end; `note_head` hears early what a backup says of itself, and may raise.
 
@@ -158,8 +160,8 @@ async def unpack(
         try:
             async for words in _lines(child):
                 said.update(words)
-                if "head" in words:
-                    note_head(words["head"])
+                if "head" in words and note_head is not None:
+                    await note_head(words["head"])
         except BaseException:
             child.kill()
             raise

@@ -18,7 +18,7 @@ from berth.base.aio import finish, in_thread
 from berth.base.ids import new_id
 from berth.base.paths import Layout
 from berth.kernel.archiving import Packer, Packing, Unpacked, Unpacking, unpack
-from berth.volumes.backup.errors import RestoreIntoMount, RestoreNeedsName, RestoreWouldOverwrite
+from berth.volumes.backup.claim import Claim, discard
 from berth.volumes.backup.model import (
     BackupOptions,
     RestoreOptions,
@@ -33,8 +33,7 @@ from berth.volumes.backup.stores.base import Entry, Store, condemned
 from berth.volumes.backup.stores.opening import open_store
 from berth.volumes.consistency.still import Still, Stillness
 from berth.volumes.keeping import Keeping
-from berth.volumes.model import LOCAL, VolumeRecord
-from berth.volumes.options import check_name
+from berth.volumes.model import VolumeRecord
 
 log = logging.getLogger(__name__)
 
@@ -130,25 +129,12 @@ class Backups:
         `UnpackingFailed`.
         """
         async with AsyncExitStack() as stack:
-            claimed: list[str] = []
-            known: list[VolumeRecord] = []
-
-            def claim(name: str) -> None:
-                if not claimed:
-                    claimed.append(name)
-                    known.extend(self._claim(stack, name, options))
-
-            if options.name:
-                claim(options.name)
+            claim = self._claim(stack, options)
             directory = await self._stage(stack)
-            unpacked = await unpack(
-                _unpacking(str(directory), options), source, lambda head: claim(options.name or str(head["volume"]))
-            )
-            if not claimed:
-                raise RestoreNeedsName
+            unpacked = await unpack(_unpacking(str(directory), options), source, claim.heard)
             if unpacked.prefix and not options.keep_prefix:
                 directory = directory / unpacked.prefix
-            return await finish(self._place(claimed[0], directory, unpacked, known=bool(known)))
+            return await finish(self._place(claim, directory, unpacked))
 
     async def keep(self, names: Collection[str], options: BackupOptions, store: Store) -> list[Entry]:
         """Back volumes up to a store of the engine's. Raises as `archiving` does, and `StoreFailed`."""
@@ -161,11 +147,11 @@ class Backups:
         if head is None:
             return await self.restore(store.read(name), options)
         async with AsyncExitStack() as stack:
-            volume = options.name or str(head["volume"])
-            known = self._claim(stack, volume, options)
+            claim = self._claim(stack, options)
+            await claim.heard(head)
             filled = await store.unpack(name, await self._stage(stack))
             unpacked = Unpacked(head=head, end=head.get("end"), files=-1, bytes=-1)
-            return await finish(self._place(volume, filled, unpacked, known=bool(known)))
+            return await finish(self._place(claim, filled, unpacked))
 
     async def scheduled(self, record: VolumeRecord, plan: Plan) -> Entry:
         """Make the backup that a volume's labels ask for, and remove those they do not keep."""
@@ -189,86 +175,27 @@ class Backups:
         stack.push_async_callback(_to_its_end, self._staging.close, ident)
         return directory
 
-    def _claim(self, stack: AsyncExitStack, name: str, options: RestoreOptions) -> tuple[VolumeRecord, ...]:
-        """See, before anything is unpacked, that the volume may be restored; keep others from it until the end.
+    def _claim(self, stack: AsyncExitStack, options: RestoreOptions) -> Claim:
+        claim = Claim(stack, options, self.register, self._drivers, self._keeping, self._staging)
+        if options.name:
+            claim.check(options.name)
+        return claim
 
-        Returns it, or nothing if it is to be made.
-        """
-        record = self.register.find(name)
-        if record is None:
-            check_name(name)
-            return ()
-        if not options.overwrite and not options.into_empty:
-            raise RestoreWouldOverwrite(name)
-        driver = self._drivers.of(record)
-        if driver.wants_mount(record):
-            raise RestoreIntoMount(name)
-        if not options.overwrite and any(True for _ in os.scandir(driver.path(record))):
-            raise RestoreWouldOverwrite(name)
-        self.register.check_unprotected("restore", record)
-        return (stack.enter_context(self.register.occupy(name, "restore", exclusive=True)),)
-
-    async def _place(self, name: str, filled: Path, unpacked: Unpacked, *, known: bool) -> Restored:
+    async def _place(self, claim: Claim, filled: Path, unpacked: Unpacked) -> Restored:
         """Let what was unpacked and verified be the volume's data."""
-        notes = list(unpacked.notes)
-        record = self.register.find(name)
-        new = record is None
-        if record is None:
-            await self._make_of(name, filled, unpacked.head or {}, notes)
-        elif not known:  # it came while we unpacked
-            raise RestoreWouldOverwrite(name)
-        else:
-            await self._swap(record, filled, replacing=True)
-        self.register.publish("restore", name, driver=self.register.get(name).driver)
-        return Restored(name, unpacked, new, tuple(notes))
-
-    async def _swap(self, record: VolumeRecord, filled: Path, *, replacing: bool) -> None:
+        record = await claim.record(unpacked.head or {})
         driver = self._drivers.of(record)
         data, marker = driver.path(record), driver.filling(record)
-        await in_thread(self._staging.swap, filled, data, marker, replacing=replacing)
-
-    async def _make_of(self, name: str, filled: Path, head: dict[str, Any], notes: list[str]) -> None:
-        await in_thread(self._staging.begin, name)
-        try:
-            record = await self._make(name, head, notes)
-        except BaseException:
-            await in_thread(self._staging.finished, name)
-            raise
-        try:
-            with self.register.occupy(name, "restore", exclusive=True):
-                await self._swap(record, filled, replacing=False)
-        except BaseException:
-            await self._remove(name)
-            raise
-        await in_thread(self._staging.finished, name)
-
-    async def _make(self, name: str, head: dict[str, Any], notes: list[str]) -> VolumeRecord:
-        driver, options, labels = str(head.get("driver") or LOCAL), head.get("options"), head.get("labels")
-        planned = VolumeRecord(name=name, driver=driver, options=options, labels=labels)
-        if driver not in self._drivers.every() or self._drivers.of(planned).wants_mount(planned):
-            stated = ", ".join(f"{key}={value}" for key, value in (options or {}).items())
-            notes.append(
-                f"{name} is a plain local volume now; the one that was backed up had the driver {driver}"
-                f"{f' and the options {stated}' if stated else ''}"
-            )
-            driver, options = LOCAL, None
-        record, new = await self._keeping.ensure(name, driver, options, labels)
-        if not new:
-            raise RestoreWouldOverwrite(name)
-        return record
-
-    async def _remove(self, name: str) -> None:
-        async with self.register.hold(name):
-            record = self.register.find(name)
-            if record is not None:
-                await self._keeping.remove_locked(record)
-        await in_thread(self._staging.finished, name)
+        await in_thread(self._staging.swap, filled, data, marker, replacing=not claim.new)
+        await claim.settle()
+        self.register.publish("restore", record.name, driver=record.driver)
+        return Restored(record.name, unpacked, claim.new, (*unpacked.notes, *claim.notes))
 
     async def adopt(self) -> None:
         """Remove what restores left that an earlier engine did not end."""
         for name in await in_thread(self._staging.unfinished):
             log.warning("volume %s was being restored when the engine died; it goes", name)
-            await self._remove(name)
+            await discard(name, self.register, self._keeping, self._staging)
 
 
 async def _to_its_end(work: Callable[[str], None], ident: str) -> None:

@@ -35,14 +35,16 @@ class Staging:
     def swap(self, filled: Path, data: Path, marker: Path, *, replacing: bool) -> None:
         """Let the filled directory be a volume's data from now on; the stage holds the former data then.
 
-        With `replacing`, the new are on their disk before the former go. `marker` says that the volume's first filling
+        With `replacing`, the new are on their disk before the former go; a new volume's get there as the kernel sees
+        fit, like those of any program that copies files. `marker` says that the volume's first filling
         from an image has not ended: with new data it never will.
         """
         if replacing:
             sync_filesystem(self._root)
         marker.unlink(missing_ok=True)
         exchange(filled, data)
-        sync_directory(data.parent)
+        if replacing:
+            sync_directory(data.parent)
 
     def close(self, ident: str) -> None:
         """Remove a stage and what is in it."""
@@ -56,7 +58,6 @@ class Staging:
     def finished(self, name: str) -> None:
         """Take `begin` back: it is a volume now, or gone."""
         (self._root / f"{_UNFINISHED}{name}").unlink(missing_ok=True)
-        sync_directory(self._root)
 
     def unfinished(self) -> tuple[str, ...]:
         """Remove the stages of a dead engine; return the volumes its restores had begun to make."""
