@@ -61,10 +61,19 @@ def measure(engine: Berth, out: Path, rounds: int) -> dict[str, tuple[float, int
     def restore() -> None:
         engine.berth("volume", "restore", "-q", "--as", "again", str(out / "zstd"), timeout=600)
 
+    secret = out / "password"
+    secret.write_text("secret\n")
+
+    def restic() -> None:
+        engine.berth("volume", "backup", "-q", "--repo", str(out / "repository"), "--password-file", str(secret), "data",
+                     timeout=600)  # fmt: skip
+
     ways: dict[str, tuple[Callable[[], object], str]] = {
         "recipe": (recipe, "recipe"),
         "zstd": (backup("zstd"), "zstd"),
         "gzip": (backup("gzip", "--gzip"), "gzip"),
+        "restic, first": (restic, ""),
+        "restic, unchanged": (restic, ""),
         "verify": (lambda: engine.berth("volume", "verify", str(out / "zstd"), timeout=600), "zstd"),
         "restore by recipe": (restore_by_recipe, "recipe"),
         "restore": (restore, "zstd"),
@@ -76,14 +85,16 @@ def measure(engine: Berth, out: Path, rounds: int) -> dict[str, tuple[float, int
             print(f"  {name:18} {took[name][-1]:6.2f} s", flush=True)
             if name.startswith("restore"):
                 engine.api("DELETE", "/volumes/again")
-    return {name: (min(took[name]), (out / file).stat().st_size) for name, (_, file) in ways.items()}
+        shutil.rmtree(out / "repository")
+    return {name: (min(took[name]), (out / file).stat().st_size if file else 0) for name, (_, file) in ways.items()}
 
 
 def table(found: dict[str, tuple[float, int]]) -> str:
     rows = ["| | seconds | times as fast | size of the archive |", "|---|---|---|---|"]
     for name, (seconds, size) in found.items():
         base = found["restore by recipe" if name == "restore" else "recipe"]
-        rows.append(f"| {name} | {seconds:.2f} | {base[0] / seconds:.1f}× | {100 * size / found['recipe'][1]:.1f} % |")
+        share = f"{100 * size / found['recipe'][1]:.1f} %" if size else ""
+        rows.append(f"| {name} | {seconds:.2f} | {base[0] / seconds:.1f}× | {share} |")
     return "\n".join(rows) + "\n"
 
 

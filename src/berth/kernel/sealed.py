@@ -45,6 +45,12 @@ _ACLS: Final = (
     (b"SCHILY.acl.access", b"system.posix_acl_access"),
     (b"SCHILY.acl.default", b"system.posix_acl_default"),
 )
+_EXTENDED: Final = b"x"[0]
+_FILE: Final = b"0"[0]
+_DOT: Final = b"."[0]
+_LINE_END: Final = b"\n"[0]
+#: The size of an extended header that holds a time in nanoseconds and nothing else.
+_ONE_TIME: Final = b"%011o\0" % 30
 _ZSTD_BLOCK: Final = 128 << 10
 END_OF_ARCHIVE: Final = bytes(2 * BLOCK)
 
@@ -166,6 +172,56 @@ class SealedStream(TarStream):
     def where(self) -> str:
         """Say how far reading got, for messages about damage."""
         return show(self.last) if self.last else "its beginning"
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield the members in turn; the plain files of a backup, which are nearly all, in a shorter way."""
+        others = super().entries()
+        while True:
+            entry = self._quick() if self.head is not None else None
+            if entry is None:
+                entry = next(others, None)
+                if entry is None:
+                    return
+            yield entry
+            self._skip(self._left + self._padding)
+
+    def _quick(self) -> Entry | None:
+        """Read a plain file's headers, if all of them are at hand and none holds anything but the usual; else nothing.
+
+        Their checksums are not looked at: the seal is over them, and says more.
+        """
+        at, piece = self._at, self._piece
+        if at + 3 * BLOCK > len(piece):
+            return None
+        time = b""
+        if piece[at + 156] == _EXTENDED:
+            if piece[at + 124 : at + 136] != _ONE_TIME or not piece.startswith(b"30 mtime=", at + BLOCK):
+                return None
+            time = piece[at + BLOCK + 9 : at + BLOCK + 30]
+            at += 2 * BLOCK
+        if piece[at + 156] != _FILE or piece[at + 345]:
+            return None
+        entry = Entry()
+        try:
+            size = int(piece[at + 124 : at + 135], 8)
+            entry.mode = int(piece[at + 100 : at + 107], 8) & 0o7777
+            entry.uid = int(piece[at + 108 : at + 115], 8)
+            entry.gid = int(piece[at + 116 : at + 123], 8)
+            if not time:
+                entry.mtime_ns = int(piece[at + 136 : at + 147], 8) * 1_000_000_000
+            elif time[10] == _DOT and time[20] == _LINE_END:
+                entry.mtime_ns = int(time[:10]) * 1_000_000_000 + int(time[11:20])
+            else:
+                return None
+        except ValueError:
+            return None
+        entry.name = piece[at : at + 100].split(b"\0", 1)[0]
+        entry.size = size
+        self._seal.update(self._view[self._at : at + BLOCK])
+        self._sum = hashlib.sha256()
+        self._at = at + BLOCK
+        self._left, self._padding = size, -size % BLOCK
+        return entry
 
     def _copy(self, size: int, fd: int) -> None:
         self._left -= size
