@@ -182,6 +182,23 @@ def test_several_volumes_at_once_and_the_directory_they_are_in(berth: Berth, tmp
     assert verified.count("all as backed up from") == 2
 
 
+def test_a_volume_with_a_size_comes_back_with_it(berth: Berth, tmp_path: Path) -> None:
+    berth.berth("volume", "create", "-o", "size=64m", "sized")
+    berth.berth("run", "--rm", "-v", "sized:/data", "busybox", "sh", "-c", "echo row >/data/row; chmod 640 /data/row")
+    file = str(tmp_path / "sized.tar.zst")
+    berth.berth("volume", "backup", "-q", "-o", file, "sized")
+    refused = berth.berth("volume", "restore", "--overwrite", file, check=False)
+    assert "its data are on a mount of its own" in refused.err
+    berth.berth("volume", "restore", "--as", "again", file)
+    assert berth.api("GET", "/volumes/again").body["Options"] == {"size": "64m"}
+    said = berth.berth(
+        "run", "--rm", "-v", "again:/data", "busybox", "sh", "-c", "stat -c %a /data/row; cat /data/row; df -m /data"
+    ).out
+    assert said.startswith("640\nrow\n")
+    assert int(said.splitlines()[-1].split()[1]) < 100  # and not what the disk has
+    assert left(berth) == []
+
+
 def _helpers(engine: Berth) -> list[str]:
     """Return the processes of archives below an engine: they are known by its directories in what they have open."""
     found = []

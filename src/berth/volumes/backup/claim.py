@@ -104,8 +104,8 @@ class Claim:
 
     def _kind(self, head: dict[str, Any]) -> tuple[str, dict[str, str] | None]:
         driver, options = str(head.get("driver") or LOCAL), head.get("options")
-        planned = VolumeRecord(name=self._name, driver=driver, options=options)
-        if driver in self._drivers.every() and not self._drivers.of(planned).wants_mount(planned):
+        # A size comes back; what another machine or a device of this one had does not: data may be there already.
+        if driver in self._drivers.every() and "device" not in (options or {}):
             return driver, options
         stated = ", ".join(f"{key}={value}" for key, value in (options or {}).items())
         self.notes.append(

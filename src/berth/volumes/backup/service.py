@@ -18,6 +18,7 @@ from berth.base.aio import finish, in_thread
 from berth.base.ids import new_id
 from berth.base.paths import Layout
 from berth.kernel.archiving import Packer, Packing, Unpacked, Unpacking, unpack
+from berth.kernel.copying import copy_tree
 from berth.volumes.backup.claim import Claim, discard
 from berth.volumes.backup.model import (
     BackupOptions,
@@ -185,11 +186,25 @@ class Backups:
         """Let what was unpacked and verified be the volume's data."""
         record = await claim.record(unpacked.head or {})
         driver = self._drivers.of(record)
-        data, marker = driver.path(record), driver.filling(record)
-        await in_thread(self._staging.swap, filled, data, marker, replacing=not claim.new)
+        if driver.wants_mount(record):
+            await self._copy(record, filled)
+        else:
+            data, marker = driver.path(record), driver.filling(record)
+            await in_thread(self._staging.swap, filled, data, marker, replacing=not claim.new)
         await claim.settle()
         self.register.publish("restore", record.name, driver=record.driver)
         return Restored(record.name, unpacked, claim.new, (*unpacked.notes, *claim.notes))
+
+    async def _copy(self, record: VolumeRecord, filled: Path) -> None:
+        """Copy what was unpacked into a new volume that has a file system of its own, or a quota."""
+        driver, holder = self._drivers.of(record), f"restore-{new_id()[:12]}"
+        async with self.register.hold(record.name):
+            await driver.hold(record, holder)
+        try:
+            await copy_tree(filled, driver.path(record), verb="into")
+        finally:
+            async with self.register.hold(record.name):
+                await driver.let_go(record, holder)
 
     async def adopt(self) -> None:
         """Remove what restores left that an earlier engine did not end."""
