@@ -110,8 +110,10 @@ class Creating:
 
     async def _planned_record(self, want: NetworkCreate, asked: list[Pool]) -> tuple[NetworkRecord, list[Routed]]:
         """Return the record of a network to be made, its subnets and bridge already claimed, and the host's routes."""
-        routed = await self._routes.prefixes()
-        if want.ipam and want.ipam.driver not in ("", OWN_IPAM):
+        theirs = bool(want.ipam and want.ipam.driver not in ("", OWN_IPAM))
+        # What is known of routes may be too much: another's address space would be asked past a subnet that is free.
+        routed = await self._routes.prefixes(fresh=theirs)
+        if theirs:
             return await self._granted(want, asked, routed), routed
         # from here on without a pause, so that two creations at once cannot choose the same
         try:
