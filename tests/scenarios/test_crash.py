@@ -174,6 +174,7 @@ def test_a_storm_cut_off_anywhere_leaves_nothing(own_berth: Berth) -> None:
             assert engine.api("DELETE", f"/volumes/{row['Name']}").status == 204, row
         wait_for(lambda: not engine.leaks(), f"nothing to be left after kill {number}: {engine.leaks()}", limit_s=15)
         assert engine.api("GET", "/networks/storm").body["Containers"] == {}
+    engine.berth("volume", "trash", "empty", "-f")  # where removed volumes with a name are, for a day
     volumes = list((engine.data_root / "volumes").iterdir()) if (engine.data_root / "volumes").exists() else []
     assert [entry.name for entry in volumes if entry.is_dir()] == []
 

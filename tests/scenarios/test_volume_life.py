@@ -110,7 +110,7 @@ def test_a_protected_volume_stays(berth: Berth) -> None:
         assert "remove safe: volume is protected. " in refused.err
         assert "berth volume unprotect safe" in refused.err
     assert berth.api("DELETE", "/volumes/safe").status == 409
-    berth.docker("volume", "prune", "-af")
+    berth.berth("volume", "prune", "-af")
     assert "safe" in names(berth)
     name = berth.docker("create", "-v", "/anon", "busybox").out.strip()
     anonymous = berth.api("GET", f"/containers/{name}/json").body["Mounts"][0]["Name"]
