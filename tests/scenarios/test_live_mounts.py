@@ -253,6 +253,14 @@ def test_limits_and_mounts_in_one_command(berth: Berth) -> None:
     assert ("container", "update") in actions
 
 
+def test_the_shell_knows_where_mounts_are(berth: Berth) -> None:
+    start(berth, "-v", "lt:/there/one")
+    berth.docker("create", "--name", "other", "-v", "/else", "busybox")
+    assert berth.berth("__complete", "update", "--mount-rm", "").out == "/else\n/there/one\n"
+    assert berth.berth("__complete", "update", "live", "--mount-rm", "/").out == "/there/one\n"
+    assert "--mount-add" in berth.berth("__complete", "update", "--m").out
+
+
 def test_a_changed_container_survives_a_killed_engine(own_berth: Berth) -> None:
     start(own_berth)
     update(own_berth, "--mount-add", "type=volume,source=lk,target=/k")

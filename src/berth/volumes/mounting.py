@@ -28,7 +28,7 @@ from berth.volumes.model import ANONYMOUS_LABEL, LOCAL, VolumeRecord
 from berth.volumes.mounts import access, away, order, owners, parse
 from berth.volumes.mounts.away import Limits
 from berth.volumes.mounts.model import MountPoint, MountType, OciMount
-from berth.volumes.mounts.pins import Pins, let_go
+from berth.volumes.mounts.pins import ImageShelf, Pins, let_go
 from berth.volumes.mounts.prepare import Away, filler, nothing_to_fill, prepare
 from berth.volumes.options import check_name
 from berth.volumes.register import Register
@@ -67,18 +67,6 @@ class _Root(NamedTuple):
 
     path: Path
     who: owners.WhoIs
-
-
-class ImageShelf(Protocol):
-    """What mounts of images need of the images."""
-
-    def identify(self, ref: str) -> str:
-        """Return the identifier of an image by what a user calls it. Raises `NotFound`."""
-        ...
-
-    def lowers(self, image_id: str) -> tuple[str, ...]:
-        """Return the directories of its layers, topmost first. Raises `NotFound`."""
-        ...
 
 
 class Mounting:

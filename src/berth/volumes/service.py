@@ -21,8 +21,9 @@ from berth.volumes.keeping import Keeping
 from berth.volumes.live import LiveMounts
 from berth.volumes.looking import Looking
 from berth.volumes.model import ANONYMOUS_LABEL, LOCAL, VolumeRecord, to_wire
-from berth.volumes.mounting import ImageShelf, Mounting
+from berth.volumes.mounting import Mounting
 from berth.volumes.mounts.away import Limits
+from berth.volumes.mounts.pins import ImageShelf
 from berth.volumes.pruning import Pruning
 from berth.volumes.references import Users
 from berth.volumes.register import Register, States

@@ -66,6 +66,8 @@ def _complete(session: Session, parsed: Parsed) -> None:
 def candidates(session: Session, words: Sequence[str]) -> list[str]:
     """Return what the last word may become."""
     *before, last = words
+    if before[:1] == ["update"] and before[-1] == "--mount-rm":
+        return _targets(session, before[1:-1], last)
     before = [word for word in before if not word.startswith("-")]
     if not before:
         names = [*tree.SHORT, *tree.GROUPS, *(name for name in tree.OWN if not name.startswith("_"))]
@@ -95,6 +97,17 @@ def candidates(session: Session, words: Sequence[str]) -> list[str]:
         return sorted(below) + [name for name in _names(session, kind) if name.startswith(last)]
     except ClientError:
         return sorted(below)
+
+
+def _targets(session: Session, words: Sequence[str], last: str) -> list[str]:
+    """Return where the containers among `words` have mounts; where all have them if none is named yet."""
+    try:
+        every = session.client.get("/containers/json", {"all": True})
+    except ClientError:
+        return []
+    named = [it for it in every if any(name.lstrip("/") in words for name in it["Names"])]
+    found = {mount["Destination"] for it in named or every for mount in it["Mounts"]}
+    return sorted(target for target in found if target.startswith(last))
 
 
 def _kind(usage: str, index: int) -> str:

@@ -9,7 +9,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from berth.kernel import rootpath
 from berth.kernel.mount import MNT_DETACH, bind_open, overlay_view, unmount
@@ -19,6 +19,18 @@ from berth.volumes.mounts.model import MountPoint
 Lowers = Callable[[str], tuple[str, ...]]
 _IMAGE: Final = ".image"
 _EMPTY: Final = ".empty"
+
+
+class ImageShelf(Protocol):
+    """What mounts of images need of the images."""
+
+    def identify(self, ref: str) -> str:
+        """Return the identifier of an image by what a user calls it. Raises `NotFound`."""
+        ...
+
+    def lowers(self, image_id: str) -> tuple[str, ...]:
+        """Return the directories of its layers, topmost first. Raises `NotFound`."""
+        ...
 
 
 class Pins:
