@@ -38,7 +38,8 @@ def engine(only_berth: Berth) -> Iterator[Berth]:
 
 
 def data(engine: Berth, volume: str) -> Path:
-    return engine.data_root / "volumes" / volume / "_data"
+    """Where a volume's data is, as the engine sees it: some are mounted, in its namespace."""
+    return Path(f"/proc/{engine.spaces.pid}/root") / str(engine.data_root / "volumes" / volume / "_data").lstrip("/")
 
 
 def writer(engine: Berth, volume: str, *flags: str) -> None:
@@ -301,3 +302,43 @@ def test_a_sized_volume_is_cloned_with_its_size(engine: Berth) -> None:
     engine.docker("rm", "-f", "uses")
     refused = engine.berth("volume", "snapshot", "rollback", "small@first", check=False)
     assert "berth volume clone small@first NEW" in refused.err
+
+
+def test_a_file_system_of_a_volumes_own_is_frozen_and_thawed_after_a_kill(engine: Berth) -> None:
+    engine.berth("volume", "create", "-o", "size=64m", "-o", "size-mode=image", "busy")
+    writer(engine, "busy")
+    done = engine.berth("volume", "clone", "busy", "first")
+    assert "until a copy of the instant was taken (frozen file system)" in done.err, done.err
+    assert "; crash-consistent" in done.err
+    engine.docker("run", "-d", "--name", "reads", "-v", "first:/d:ro", "busybox", "sleep", "1000")
+    first, second = pair(data(engine, "first"))
+    assert first - second in (0, 1)
+    goes_on(engine, "busy")
+
+    slow_to_copy(data(engine, "busy"))
+    argv = [str(REPO / ".venv/bin/berth"), "volume", "clone", "busy", "copied"]
+    clone = subprocess.Popen(argv, env=engine.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    holds = engine.exec_root / "holds"
+    wait_for(
+        lambda: any('"frozen":["' in one.read_text() for one in holds.glob("[!.]*")), "the file system to be frozen"
+    )
+    engine.kill9()
+    clone.wait(30)
+    engine.start()
+    goes_on(engine, "busy")
+    assert not list(holds.glob("*"))
+
+
+def test_snapshots_are_mounted_into_running_containers(engine: Berth) -> None:
+    engine.berth("volume", "create", "site")
+    (data(engine, "site") / "page").write_text("old")
+    engine.berth("volume", "snapshot", "create", "site", "first")
+    engine.docker("run", "-d", "--name", "runs", "busybox", "sleep", "1000")
+    engine.berth("update", "--mount-add", "type=volume,source=site@first,target=/p,readonly", "runs")
+    assert engine.docker("exec", "runs", "cat", "/p/page").out == "old"
+    assert "Read-only" in engine.docker("exec", "runs", "touch", "/p/x", check=False).err
+    assert "in use by runs" in engine.berth("volume", "snapshot", "rm", "site@first", check=False).err
+    refused = engine.berth("update", "--mount-add", "type=volume,source=site@first,target=/q", "runs", check=False)
+    assert "is a snapshot, which is never written" in refused.err
+    engine.berth("update", "--mount-rm", "/p", "runs")
+    engine.berth("volume", "snapshot", "rm", "site@first")

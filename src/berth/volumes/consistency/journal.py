@@ -5,12 +5,15 @@ not, so they are noted on disk. One file per hold, in each place.
 """
 
 import contextlib
+import logging
 import os
 from pathlib import Path
 
 import msgspec
 
 from berth.kernel.files import write_atomically
+
+log = logging.getLogger(__name__)
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -55,7 +58,11 @@ class HoldJournal:
                     if name.startswith("."):  # of a write that was cut short: what it was to replace still holds
                         (root / name).unlink()
                         continue
-                    entry = msgspec.json.decode((root / name).read_bytes(), type=Entry)
+                    try:
+                        entry = msgspec.json.decode((root / name).read_bytes(), type=Entry)
+                    except msgspec.DecodeError as exc:
+                        log.warning("%s cannot be read: %s", root / name, exc)
+                        continue
                     before = found.get(name, Entry())
                     found[name] = msgspec.structs.replace(
                         entry if entry.paused or entry.frozen or entry.posts else before,

@@ -11,6 +11,7 @@ Must not: know records of volumes. All calls block.
 """
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,8 @@ from berth.kernel.files import (
 )
 from berth.volumes.copies.errors import NoSuchSnapshot, SnapshotNameInUse
 from berth.volumes.copies.model import SnapshotRecord, snapshot_data
+
+log = logging.getLogger(__name__)
 
 DATA: Final = "_data"
 _RECORD: Final = "snapshot.json"
@@ -192,4 +195,7 @@ def _read(place: Path) -> SnapshotRecord | None:
     try:
         return msgspec.json.decode((place / _RECORD).read_bytes(), type=SnapshotRecord)
     except (FileNotFoundError, NotADirectoryError):
+        return None
+    except msgspec.DecodeError as exc:
+        log.warning("%s cannot be read: %s", place / _RECORD, exc)
         return None
