@@ -22,15 +22,13 @@ from berth.networks.changing import Changing
 from berth.networks.container_files import ContainerFiles
 from berth.networks.dns.client import DnsClient
 from berth.networks.drivers.registry import driver_of
-from berth.networks.errors import LinkElsewhere, LinkToStopped
 from berth.networks.following import Following
 from berth.networks.foreign import Foreign
 from berth.networks.joining import Joining
 from berth.networks.leases import Keeping, Leases
-from berth.networks.linking import Linking, hosts_names
+from berth.networks.linking import Linking
 from berth.networks.membership import Membership
 from berth.networks.model import (
-    DEFAULT,
     LastHeld,
     LiveEndpoint,
     LiveSandbox,
@@ -89,9 +87,16 @@ class Attachments:
         self.naming = Naming(
             layout=layout, tenants=self._wanted, live=live, dns=dns, config=config, register=register, files=self._files
         )
+        #: Legacy links between containers on the default network.
+        self.linking = Linking(layout, self._wanted, live, register)
         #: What comes after a change of a network.
         self.following = Following(
-            tenants=tenants, live=live, publishing=publishing, files=self._files, naming=self.naming
+            tenants=tenants,
+            live=live,
+            publishing=publishing,
+            files=self._files,
+            naming=self.naming,
+            linking=self.linking,
         )
         self._tasks = Tasks()
         self.spare = SpareNamespace(layout.namespaces, self._tasks)
@@ -99,10 +104,14 @@ class Attachments:
         self.leases = Leases(
             layout, live, runner, clock, Keeping(register, publishing, self._locks, self.following.relet)
         )
-        #: Legacy links between containers on the default network.
-        self.linking = Linking(layout, self._wanted, live, register)
         self._reserving = Reserving(
-            layout=layout, live=live, register=register, publishing=publishing, foreign=foreign, leases=self.leases
+            layout=layout,
+            live=live,
+            register=register,
+            publishing=publishing,
+            foreign=foreign,
+            leases=self.leases,
+            linking=self.linking,
         )
         self.reaper = Reaper(self._tasks, retired_group(layout))
         self._joining = Joining(layout, tenants, live, self.reaper, self._locks, self._wanted.find)
@@ -188,21 +197,10 @@ class Attachments:
                 await self._close(container_id)
             if tenant.mode.startswith("container:"):
                 return await self._share(tenant)
-            self._check_links(tenant)
+            self.linking.check(tenant)
             kept = self._joining.waiting_for(tenant)
             with self._joining.held(kept[0].netns_path if kept else ""):
                 return await finish(self._open(tenant, kept))
-
-    def _check_links(self, tenant: Tenant) -> None:
-        """Refuse to start beside a container that does not run, on the default network, where links are fixed."""
-        if DEFAULT not in tenant.endpoints:
-            return
-        for alias, other in self.linking.targets(tenant):
-            live = self._live.get(other.container_id)
-            if live is None:
-                raise LinkToStopped(other.name, f"{tenant.name}/{alias}")
-            if not any(end.network_name == DEFAULT for end in live.endpoints):
-                raise LinkElsewhere(other.name)
 
     async def _share(self, tenant: Tenant) -> Sandbox:
         namespace, owner = await self._joining.join(tenant)
@@ -234,7 +232,7 @@ class Attachments:
             resolver = self.naming.is_for(ends)
             files = self._files.texts(tenant, ends, resolver=resolver, on_host=on_host)
             if namespace:
-                plan += self._plan(tenant, namespace, ends, published)
+                plan += self._reserving.plan(tenant, namespace, ends, published)
             if kept:
                 await self._joining.take_files(ident, kept)
             sockets, _ = await in_thread(sandboxes.prepare, self._runner, plan, namespace, files, resolver=resolver)
@@ -252,7 +250,7 @@ class Attachments:
             await self._live.put(ident, live)
             await self._joining.hand_over(tenant, [one for one in kept if one.shared_with != ident])
             await self._publishing.open_proxy(ends, published)
-            await self._tell_linked(tenant, live)
+            await self.following.relink(tenant, live)
             if sockets is not None:
                 await self.naming.serve(tenant, live, sockets)
         except BaseException:
@@ -260,19 +258,6 @@ class Attachments:
             raise
         await self.advertising.tell(live, live.endpoints)
         return self._opened(tenant, live)
-
-    def _plan(
-        self, tenant: Tenant, namespace: str, ends: Sequence[LiveEndpoint], published: tuple[Published, ...]
-    ) -> Plan:
-        made = self._reserving.plan(tenant, namespace, ends, published)
-        return made + self.linking.plan(tenant, namespace, ends)
-
-    async def _tell_linked(self, tenant: Tenant, live: LiveSandbox) -> None:
-        """Tell those who are linked to a container that starts what its address is."""
-        end = next((one for one in live.endpoints if one.network_name == DEFAULT and one.ipv4), None)
-        if end is not None:
-            for alias, other in self.linking.to(tenant):
-                await in_thread(self._files.relink, other.tenant, hosts_names(alias, tenant), end.ipv4)
 
     def _opened(self, tenant: Tenant, live: LiveSandbox) -> Sandbox:
         for one in live.endpoints:

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from berth.base.aio import in_thread
 from berth.kernel import conntrack
 from berth.networks.container_files import ContainerFiles
-from berth.networks.model import LiveEndpoint, LiveSandbox, Tenant
+from berth.networks.linking import Linking, hosts_names
+from berth.networks.model import DEFAULT, LiveEndpoint, LiveSandbox, Tenant
 from berth.networks.naming import Naming
 from berth.networks.ports.publishing import Publishing, publishers
 from berth.networks.tenants import Tenants
@@ -26,6 +27,7 @@ class Following:
         publishing: Publishing,
         files: ContainerFiles,
         naming: Naming,
+        linking: Linking,
     ) -> None:
         self._tenants = tenants
         self._wanted = Tenants(tenants)
@@ -33,6 +35,14 @@ class Following:
         self._publishing = publishing
         self._files = files
         self._naming = naming
+        self._linking = linking
+
+    async def relink(self, tenant: Tenant, live: LiveSandbox) -> None:
+        """Tell those who are linked to a container that starts what its address is."""
+        end = next((one for one in live.endpoints if one.network_name == DEFAULT and one.ipv4), None)
+        if end is not None:
+            for alias, other in self._linking.to(tenant):
+                await in_thread(self._files.relink, other.tenant, hosts_names(alias, tenant), end.ipv4)
 
     async def relet(self, before: LiveSandbox, after: LiveSandbox, old: LiveEndpoint, new: LiveEndpoint) -> None:
         """Follow an attachment to the address of another lease; the records have it already."""

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import NamedTuple
 
 from berth.base.paths import Layout
+from berth.networks.errors import LinkElsewhere, LinkToStopped
 from berth.networks.firewall import ruleset
 from berth.networks.firewall.ruleset import Hole
 from berth.networks.model import DEFAULT, Linked, LiveEndpoint, LiveSandbox, NetworkRecord, Tenant
@@ -103,6 +104,20 @@ class Linking:
             return True
         others = (one for one in self._wanted.all() if one.links)
         return any(it.container_id == tenant.container_id for other in others for _, it in self.targets(other))
+
+    def check(self, tenant: Tenant) -> None:
+        """Refuse the start of a container that is linked to one that does not run, or not here.
+
+        Raises `LinkToStopped`, `LinkElsewhere`.
+        """
+        if DEFAULT not in tenant.endpoints:
+            return
+        for alias, other in self.targets(tenant):
+            live = self._live.get(other.container_id)
+            if live is None:
+                raise LinkToStopped(other.name, f"{tenant.name}/{alias}")
+            if not any(end.network_name == DEFAULT for end in live.endpoints):
+                raise LinkElsewhere(other.name)
 
     def to(self, tenant: Tenant) -> list[tuple[str, Place]]:
         """Return the running containers that are linked to one, with the alias each has for it."""

@@ -19,6 +19,7 @@ from berth.networks.ipam.addresses import MAC_PREFIX, mac_of
 from berth.networks.ipam.dhcp.pools import DHCP
 from berth.networks.leases import Leased, Leases
 from berth.networks.limits import link_local, plan_settings
+from berth.networks.linking import Linking
 from berth.networks.model import (
     BY_LINK4,
     BY_LINK6,
@@ -52,6 +53,7 @@ class Reserving:
         publishing: Publishing,
         foreign: Foreign,
         leases: Leases,
+        linking: Linking,
     ) -> None:
         self._layout = layout
         self._live = live
@@ -59,6 +61,7 @@ class Reserving:
         self._publishing = publishing
         self._foreign = foreign
         self._leases = leases
+        self._linking = linking
 
     def network_of(self, name: str, settings: EndpointSettings) -> NetworkRecord:
         """Return the network a container wants under a name; the id counts where it has one."""
@@ -197,14 +200,15 @@ class Reserving:
     def plan(
         self, tenant: Tenant, namespace: str, ends: Iterable[LiveEndpoint], published: tuple[Published, ...]
     ) -> Plan:
-        """Plan all attachments of a container, with its ports and the routes of answers."""
+        """Plan all attachments of a container, with its ports, its links and the routes of answers."""
         if not namespace:
             return ()
         ends = list(ends)
         plan: list[Planned] = []
         for end in ends:
             plan += self.plan_end(tenant, namespace, end, ways_out(ends, end))
-        return (*plan, *plan_replies(namespace, (), ends), *self._publishing.plan(ends, published))
+        plan += plan_replies(namespace, (), ends)
+        return (*plan, *self._publishing.plan(ends, published), *self._linking.plan(tenant, namespace, ends))
 
     def plan_end(self, tenant: Tenant, namespace: str, end: LiveEndpoint, way_out: tuple[int, ...]) -> Plan:
         """Plan one attachment: its link, with the default routes that lead through it, and what settings add."""
