@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import platform
-import statistics
 import sys
 import tempfile
 import time
@@ -23,7 +22,7 @@ from urllib.parse import quote
 
 from tests.support.engines import Berth, Dockerd, Engine, busybox_tar, import_busybox
 
-from bench.run import RESULTS
+from bench.run import RESULTS, memory_mb
 from bench.scale import Result, Stopwatch, table
 
 #: How many looks at one volume, and containers with one, are timed with few volumes there and again with all.
@@ -67,12 +66,13 @@ def measure(engine: Engine, volumes: int, limit_s: float) -> Result:
         watch.each("volume ls by name", (_call(engine, "GET", f"/volumes?filters={named}") for _ in range(LOOKS)))
         watch.each("run with a volume", (_used(engine, name) for _ in range(LOOKS // 2)))
 
+    result.memory[0] = memory_mb(engine)
     few = make(range(100))
     look("scale0")
     made = make(range(few, volumes))
+    result.memory[made] = memory_mb(engine)
     look("scale1")
-    one = statistics.median(result.calls["volume inspect"])
-    print(f"{engine.kind:8} one of {made}: {one:.1f} ms")
+
     watch.each("volume ls, all", (_call(engine, "GET", "/volumes") for _ in range(5)))
     watch.each("system df, volumes", (_call(engine, "GET", "/system/df?type=volume") for _ in range(2)))
     if engine.kind == "berth":
@@ -116,7 +116,7 @@ def main() -> int:
                 engine.start()
                 import_busybox(engine, busybox)
                 results.append(measure(engine, args.volumes, args.limit))
-    text = table(results)
+    text = table(results).replace(" networks |", " volumes |")
     print("\n" + text)
     if args.only is None:
         machine = f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
