@@ -371,3 +371,9 @@ def test_a_child_that_is_killed_leaves_its_error(tmp_path: Path) -> None:
     blob.write_bytes(layer(member("x", body=b"y")))
     with pytest.raises(LayerRefused, match="failed to register layer"):
         asyncio.run(unpack(blob, tmp_path / "not there"))
+
+
+def test_directories_that_a_layer_leaves_out_are_everybodys_to_read_and_nobodys_to_write(tmp_path: Path) -> None:
+    target, _ = unpacked(tmp_path, layer(member("a/b/c/file", body=b"x"), member("d/e/.wh.gone")))
+    for name in ("a", "a/b", "a/b/c", "d", "d/e"):
+        assert stat.S_IMODE((target / name).stat().st_mode) == 0o755, name

@@ -150,7 +150,13 @@ class LayerTree:
 
     def _parents(self, path: bytes) -> None:
         """Make the directories above `path`, also where a dangling symlink of this layer points."""
-        os.makedirs(os.path.realpath(posixpath.dirname(path)), 0o755, exist_ok=True)
+        missing = []
+        where = os.path.realpath(posixpath.dirname(path))
+        while not os.path.isdir(where):  # makedirs gives its mode to the last one only
+            missing.append(where)
+            where = posixpath.dirname(where)
+        for directory in reversed(missing):
+            os.mkdir(directory, 0o755)
 
     def _whiteout(self, path: bytes, name: bytes) -> None:
         directory = posixpath.dirname(path)
