@@ -103,6 +103,10 @@ class Register:
         known = {ident: (name, state) for ident, name, state in self._states()}
         return tuple(User(ident, *known.get(ident, ("", ""))) for ident in idents)
 
+    def mounted_names(self) -> set[str]:
+        """Return the volumes that a container has mounted now, or is about to."""
+        return {name for name, idents in self.holders().items() if not self.attached.isdisjoint(idents)}
+
     def running_holders(self, name: str) -> tuple[str, ...]:
         """Return the containers that have a volume mounted now, or are about to."""
         users = references.users_of_data(self._every_user())

@@ -25,7 +25,7 @@ from berth.volumes.register import Register
 log = logging.getLogger(__name__)
 
 #: Seconds a question about sizes waits for figures that have to be found out.
-PATIENCE_S: Final = 0.6
+PATIENCE_S: Final = 0.4
 #: Seconds between the engine's own looks at what has changed, and before the first one.
 LOOK_EVERY_S: Final = 60.0
 #: A figure of a volume that was used since is renewed when it is this old, in nanoseconds, …
@@ -81,7 +81,8 @@ class Seen:
     ) -> Mapping[str, Figure]:
         """Return the figures there are after a moment of measuring; `fresh`: after all have been measured now."""
         records = list(records)
-        wanted = [record for record in records if self._may_look(record)]
+        mounted = self._register.mounted_names()
+        wanted = [record for record in records if self._may_look(record, mounted)]
         names_wanted = {record.name for record in wanted}
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None if fresh else patience_s):
@@ -95,34 +96,27 @@ class Seen:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if fresh else patience_s):
                     await asyncio.shield(done)
-        for record in records:
-            if "size" in (record.options or {}) and not self._may_look(record):
-                await self._from_image(record)
         figures = ((record.name, self.figure(record)) for record in records)
         return {name: figure for name, figure in figures if figure is not None}
 
-    async def _from_image(self, record: VolumeRecord) -> None:
-        """Take what a file system that is not mounted says of itself."""
-        try:
-            size = await self._drivers.of(record).size(record)
-        except (EngineError, OSError) as exc:  # said when it is used
-            log.debug("volume %s: its size is not known: %s", record.name, exc)
-            return
-        self._sizes[record.name] = Figure(size, self._register.clock.now_ns(), 0)
-
-    def _may_look(self, record: VolumeRecord) -> bool:
+    def _may_look(self, record: VolumeRecord, mounted: Collection[str]) -> bool:
         """Tell whether the data is there to be measured, and no look at it can hang."""
         driver = self._drivers.of(record)
-        held = not driver.wants_mount(record) or bool(self._register.running_holders(record.name))
+        held = record.name in mounted or not driver.wants_mount(record)
         return held and not (record.options and driver.away(record))
 
     async def _ask(self, records: Sequence[VolumeRecord]) -> None:
         """Ask the drivers about volumes that are not mounted now: the answer is in what they would mount."""
         for record in records:
             driver = self._drivers.of(record)
-            if not driver.away(record):
+            if driver.away(record):
+                continue
+            try:
                 size = await driver.size(record)
-                self._sizes[record.name] = Figure(size, self._register.clock.now_ns())
+            except (EngineError, OSError) as exc:  # said when it is used
+                log.debug("volume %s: its size is not known: %s", record.name, exc)
+                continue
+            self._sizes[record.name] = Figure(size, self._register.clock.now_ns())
 
     def _order(self, record: VolumeRecord) -> tuple[int, int]:
         """Put first what is not known, then what is quickly found out."""
@@ -175,17 +169,23 @@ class Seen:
 
     async def renew(self) -> None:
         """Measure what has changed, when the disk has nothing else to do; returns when that is done."""
-        now = self._register.clock.now_ns()
-        stale = [one.name for one in self._register.records.all() if self._may_look(one) and self._is_stale(one, now)]
-        if stale := [name for name in stale if name not in self._measuring]:
+        now, mounted = self._register.clock.now_ns(), self._register.mounted_names()
+        stale = [
+            record.name
+            for record in self._register.records.all()
+            if record.name not in self._measuring
+            and self._is_stale(record, now, in_use=record.name in mounted)
+            and self._may_look(record, mounted)
+        ]
+        if stale:
             await asyncio.shield(self._start(stale, 0.0))
 
-    def _is_stale(self, record: VolumeRecord, now_ns: int) -> bool:
+    def _is_stale(self, record: VolumeRecord, now_ns: int, *, in_use: bool) -> bool:
         figure = self.figure(record)
         if figure is None:
             return True
         age_ns = now_ns - figure.taken_ns
-        used = figure.taken_ns < self.last_used_ns(record) or bool(self._register.running_holders(record.name))
+        used = in_use or figure.taken_ns < self.last_used_ns(record)
         least_ns = max(STALE_NS if used else OLD_NS, int(figure.took_ms * 10**6 / SHARE))
         return age_ns > least_ns
 

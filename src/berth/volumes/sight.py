@@ -38,8 +38,11 @@ class Sight:
     async def show(self, records: Sequence[VolumeRecord], *, fresh: bool = False) -> list[dict[str, Any]]:
         """Render volumes; `fresh`: their sizes are measured now, however long that takes."""
         sizes = await self._seen.sizes(records, fresh=fresh)
-        uses = self._uses()
-        return [self._render(record, uses.get(record.name, []), sizes.get(record.name)) for record in records]
+        uses, mounted = self._uses(), self._register.mounted_names()
+        return [
+            self._render(record, uses.get(record.name, []), sizes.get(record.name), in_use=record.name in mounted)
+            for record in records
+        ]
 
     def _uses(self) -> Mapping[str, list[dict[str, Any]]]:
         found: dict[str, list[dict[str, Any]]] = {}
@@ -51,11 +54,13 @@ class Sight:
                     found.setdefault(point.name, []).append(_use(known[ident], point))
         return found
 
-    def _render(self, record: VolumeRecord, users: list[dict[str, Any]], figure: Figure | None) -> dict[str, Any]:
+    def _render(
+        self, record: VolumeRecord, users: list[dict[str, Any]], figure: Figure | None, *, in_use: bool
+    ) -> dict[str, Any]:
         last_ns = self._seen.last_used_ns(record)
         return self._inspect(record) | {
             "UsedBy": users,
-            "InUse": bool(self._register.running_holders(record.name)),
+            "InUse": in_use,
             "LastUsed": rfc3339(last_ns),
             "Size": -1 if figure is None else figure.size,
             "SizeAt": rfc3339(0 if figure is None else figure.taken_ns),
