@@ -79,6 +79,15 @@ def test_a_removed_volume_is_had_back(berth: Berth) -> None:
     assert cli(berth, "volume", "trash", "ls", "-q") == ""
 
 
+def test_completion_of_the_trash(berth: Berth) -> None:
+    berth.docker("volume", "create", "gone")
+    berth.docker("volume", "rm", "gone")
+    assert cli(berth, "__complete", "volume", "trash", "res") == "restore\n"
+    assert cli(berth, "__complete", "volume", "trash", "restore", "g") == "gone\n"
+    berth.docker("volume", "create", "there")
+    assert cli(berth, "__complete", "volume", "protect", "the") == "there\n"
+
+
 def test_what_is_removed_for_good_is_gone(berth: Berth) -> None:
     for name in ("one", "two", "three"):
         berth.docker("volume", "create", name)
@@ -279,3 +288,36 @@ def test_a_dry_run_says_what_would_go(berth: Berth) -> None:
     assert f"container  stopped\n  volume     {held}" in cli(berth, "system", "prune", "--volumes")
     assert cli(berth, "volume", "prune", "-f", "--filter", "label=x") == "Total reclaimed space: 0B\n"
     assert loose in cli(berth, "volume", "prune", "-f")
+
+
+def test_a_full_disk_loses_nothing_and_what_is_removed_makes_room(tmp_path: Path) -> None:
+    engine = Berth("lifefull", tmp_path / "berth")
+    try:
+        engine.host("mkdir", "-p", str(engine.data_root))
+        engine.host("mount", "-t", "tmpfs", "-o", "size=20m", "none", str(engine.data_root))
+        engine.start()
+        for name in ("kept", "large"):
+            engine.docker("volume", "create", "--label", "a=b", name)
+        where = {name: data(engine, name) for name in ("kept", "large")}
+        engine.host("sh", "-c", f"echo precious >{where['kept']}/f; head -c 4000000 /dev/zero >{where['large']}/f")
+        engine.host("dd", "if=/dev/zero", f"of={engine.data_root}/full", "bs=4k", check=False)
+
+        for one in range(100):  # until the records' own reserve is used up, too
+            engine.api("POST", "/volumes/create", {"Name": f"filling{one}"})
+        tries = [("kept", "moved"), ("moved", "kept")] * 3
+        for old, new in tries:
+            engine.api("POST", f"/berth/volumes/{old}/rename?name={new}")
+        (name,) = names(engine) & {"kept", "moved"}
+        assert engine.berth("volume", "cat", f"{name}:/f").out == "precious\n"
+        engine.kill9()
+        engine.start()
+        assert names(engine) & {"kept", "moved"} == {name}
+        assert engine.berth("volume", "cat", f"{name}:/f").out == "precious\n"
+        assert engine.api("GET", f"/volumes/{name}").body["Labels"] == {"a": "b"}
+
+        assert engine.docker("volume", "rm", "large").out == "large\n"
+        wait_for(lambda: engine.host("sh", "-c", f"head -c 3000000 /dev/zero >{engine.data_root}/probe",
+                                     check=False).ok, "the removed volume to make room")  # fmt: skip
+        assert "the disk of" in engine.log_tail(400)
+    finally:
+        engine.close()

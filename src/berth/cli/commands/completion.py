@@ -92,6 +92,8 @@ def candidates(session: Session, words: Sequence[str]) -> list[str]:
         return sorted(
             f"--{flag.name}" for flag in command.flags if not flag.hidden and f"--{flag.name}".startswith(last)
         )
+    if path == ("volume", "trash"):
+        return _of_trash(session, before[2:], last)
     kind = _kind(command.usage, len(before) - len(path))
     try:
         return sorted(below) + [name for name in _names(session, kind) if name.startswith(last)]
@@ -108,6 +110,17 @@ def _targets(session: Session, words: Sequence[str], last: str) -> list[str]:
     named = [it for it in every if any(name.lstrip("/") in words for name in it["Names"])]
     found = {mount["Destination"] for it in named or every for mount in it["Mounts"]}
     return sorted(target for target in found if target.startswith(last))
+
+
+def _of_trash(session: Session, before: Sequence[str], last: str) -> list[str]:
+    """Return what follows `berth volume trash`: a verb, then the names that volumes in the trash had."""
+    if not before:
+        return [verb for verb in ("empty", "ls", "restore", "rm") if verb.startswith(last)]
+    try:
+        there = {it["Name"] for it in session.client.get("/berth/volume-trash")["Volumes"]}
+    except ClientError:
+        return []
+    return sorted(name for name in there if name.startswith(last)) if before[0] in ("restore", "rm") else []
 
 
 def _kind(usage: str, index: int) -> str:
