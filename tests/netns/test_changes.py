@@ -11,10 +11,12 @@ from berth.base.errors import Kind
 from berth.kernel import link, netns, netview, nft, routing
 from berth.networks.model import NetworkRecord
 from berth.networks.options import NAME_SERVERS
+from berth.plan.model import Step
+from berth.plan.steps.revise import ReviseLink
 from berth.wire.network_changes import NetworkUpdate
 from berth.wire.networks import EndpointIPAMConfig, EndpointSettings
 from tests.netns.test_names import named_world, resolve
-from tests.netns.test_networks import Container, World, ask, misses, neighbour, published, refused, serve
+from tests.netns.test_networks import DROPPED_S, Container, World, ask, misses, neighbour, published, refused, serve
 from tests.netns.throwaway import isolated
 from tests.support.faults import failing
 
@@ -310,6 +312,30 @@ async def test_a_change_that_fails_at_any_step_changes_nothing(tmp_path: Path) -
     assert kernel(world, one, two) != before
     assert two.address("red") == "10.2.0.3"
     assert misses("10.2.0.3", 80, one.namespace)
+
+
+@isolated
+async def test_who_hears_of_a_new_address_too_early_is_told_of_its_link(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    await world.network("red", subnet="10.1.0.0/24")
+    one, two = await world.container("one", "red"), await world.container("two", "red")
+    apply, asked = world.kernel.apply, []
+
+    def curious(step: Step) -> Step | None:
+        """Ask for the new address while the link still has the MAC of the old one."""
+        done = apply(step)
+        if isinstance(step, ReviseLink) and step.namespace == one.namespace and not asked:
+            asked.append(ask("10.2.0.2", limit=DROPPED_S))
+        return done
+
+    world.kernel.apply = curious  # type: ignore[method-assign]
+    before = netview.look(one.namespace)
+    await update("red", subnet="10.2.0.0/24")(world)
+    assert [answer.partition(" ")[0] for answer in asked] == ["one"]
+    assert {eth.mac for eth in netview.look(one.namespace).links} != {eth.mac for eth in before.links}
+    assert ask("10.2.0.2", limit=DROPPED_S).startswith("one "), "not after seconds in which nobody knows its link"
+    assert ask("10.2.0.2", 80, two.namespace, limit=DROPPED_S).startswith("one ")
 
 
 @isolated

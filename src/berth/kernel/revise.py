@@ -2,7 +2,7 @@
 
 import contextlib
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from ipaddress import ip_interface
 from typing import cast
 
@@ -53,6 +53,39 @@ def _carry_out(route: RouteSocket, want: ReviseLink) -> None:
         route.send(*messages)
 
 
+@contextlib.contextmanager
+def _announcing(want: ReviseLink) -> Iterator[None]:
+    """Have the kernel tell the network of the link's new MAC, with the addresses it has then.
+
+    Who has asked for one of them before remembers it under the old MAC, and reaches nobody for seconds.
+    """
+    keys = [f"net/ipv4/conf/{want.name}/arp_notify", f"net/ipv6/conf/{want.name}/ndisc_notify"]
+    found: list[tuple[str, str | None]] = []
+
+    def tell() -> None:
+        for key in keys:
+            with contextlib.suppress(sysctl.SysctlRefused):  # a kernel without IPv6
+                found.append((key, sysctl.write(key, "1")))
+
+    def rest() -> None:
+        for key, before in found:
+            if before is not None:
+                sysctl.write(key, before)
+
+    _at(want.namespace, tell)
+    try:
+        yield
+    finally:
+        _at(want.namespace, rest)
+
+
+def _at(namespace: str, work: Callable[[], None]) -> None:
+    if namespace:
+        netns.inside(namespace, work)
+    else:
+        work()
+
+
 def _reversed(want: ReviseLink) -> ReviseLink:
     return ReviseLink(want.name, want.namespace, want.addresses[::-1], want.mtu[::-1], want.mac[::-1])
 
@@ -65,7 +98,10 @@ def _revise(step: Step) -> Step | None:
             netns.inside(want.namespace, sysctl.write, switch, "0")
         else:
             sysctl.write(switch, "0")
-    with inside(want.namespace) if want.namespace else contextlib.nullcontext(host()) as route:
+    with (
+        inside(want.namespace) if want.namespace else contextlib.nullcontext(host()) as route,
+        _announcing(want) if want.mac[0] != want.mac[1] else contextlib.nullcontext(),
+    ):
         try:
             _carry_out(route, want)
         except BaseException:
