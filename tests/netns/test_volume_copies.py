@@ -380,7 +380,7 @@ async def test_volumes_on_btrfs_are_subvolumes(disk: Path) -> None:
         assert not world.data().exists()
 
 
-@settings(deadline=None, max_examples=5, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=3, suppress_health_check=list(HealthCheck))
 @given(nodes=trees())
 def test_any_tree_survives_clones_and_rollbacks(disk: Path, nodes: tuple[Node, ...]) -> None:
     with world_on(disk) as world:

@@ -237,6 +237,9 @@ def test_labels_options_and_words_of_snapshots(engine: Berth) -> None:
     assert "site@second exists" in again.err
     engine.berth("volume", "clone", auto, "copied")
     assert json.loads(engine.berth("volume", "inspect", "copied").out)[0]["Labels"] == {"a": "b"}
+    assert engine.berth("__complete", "volume", "snapshot", "rm", "site@s").out == "site@second\n"
+    assert engine.berth("__complete", "volume", "clone", "sit").out.split() == ["site", auto, "site@second"]
+    assert engine.berth("__complete", "volume", "snapshot", "ro").out == "rollback\n"
     assert "invalid consistency" in engine.berth("volume", "clone", "--consistency=x", "site", "y", check=False).err
 
 

@@ -47,7 +47,14 @@ complete -c berth -a '(__berth_complete)'
 _SCRIPTS = {"bash": _BASH, "fish": _FISH, "zsh": _ZSH}
 
 #: What the arguments of a command are, by the first word of its usage that says so.
-_KINDS = (("CONTAINER", "container"), ("NETWORK", "network"), ("VOLUME", "volume"), ("IMAGE", "image"))
+_KINDS = (
+    ("CONTAINER", "container"),
+    ("NETWORK", "network"),
+    ("VOLUME@SNAPSHOT", "snapshot"),
+    ("VOLUME[@SNAPSHOT]", "volume or snapshot"),
+    ("VOLUME", "volume"),
+    ("IMAGE", "image"),
+)
 
 
 def _completion(session: Session, parsed: Parsed) -> None:
@@ -137,6 +144,10 @@ def _names(session: Session, kind: str) -> list[str]:
         return sorted(it["Name"] for it in client.get("/networks"))
     if kind == "volume":
         return sorted(it["Name"] for it in client.get("/volumes")["Volumes"] or ())
+    if kind == "snapshot":
+        return sorted(it["Reference"] for it in client.get("/berth/volume-snapshots"))
+    if kind == "volume or snapshot":
+        return [*_names(session, "volume"), *_names(session, "snapshot")]
     if kind == "image":
         tags = (tag for it in client.get("/images/json") for tag in it["RepoTags"] or ())
         return sorted(tag.removesuffix(":latest") for tag in tags if tag != "<none>:<none>")

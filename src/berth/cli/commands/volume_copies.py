@@ -181,7 +181,7 @@ _SHOWN = (
 )
 
 CLONE = Command(
-    "[OPTIONS] SOURCE NEW",
+    "[OPTIONS] VOLUME[@SNAPSHOT] NEW_NAME",
     _clone,
     (*CONSISTENCY_FLAGS, *_SHOWN),
     least=2,
