@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 
 from berth.cli.errors import CommandFailed
 
@@ -12,11 +13,27 @@ if TYPE_CHECKING:
     from typing import IO
 
 
+#: Bytes after which the disk is asked to take what has been written.
+_SYNC_EVERY = 32 << 20
+
+
+def _sync(fd: int, failed: list[OSError]) -> None:
+    try:
+        os.fdatasync(fd)
+    except OSError as error:
+        failed.append(error)  # the kernel tells it once
+    finally:
+        os.close(fd)
+
+
 class Target:
     """A file that gets its name once it is whole and on its disk; or standard output."""
 
     def __init__(self, output: str, name: str) -> None:
         self._partial = ""
+        self._unsynced = 0
+        self._failed: list[OSError] = []
+        self._syncing: threading.Thread | None = None
         if output == "-":
             self.path = "-"
             self._file: IO[bytes] = sys.stdout.buffer
@@ -33,15 +50,29 @@ class Target:
             raise CommandFailed(f"open {self.path}: {str(error.strerror).lower()}") from None
 
     def write(self, data: bytes) -> None:
-        """Write a piece."""
+        """Write a piece; the disk gets what came before meanwhile, so that little is left for the end."""
         try:
             self._file.write(data)
+            self._unsynced += len(data)
+            if (
+                self._partial
+                and self._unsynced >= _SYNC_EVERY
+                and (self._syncing is None or not self._syncing.is_alive())
+            ):
+                self._unsynced = 0
+                self._file.flush()
+                self._syncing = threading.Thread(target=_sync, args=(os.dup(self._file.fileno()), self._failed))
+                self._syncing.start()
         except OSError as error:
             raise CommandFailed(f"write {self.path}: {str(error.strerror).lower()}") from None
 
     def finish(self) -> None:
         """See that all is on the disk, and give the file its name."""
         try:
+            if self._syncing is not None:
+                self._syncing.join()
+            if self._failed:
+                raise self._failed[0]
             self._file.flush()
             if not self._partial:
                 return

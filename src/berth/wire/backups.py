@@ -36,17 +36,18 @@ def frame(kind: bytes, body: bytes) -> bytes:
 
 def frames(pieces: Iterator[bytes]) -> Iterator[tuple[bytes, bytes]]:
     """Take frames apart again; one that is cut off is left out: the stream's `END` is then missing."""
-    rest = b""
+    rest = bytearray()
     for piece in pieces:
-        rest = rest + piece if rest else piece
+        rest += piece
         at = 0
         while len(rest) - at >= 5:
             size = int.from_bytes(rest[at + 1 : at + 5], "big")
             if len(rest) - at - 5 < size:
                 break
-            yield rest[at : at + 1], rest[at + 5 : at + 5 + size]
+            yield bytes(rest[at : at + 1]), bytes(memoryview(rest)[at + 5 : at + 5 + size])
             at += 5 + size
-        rest = rest[at:]
+        if at:
+            del rest[:at]
 
 
 def file_name(volume: str, stamp: str, pack: str, *, encrypted: str = "") -> str:

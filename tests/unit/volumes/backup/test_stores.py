@@ -1,0 +1,55 @@
+"""Stores: which one a text names, and what is condemned there."""
+
+from pathlib import Path
+
+import pytest
+
+from berth.volumes.backup.errors import BadBackupOption
+from berth.volumes.backup.model import parse_pack, parse_recipients
+from berth.volumes.backup.stores.base import Entry, condemned
+from berth.volumes.backup.stores.directory import DirectoryStore
+from berth.volumes.backup.stores.opening import open_store
+from berth.volumes.backup.stores.restic import ResticStore
+from berth.volumes.backup.stores.s3 import S3Store
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [("/backups", DirectoryStore), ("s3://bucket", S3Store), ("s3://bucket/a/b", S3Store), ("restic:/r", ResticStore)],
+)
+def test_places(text: str, kind: type) -> None:
+    assert isinstance(open_store(text, "/password", Path("/scratch")), kind)
+
+
+@pytest.mark.parametrize("text", ["", "backups", "s3://", "s3://UPPER/x", "ftp://x", "restic:"])
+def test_no_places(text: str) -> None:
+    with pytest.raises(BadBackupOption):
+        open_store(text, "/password", Path("/scratch"))
+
+
+def test_a_repository_needs_its_password() -> None:
+    with pytest.raises(BadBackupOption, match="--password-file"):
+        open_store("restic:/r", "", Path("/scratch"))
+
+
+def test_each_volume_is_judged_by_itself_and_what_is_cut_short_counts_for_nothing() -> None:
+    entries = [
+        Entry(name="a1", volume="a", stamp="20261101T000000Z"),
+        Entry(name="a2", volume="a", stamp="20261102T000000Z"),
+        Entry(name="a3", volume="a", stamp="20261103T000000Z", state="cut short"),
+        Entry(name="b1", volume="b", stamp="20261001T000000Z"),
+    ]
+    assert [one.name for one in condemned(entries, {"last": 1})] == ["a1", "a3"]
+    assert condemned(entries, {"last": 0}) == []
+
+
+def test_packing_and_keys() -> None:
+    assert parse_pack("") == ("zstd", 3)
+    assert parse_pack("gzip") == ("gzip", 2)
+    for wrong in ("zip", "zstd:0", "zstd:x", "none:1"):
+        with pytest.raises(BadBackupOption):
+            parse_pack(wrong)
+    with pytest.raises(BadBackupOption, match="secret key"):
+        parse_recipients(["AGE-SECRET-KEY-1QQQ"])
+    with pytest.raises(BadBackupOption, match="invalid key"):
+        parse_recipients(["bob"])
