@@ -385,3 +385,23 @@ async def test_volumes_on_btrfs_are_subvolumes(disk: Path) -> None:
 def test_any_tree_survives_clones_and_rollbacks(disk: Path, nodes: tuple[Node, ...]) -> None:
     with world_on(disk) as world:
         asyncio.run(_round(world, nodes))
+
+
+@awaited
+async def test_copies_of_one_instant_are_made_where_blocks_can_be_shared(disk: Path) -> None:
+    with world_on(disk) as world:
+        await world.volumes.create("data", labels=LABELS)
+        plant(world.data(), rich())
+        before = look(world.data())
+        instants = Instants(world.copies.shelf, world.volumes.drivers)
+        point = await instants.take(world.volumes.get("data"))
+        if disk.name == "ext4":
+            assert point is None
+        else:
+            assert point is not None
+            assert point.how == HOW[disk.name]
+            (world.data() / "plain").write_text("changed meanwhile")
+            assert difference(before, look(point.path)) == []
+            await instants.drop(point)
+        assert os.listdir(world.layout.volumes / "data/snapshots") == []
+        await world.volumes.remove("data", force=True)
