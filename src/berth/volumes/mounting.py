@@ -3,6 +3,7 @@
 Must not: decide where a volume's data is; that is its driver's.
 """
 
+import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -18,11 +19,11 @@ from berth.base.paths import Layout
 from berth.kernel import foreign
 from berth.kernel.files import write_atomically
 from berth.volumes import references
-from berth.volumes.copies.errors import NoSnapshotToMount
+from berth.volumes.copies.errors import HasSnapshots, NoSnapshotToMount
 from berth.volumes.copies.model import snapshot_data
 from berth.volumes.copies.mounts import of_snapshot
 from berth.volumes.drivers.registry import Drivers
-from berth.volumes.errors import BadMount, NameTaken
+from berth.volumes.errors import BadMount, NameTaken, VolumeOccupied
 from berth.volumes.keeping import Keeping
 from berth.volumes.model import ANONYMOUS_LABEL, LOCAL, VolumeRecord
 from berth.volumes.mounts import access, away, order, owners, parse
@@ -33,6 +34,8 @@ from berth.volumes.mounts.prepare import Away, filler, nothing_to_fill, prepare
 from berth.volumes.options import check_name
 from berth.volumes.register import Register
 from berth.wire.volumes import Mount
+
+log = logging.getLogger(__name__)
 
 #: File in a container's directory: its volumes have had their chance of being filled.
 _FILLED: Final = "volumes-filled"
@@ -347,8 +350,13 @@ class Mounting:
             async with self._register.hold(point.name):
                 record = self._register.find(point.name)
                 others = set(self._register.holders().get(point.name, ())) - {container_id}
-                if record is not None and not others and not record.protected:
+                if record is None or others or record.protected:
+                    continue
+                try:
                     await finish(self._keeping.remove_locked(record, but=container_id))
+                except (HasSnapshots, VolumeOccupied) as exc:
+                    # The container goes all the same; a prune finds the volume when it is free.
+                    log.warning("container %s: its volume stays: %s", container_id[:12], exc)
 
     def adopt(self, alive: Collection[str] | None) -> None:
         """Learn which containers run, and so hold their mounts, after a start."""

@@ -151,6 +151,23 @@ def test_anonymous_ones_go_with_their_last_container(world: World) -> None:
     run(work)
 
 
+def test_a_container_goes_though_its_anonymous_volume_cannot(world: World) -> None:
+    async def work() -> None:
+        points = await world.volumes.mounting.resolve("c1", Wishes(), {"/v", "/w"}, ())
+        kept, busy = (point.name for point in points)
+        (world.layout.volumes / kept / "snapshots/first").mkdir(parents=True)
+        with world.volumes.register.occupy(busy, "backup"):
+            await world.volumes.mounting.release("c1", points, remove_anonymous=True)
+        assert world.on_disk == sorted((kept, busy))
+        with pytest.raises(Conflict, match=r"1 snapshots \(first\) that would be deleted for good"):
+            await world.volumes.remove(kept, force=False)
+        await world.volumes.remove(kept, force=True)
+        await world.volumes.remove(busy, force=False)
+        assert world.on_disk == []
+
+    run(work)
+
+
 @pytest.mark.parametrize(
     "wishes",
     [
