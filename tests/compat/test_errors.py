@@ -96,8 +96,7 @@ def _cases() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("engine_kind", "case"), list(_cases()))
 def test_status_and_words(engine_kind: str, case: Case, request: pytest.FixtureRequest) -> None:
-    if engine_kind == "dockerd":
-        needs_original_20()
+    needs_original_20(engine_kind)
     world: World = request.getfixturevalue(f"{engine_kind}_world")
     answer = world.ask(case.method, case.path, case.body)
     status, words = case.status, case.words
@@ -124,6 +123,7 @@ def test_status_and_words(engine_kind: str, case: Case, request: pytest.FixtureR
     ],
 )
 def test_what_cannot_be_started(engine_kind: str, start: Start, request: pytest.FixtureRequest) -> None:
+    needs_original_20(engine_kind)
     world: World = request.getfixturevalue(f"{engine_kind}_world")
     made = world.ask("POST", "/containers/create?name=errx", start.body)
     try:
