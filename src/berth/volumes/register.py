@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Final
 
 from berth.base.aio import KeyedLocks
 from berth.base.clock import Clock, SystemClock
@@ -24,6 +26,8 @@ from berth.volumes.references import Users
 
 #: Gives id, name and state of every container.
 States = Callable[[], Iterable[tuple[str, str, str]]]
+
+_MOVED_FROM: Final = attrgetter("moved_from")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,9 +159,10 @@ class Register:
 
     def check_not_moving(self, action: str, name: str) -> None:
         """Raise `VolumeMoving` if the storage of another volume may still be where this name's would be."""
-        for record in self.records.all():
-            if record.moved_from == name:
-                raise VolumeMoving(action, name, record.name)
+        records = self.records.all()
+        if name not in map(_MOVED_FROM, records):  # asked at each creation, of thousands
+            return
+        raise VolumeMoving(action, name, next(record.name for record in records if record.moved_from == name))
 
     def check_startable(self, container_id: str, name: str) -> None:
         """Raise `VolumeOccupied` if an operation is replacing the data of a volume that a container wants."""

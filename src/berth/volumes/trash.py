@@ -7,8 +7,10 @@ Must not: decide which volumes may be removed.
 """
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -35,6 +37,9 @@ LOOK_EVERY_S: Final = 30.0
 LOW_SHARE: Final = 0.05
 #: … less than this many bytes.
 LOW_BYTES: Final = 10 * 1024**3
+
+
+_REMOVED: Final = attrgetter("removed_ns")
 
 
 class Kept(NamedTuple):
@@ -78,7 +83,7 @@ class Trash:
 
     def all(self) -> list[TrashRecord]:
         """Return what is in it, oldest first."""
-        return sorted(self._records.all(), key=lambda one: one.removed_ns)
+        return sorted(self._records.all(), key=_REMOVED)
 
     def find(self, ref: str) -> TrashRecord:
         """Return what an id, a beginning of one or a volume's name means; of several volumes of a name the last one.
@@ -171,10 +176,10 @@ class Trash:
         while True:
             self._news.clear()
             await self.sweep()
-            left = self.all()
+            left = self._records.all()
             wait_s = None
             if left:
-                due_s = (self.goes_ns(left[0]) - self._register.clock.now_ns()) / 1e9
+                due_s = (min(map(_REMOVED, left)) + self.keep_ns - self._register.clock.now_ns()) / 1e9
                 wait_s = min(max(due_s, 0.0) + 0.01, LOOK_EVERY_S)
             try:
                 async with asyncio.timeout(wait_s):
@@ -185,10 +190,12 @@ class Trash:
     async def sweep(self) -> None:
         """Do what is due now."""
         now = self._register.clock.now_ns()
-        for entry in self.all():
-            if self.goes_ns(entry) <= now:
-                await self._let_go(entry, "its time in the trash is over")
-        for entry in self.all():
+        entries = self.all()
+        for entry in itertools.takewhile(lambda one: self.goes_ns(one) <= now, entries):
+            await self._let_go(entry, "its time in the trash is over")
+        for entry in entries:
+            if self._records.get(entry.id) is None:
+                continue
             free, whole = await in_thread(self._free, self._root)
             if free >= min(whole * LOW_SHARE, LOW_BYTES):
                 break
