@@ -189,12 +189,10 @@ ps -n x
 ps --all=foo
 run -it=x busybox
 stop -t x a
-volume
 exec --help
 ps --help
 network disconnect --help
 network connect --help
-volume ls --help
 cp a b
 container prune
 image prune -a
@@ -269,6 +267,20 @@ def test_the_client_itself_speaks_as_dockers(stage: Engine) -> None:
     if client_major() < WORDS_SINCE:
         lines = [line for line in lines if _SINCE_EVER.match(line)]
     assert not differences(stage, lines)
+
+
+@pytest.mark.skipif(client_major() < WORDS_SINCE, reason=f"the words are those of Docker's client since {WORDS_SINCE}")
+@pytest.mark.parametrize("page", ["volume", "network", "volume ls", "volume prune", "network create", "system df"])
+def test_pages_that_say_more_say_all_that_dockers_say(dockerd_engine: Engine, page: str) -> None:
+    """Ours have commands and flags of their own; a command or flag of Docker's is there in its words."""
+
+    def said(done: Done) -> set[str]:
+        return set(re.findall(r"^ +(?:-\w, )?--?[\w-]+|^  [a-z-]+(?=  )", done.out, re.MULTILINE))
+
+    words = [*page.split(), "--help"]
+    original = said(dockerd_engine.docker(*words))
+    assert len(original) >= 2
+    assert original <= said(dockerd_engine.berth(*words))
 
 
 #: What would eat a command's 45 milliseconds.

@@ -234,8 +234,8 @@ def test_it_waits_until_all_is_well(compose: Compose) -> None:
 
 
 def test_logs_are_merged_in_the_order_of_time(compose: Compose) -> None:
-    # The two take turns through files on a volume.
-    until = "until test -e /s/{}; do sleep 0.01; done"
+    # The two take turns through files on a volume; dockerd stamps a line when it reads it.
+    until = "until test -e /s/{}; do sleep 0.01; done; sleep 0.3"
     scripts = {
         "a": f"echo 1; touch /s/1; {until.format(2)}; echo 3; touch /s/3",
         "b": f"{until.format(1)}; echo 2; touch /s/2; {until.format(3)}; echo 4",

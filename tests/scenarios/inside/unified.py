@@ -100,8 +100,9 @@ async def story() -> dict[str, object]:
     bus = Bus(clock)
     runner = Runner(kernel, Journal(layout.journal, kernel.step_types))
     networks = WithoutFirewall(
-        layout, MemoryRecords(), MemoryRecords(), MemoryRecords(), runner, bus, None, Config(), clock=clock
-    )
+        layout, MemoryRecords(), MemoryRecords(), MemoryRecords(), runner, bus, None, Config(), clock=clock,
+        last=MemoryRecords(),
+    )  # fmt: skip
     volumes = Volumes(layout, MemoryRecords(), bus, lambda: containers.mounts_in_use(), clock)  # noqa: PLW0108  made below
     records: MemoryRecords[ContainerRecord] = MemoryRecords()
     containers = Containers(
