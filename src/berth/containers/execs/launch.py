@@ -154,6 +154,17 @@ class Launch:
             os.close(self.input)
             self.input = -1
 
+    def unread(self) -> bool:
+        """Tell whether output of the command waits to be read."""
+        waiting = bytearray(4)
+        for fd in (self.out, self.err, self.terminal):
+            if fd >= 0:
+                with contextlib.suppress(OSError):  # a terminal whose other end is closed
+                    fcntl.ioctl(fd, termios.FIONREAD, waiting)
+                    if any(waiting):
+                        return True
+        return False
+
     def close(self) -> None:
         """Close every descriptor that is still open."""
         self._one.terminal = None

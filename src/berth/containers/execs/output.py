@@ -1,7 +1,7 @@
 """Where the output of a command goes, and how input and output get between the descriptors and a client."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from berth.containers.attach import Duplex
@@ -38,13 +38,17 @@ class Sink:
             self._writing -= 1
             self._written += 1
 
-    async def drained(self, pumps: Sequence["asyncio.Task[None]"]) -> None:
-        """Wait until `pumps` end, or nothing has come for a while and the client has taken everything."""
+    async def drained(self, pumps: Sequence["asyncio.Task[None]"], unread: Callable[[], bool]) -> None:
+        """Wait until `pumps` end, or nothing has come for a while and the client has taken everything.
+
+        `unread` tells whether output waits that no pump has had its turn to read: a machine may stand still for longer
+        than the while.
+        """
         waiting = set(pumps)
         while waiting:
             before = self._written
             _, waiting = await asyncio.wait(waiting, timeout=DRAIN_S)
-            if waiting and not self._writing and self._written == before:
+            if waiting and not self._writing and self._written == before and not unread():
                 return
 
     def leave(self) -> None:

@@ -270,7 +270,7 @@ class Execs:
                 raise translate(launch.complaint, one.command)
             one.exit_code = code if code >= 0 else 128 - code
             one.running = False
-            await sink.drained(pumps)
+            await sink.drained(pumps, launch.unread)
         finally:
             for task in tasks:
                 task.cancel()
