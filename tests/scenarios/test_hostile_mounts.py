@@ -54,7 +54,8 @@ def test_links_in_one_volume_lead_another_mount_nowhere(berth: Berth, outside: P
 
 def test_a_neighbour_that_swaps_a_directory_for_a_link(berth: Berth, outside: Path, tmp_path: Path) -> None:
     """While it does, others start with that place as subpath and as target, files are copied, mounts come live."""
-    swap = f"cd /a; mkdir -p keep; ln -s {outside} link; while :; do mv keep x; mv x keep; mv link x; mv x link; done"
+    # Whatever the others make in between, the next turn begins anew.
+    swap = f"cd /a; while :; do rm -rf x; mkdir x; rm -rf x; ln -s {outside} x; done"
     berth.docker("run", "-d", "--name", "swapper", "-v", "arena:/a", "busybox", "sh", "-c", swap)
     berth.docker("run", "-d", "--name", "target", "-v", "arena:/a", "busybox", "sleep", "1000")
     wait_for(lambda: os.path.lexists(berth.data_root / "volumes/arena/_data/x"), "the swapping to begin")
