@@ -113,6 +113,7 @@ FILE, DIR, SYM, LINK = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfil
 HOSTILE = {
     "up": [("../canary", FILE, b"x")],
     "up, in the middle": [("a/../../canary", FILE, b"x")],
+    "up, from here": [("f", FILE, b"x"), ("./..", DIR, "")],
     "a symlink and a file through it": [("way", SYM, ".."), ("way/canary", FILE, b"x")],
     "an absolute symlink": [("way", SYM, "/"), ("way/etc/berth-was-here", FILE, b"x")],
     "a symlink below a directory": [("d", DIR, ""), ("d/way", SYM, "../.."), ("d/way/canary", FILE, b"x")],

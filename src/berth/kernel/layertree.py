@@ -14,6 +14,7 @@ import stat
 from typing import Final
 
 from berth.kernel.tarstream import BadTar, Entry, TarStream, show
+from berth.kernel.tartree import TarTree, inside, set_attribute
 
 _WHITEOUT: Final = b".wh."
 _WHITEOUT_META: Final = b".wh..wh."
@@ -23,15 +24,13 @@ _OPAQUE_MARK: Final = "trusted.overlay.opaque"
 _REFUSED_XATTRS: Final = (b"trusted.overlay.", b"user.overlay.")
 #: Attributes that this file system does not take, or that mean nothing here, are left out.
 _TOLERATED: Final = (errno.EOPNOTSUPP, errno.EPERM, errno.EINVAL)
-_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_KINDS: Final = {b"3": stat.S_IFCHR, b"4": stat.S_IFBLK, b"6": stat.S_IFIFO}
 
 
-class LayerTree:
-    """The tree below ``/``, which is empty; nobody else writes there. Files are made with umask 0."""
+class LayerTree(TarTree):
+    """A layer below ``/``."""
 
     def __init__(self, stream: TarStream) -> None:
+        super().__init__(stream)
         self._stream = stream
         self._directories: dict[bytes, Entry] = {}
         self._whiteouts: set[bytes] = set()
@@ -78,48 +77,18 @@ class LayerTree:
     def _make(self, path: bytes, entry: Entry) -> None:
         kind = entry.kind
         if kind == b"0":
-            self._file(path, entry)
-            return
-        if kind == b"5":
+            self._make_file(path, entry)
+            self._size += entry.size
+        elif kind == b"5":
             os.mkdir(path, 0o755)
             self._directories[path] = entry
-            return
-        if kind == b"1":
+        elif kind == b"1":
             os.link(_inside(entry.link), path, follow_symlinks=False)
-            return
-        if kind == b"2":
-            os.symlink(entry.link, path)
+        elif kind == b"2":
+            self._make_symlink(path, entry)
             self._size += len(entry.link)
         else:
-            major, minor = entry.device
-            if major >= 1 << 12 or minor >= 1 << 20:
-                raise BadTar(f"{show(entry.name)}: device {major}:{minor}")
-            os.mknod(path, entry.mode | _KINDS[kind], os.makedev(major, minor))
-        if entry.uid or entry.gid:
-            os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
-            if kind != b"2":
-                os.chmod(path, entry.mode)
-        for key, value in entry.xattrs:
-            _set_xattr(path, key, value)
-        os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
-
-    def _file(self, path: bytes, entry: Entry) -> None:
-        fd = os.open(path, _NEW_FILE, entry.mode)
-        try:
-            if entry.size:
-                self._stream.copy(entry, fd)
-                self._size += entry.size
-            # Owner 0:0 is what a file made here has already: no directory passes its group on before the end.
-            if entry.uid or entry.gid:
-                os.fchown(fd, entry.uid, entry.gid)
-                if entry.mode & 0o6000:
-                    os.fchmod(fd, entry.mode)  # after the owner: chown clears set-user-id
-            if entry.xattrs:
-                for key, value in entry.xattrs:
-                    _set_xattr(fd, key, value)  # after the data: writing clears capabilities
-            os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
-        finally:
-            os.close(fd)
+            self._make_special(path, entry)
 
     def _clear(self, path: bytes, entry: Entry) -> bool:
         """Take away what an earlier entry made in this place; True if it is a directory and may stay one."""
@@ -180,47 +149,26 @@ class LayerTree:
                 os.setxattr(target, _OPAQUE_MARK, b"y", follow_symlinks=False)
 
     def _finish(self, path: bytes, entry: Entry) -> None:
-        # Last, because making entries changes the times, and modes and attributes pass on to what is made.
         try:
-            fd = os.open(path, _DIRECTORY)
+            self._finish_directory(path, entry)
         except (FileNotFoundError, NotADirectoryError):
             return  # a later entry took its place
         except OSError as exc:
-            if exc.errno == errno.ELOOP:
-                return
-            raise
+            if exc.errno != errno.ELOOP:
+                raise
+
+    def _attribute(self, where: int | bytes, path: bytes, key: bytes, value: bytes) -> None:  # noqa: ARG002  others say it
+        if key.startswith(_REFUSED_XATTRS):
+            return
         try:
-            if entry.uid or entry.gid:
-                os.fchown(fd, entry.uid, entry.gid)
-            os.fchmod(fd, entry.mode)
-            for key, value in entry.xattrs:
-                _set_xattr(fd, key, value)
-            os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
-        finally:
-            os.close(fd)
+            set_attribute(where, key, value)
+        except OSError as exc:
+            if exc.errno not in _TOLERATED:
+                raise
 
 
 def _inside(name: bytes) -> bytes:
-    """Return a member's name as an absolute path without ``.``, ``..`` and doubled slashes."""
-    if b"./" not in name and b"//" not in name and not name.endswith((b"/.", b"/..")) and name not in (b".", b".."):
-        return b"/" + name.strip(b"/")
-    clean = posixpath.normpath(name.lstrip(b"/") or b".")
-    if clean == b".." or clean.startswith(b"../"):
-        raise BadTar(f'invalid name "{show(name)}": it leads out of the layer')
-    return b"/" if clean == b"." else b"/" + clean
-
-
-def _set_xattr(where: int | bytes, key: bytes, value: bytes) -> None:
-    if key.startswith(_REFUSED_XATTRS):
-        return
-    try:
-        if isinstance(where, int):
-            os.setxattr(where, key, value)
-        else:
-            os.setxattr(where, key, value, follow_symlinks=False)
-    except OSError as exc:
-        if exc.errno not in _TOLERATED:
-            raise
+    return inside(name, "layer")
 
 
 def _measured() -> int:

@@ -46,9 +46,10 @@ def main(spec: dict[str, Any]) -> None:
     sys.path[:0] = [str(Path(__file__).parents[2]), *spec["path"]]
     from berth.kernel.inflate import BadPacking
     from berth.kernel.layer_child import ahead
-    from berth.kernel.restoretree import RestoreTree, inside
+    from berth.kernel.restoretree import RestoreTree
     from berth.kernel.sealed import SealedStream
     from berth.kernel.tarstream import BadTar
+    from berth.kernel.tartree import inside
 
     source = Source(spec)
     stream: SealedStream | None = None
@@ -69,7 +70,7 @@ def main(spec: dict[str, Any]) -> None:
             prefix, notes = tree.prefix, tree.notes
         else:
             for entry in stream.members_checked():
-                inside(entry.name)
+                inside(entry.name, "volume")
         stream.drain()
         source.end()
     except (BadTar, BadPacking) as exc:

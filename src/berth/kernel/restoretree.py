@@ -8,17 +8,14 @@ Runs inside `berth.kernel.restore_child`: standard library only.
 
 import errno
 import os
-import posixpath
 import shutil
 import stat
 from typing import Final
 
 from berth.kernel.sealed import SealedStream
 from berth.kernel.tarstream import BadTar, Entry, show
+from berth.kernel.tartree import TarTree, inside, set_attribute
 
-_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_KINDS: Final = {b"3": stat.S_IFCHR, b"4": stat.S_IFBLK, b"6": stat.S_IFIFO}
 #: Attributes that a foreign archive may bring: others mean something to the host's kernel.
 _HARMLESS: Final = (b"user.", b"system.posix_acl_", b"security.capability")
 #: Attributes that this file system or kernel does not take.
@@ -26,10 +23,11 @@ _NOT_HERE: Final = (errno.EOPNOTSUPP, errno.EPERM, errno.EINVAL)
 _NOTES: Final = 20
 
 
-class RestoreTree:
-    """The tree below ``/``, which is empty; nobody else writes there."""
+class RestoreTree(TarTree):
+    """A volume's files below ``/``."""
 
     def __init__(self, stream: SealedStream) -> None:
+        super().__init__(stream)
         self._stream = stream
         #: Directories that are there, with what is to be said of them at the end.
         self._known: dict[bytes, Entry | None] = {b"/": None}
@@ -46,7 +44,7 @@ class RestoreTree:
         """Make everything. Raises `BadTar`, `OSError` with the path in it."""
         os.umask(0)
         for entry in self._stream.members_checked():
-            path = inside(entry.name)
+            path = inside(entry.name, "volume")
             if not self._first:
                 self._first = path
                 self._below = entry.kind == b"5" and path != b"/"
@@ -60,7 +58,7 @@ class RestoreTree:
                 raise
         for path, made in reversed(self._known.items()):
             if made is not None:
-                self._finish(path, made)
+                self._finish_directory(path, made)
 
     def _add(self, path: bytes, entry: Entry) -> None:
         if path == b"/":
@@ -83,44 +81,21 @@ class RestoreTree:
     def _make(self, path: bytes, entry: Entry) -> None:
         kind = entry.kind
         if kind == b"0":
-            self._file(path, entry)
-            return
-        if kind == b"5":
+            self._make_file(path, entry)
+        elif kind == b"5":
             os.mkdir(path, 0o700)
             self._known[path] = entry
-            return
-        if kind == b"1":
+        elif kind == b"1":
             self._link(path, entry)
-            return
-        if kind == b"2":
-            os.symlink(entry.link, path)
+        elif kind == b"2":
+            self._make_symlink(path, entry)
         else:
-            self._special(path, entry)
-        if entry.uid or entry.gid:
-            os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
-        if kind != b"2":
-            os.chmod(path, entry.mode)
-        for key, value in entry.xattrs:
-            self._attribute(path, path, key, value)
-        os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
-
-    def _file(self, path: bytes, entry: Entry) -> None:
-        fd = os.open(path, _NEW_FILE, entry.mode)
-        try:
-            if entry.size:
-                self._stream.copy(entry, fd)
-            if entry.uid or entry.gid:
-                os.fchown(fd, entry.uid, entry.gid)
-                if entry.mode & 0o6000:
-                    os.fchmod(fd, entry.mode)  # after the owner: chown clears set-user-id
-            for key, value in entry.xattrs:
-                self._attribute(fd, path, key, value)  # after the data: writing clears capabilities
-            os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
-        finally:
-            os.close(fd)
+            if kind != b"6" and self._stream.head is None:
+                raise BadTar(f"{show(entry.name)}: is a device; devices are only made from backups of this engine")
+            self._make_special(path, entry)
 
     def _link(self, path: bytes, entry: Entry) -> None:
-        target = inside(entry.link)
+        target = inside(entry.link, "volume")
         above = target[: target.rindex(b"/")] or b"/"
         if above not in self._known:
             raise BadTar(f"{show(entry.name)}: is a link to {show(entry.link)}, which is not in the archive")
@@ -130,15 +105,6 @@ class RestoreTree:
             raise BadTar(f"{show(entry.name)}: is a link to {show(entry.link)}, which is not in the archive") from None
         except PermissionError:
             raise BadTar(f"{show(entry.name)}: is a link to the directory {show(entry.link)}") from None
-
-    def _special(self, path: bytes, entry: Entry) -> None:
-        major, minor = entry.device
-        if entry.kind != b"6":
-            if self._stream.head is None:
-                raise BadTar(f"{show(entry.name)}: is a device; devices are only made from backups of this engine")
-            if major >= 1 << 12 or minor >= 1 << 20:
-                raise BadTar(f"{show(entry.name)}: device {major}:{minor}")
-        os.mknod(path, entry.mode | _KINDS[entry.kind], os.makedev(major, minor))
 
     def _clear(self, path: bytes) -> None:
         if stat.S_ISDIR(os.lstat(path).st_mode):
@@ -163,27 +129,12 @@ class RestoreTree:
                 raise BadTar(f"{show(entry.name)}: leads through {show(path[1:])}, which is {what}") from None
             self._known[path] = None
 
-    def _finish(self, path: bytes, entry: Entry) -> None:
-        # Last, because making entries changes the times, and modes and attributes pass on to what is made.
-        fd = os.open(path, _DIRECTORY)
-        try:
-            os.fchown(fd, entry.uid, entry.gid)
-            os.fchmod(fd, entry.mode)
-            for key, value in entry.xattrs:
-                self._attribute(fd, path, key, value)
-            os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
-        finally:
-            os.close(fd)
-
     def _attribute(self, where: int | bytes, path: bytes, key: bytes, value: bytes) -> None:
         if self._stream.head is None and not key.startswith(_HARMLESS):
             self._note(f"{show(path[1:])}: attribute {show(key)} was left out: the archive is no backup of this engine")
             return
         try:
-            if isinstance(where, int):
-                os.setxattr(where, key, value)
-            else:
-                os.setxattr(where, key, value, follow_symlinks=False)
+            set_attribute(where, key, value)
         except OSError as exc:
             if exc.errno not in _NOT_HERE:
                 raise
@@ -192,15 +143,3 @@ class RestoreTree:
     def _note(self, words: str) -> None:
         if len(self.notes) < _NOTES:
             self.notes.append(words)
-
-
-def inside(name: bytes) -> bytes:
-    """Return a member's name as an absolute path without ``.``, ``..`` and doubled slashes. Raises `BadTar`."""
-    if b"./" not in name and b"//" not in name and not name.endswith((b"/.", b"/..")) and name not in (b".", b".."):
-        return b"/" + name.strip(b"/")
-    if name.startswith(b"./") and name.find(b"/.", 2) < 0 and b"//" not in name:
-        return b"/" + name[2:].rstrip(b"/")
-    clean = posixpath.normpath(name.lstrip(b"/") or b".")
-    if clean == b".." or clean.startswith(b"../"):
-        raise BadTar(f'invalid name "{show(name)}": it leads out of the volume')
-    return b"/" if clean == b"." else b"/" + clean
