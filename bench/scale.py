@@ -164,8 +164,8 @@ def _run(engine: Engine) -> None:
     _call(engine, "DELETE", f"/containers/{ident}?force=1")
 
 
-def table(results: list[Result]) -> str:
-    """The first and the last calls of each kind, as Markdown."""
+def table(results: list[Result], many: str) -> str:
+    """The first and the last calls of each kind, as Markdown; `many` names what there were so many of."""
     rows = [
         "| call | engine | calls | first | last | grew | daemon's CPU, first | last | grew |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
@@ -187,7 +187,7 @@ def table(results: list[Result]) -> str:
     for result in results:
         most = max(result.memory)
         rows.append(
-            f"| memory | {result.kind} | {most:,} networks | {result.memory[0]:.0f} MB | {result.memory[most]:.0f} MB "
+            f"| memory | {result.kind} | {most:,} {many} | {result.memory[0]:.0f} MB | {result.memory[most]:.0f} MB "
             f"| {result.memory[most] / result.memory[0]:.2f}× | | | |"
         )
     return "\n".join(rows) + "\n"
@@ -210,10 +210,12 @@ def curves(results: list[Result]) -> list[Curve]:
     ]
 
 
-def main() -> int:
-    """Measure and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", type=int, default=1000)
+def measured(
+    about: str | None, what: str, most: int, measure: Callable[[Engine, int, float], Result], dockerd: type[Dockerd]
+) -> tuple[list[Result], bool]:
+    """Read the command line and measure on either engine; tell whether both were asked for."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(f"--{what}", dest="most", type=int, default=most)
     parser.add_argument("--limit", type=float, default=180.0, help="seconds for a step of an engine (default 180)")
     parser.add_argument("--only", choices=("berth", "dockerd"))
     args = parser.parse_args()
@@ -221,7 +223,7 @@ def main() -> int:
         sys.exit("needs root: it starts engines in namespaces of their own")
     results = []
     with contextlib.ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="berth-scale-")))
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"berth-{what}-")))
         busybox = busybox_tar(scratch / "busybox.tar")
         for kind in ("berth", "dockerd"):
             if args.only not in (None, kind):
@@ -229,26 +231,34 @@ def main() -> int:
             with contextlib.ExitStack() as own:
                 engine: Engine
                 if kind == "berth":
-                    engine = Berth("scale-berth", scratch / kind, "--log-level", "info")
+                    engine = Berth(f"{what}-berth", scratch / kind, "--log-level", "info")
                 else:
-                    engine = Roomy("scale-dockerd", scratch / kind)
+                    engine = dockerd(f"{what}-dockerd", scratch / kind)
                 own.callback(engine.close)
                 engine.start()
                 import_busybox(engine, busybox)
-                results.append(measure(engine, args.networks, args.limit))
-    text = table(results)
+                results.append(measure(engine, args.most, args.limit))
+    return results, args.only is None
+
+
+def machine() -> str:
+    """Say what was measured on."""
+    return f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
+
+
+def main() -> int:
+    """Measure and write the results."""
+    results, both = measured(__doc__, "networks", 1000, measure, Roomy)
+    text = table(results, "networks")
     print("\n" + text)
-    if args.only is None:
+    if both:
         _write(results, text)
     return 0
 
 
 def _write(results: list[Result], text: str) -> None:
     RESULTS.mkdir(exist_ok=True)
-    machine = f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
-    said = (
-        f"Medians of the first and the last {ENDS} calls. {machine}. Where an engine did fewer, its time was over.\n\n"
-    )
+    said = f"Medians of the first and the last {ENDS} calls. {machine()}. Where an engine did fewer, its time was over.\n\n"
     (RESULTS / "scale.md").write_text(said + text, encoding="utf-8")
     figures = {result.kind: {"calls": result.calls, "cpu": result.cpu, "memory": result.memory} for result in results}
     (RESULTS / "scale.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

@@ -7,23 +7,17 @@ Makes volumes, asks about them and removes them, one call after the other, and s
 of them there. Prints the medians of the first and the last calls, and writes them to bench/results/volumes.md.
 """
 
-import argparse
-import contextlib
 import json
-import os
-import platform
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tests.support.engines import Berth, Dockerd, Engine, busybox_tar, import_busybox
+from tests.support.engines import Dockerd, Engine
 
 from bench.run import RESULTS, memory_mb
-from bench.scale import Result, Stopwatch, table
+from bench.scale import Result, Stopwatch, machine, measured, table
 
 #: How many looks at one volume, and containers with one, are timed with few volumes there and again with all.
 LOOKS = 60
@@ -92,38 +86,13 @@ def measure(engine: Engine, volumes: int, limit_s: float) -> Result:
 
 def main() -> int:
     """Measure and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--volumes", type=int, default=5000)
-    parser.add_argument("--limit", type=float, default=180.0, help="seconds for a step of an engine (default 180)")
-    parser.add_argument("--only", choices=("berth", "dockerd"))
-    args = parser.parse_args()
-    if os.geteuid() != 0:
-        sys.exit("needs root: it starts engines in namespaces of their own")
-    results = []
-    with contextlib.ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="berth-volumes-")))
-        busybox = busybox_tar(scratch / "busybox.tar")
-        for kind in ("berth", "dockerd"):
-            if args.only not in (None, kind):
-                continue
-            with contextlib.ExitStack() as own:
-                engine: Engine
-                if kind == "berth":
-                    engine = Berth("volumes-berth", scratch / kind, "--log-level", "info")
-                else:
-                    engine = Dockerd("volumes-dockerd", scratch / kind)
-                own.callback(engine.close)
-                engine.start()
-                import_busybox(engine, busybox)
-                results.append(measure(engine, args.volumes, args.limit))
-    text = table(results).replace(" networks |", " volumes |")
+    results, both = measured(__doc__, "volumes", 5000, measure, Dockerd)
+    text = table(results, "volumes")
     print("\n" + text)
-    if args.only is None:
-        machine = f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
+    if both:
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "volumes.md").write_text(
-            f"Medians of the first and the last calls. {machine}.\n\n{text}", encoding="utf-8"
-        )
+        said = f"Medians of the first and the last calls. {machine()}.\n\n"
+        (RESULTS / "volumes.md").write_text(said + text, encoding="utf-8")
     return 0
 
 
