@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.clients import OLD_CLIENT, OTHER_ORIGINAL
-from tests.support.engines import CGROUPS, RUN, Berth, Dockerd, Engine, busybox_tar, running
+from tests.support.engines import CGROUPS, RUN, Berth, Dockerd, Engine, busybox_tar, running, wait_for
 
 IN_CI = bool(os.environ.get("CI"))
 _skipped: list[str] = []
@@ -120,6 +120,27 @@ def dockerd_engine(tmp_path_factory: pytest.TempPathFactory, busybox: Path) -> I
 def engine(request: pytest.FixtureRequest) -> Engine:
     """Each engine in turn: what passes here holds for the original too."""
     return request.getfixturevalue(f"{request.param}_engine")
+
+
+@pytest.fixture
+def berth(berth_engine: Berth) -> Iterator[Berth]:
+    """The run's berthd, rid of containers and volumes afterwards, when nothing else may be left either."""
+    yield berth_engine
+    berth_engine.wipe_containers()
+    wait_for(lambda: not berth_engine.leaks(), "nothing to be left")
+    for one in berth_engine.api("GET", "/volumes").body["Volumes"] or ():
+        berth_engine.api("DELETE", f"/volumes/{one['Name']}")
+
+
+@pytest.fixture
+def place(engine: Engine) -> Iterator[Engine]:
+    """Each engine in turn, rid of containers and new volumes afterwards."""
+    before = {one["Name"] for one in engine.api("GET", "/volumes").body["Volumes"] or ()}
+    yield engine
+    engine.wipe_containers()
+    for one in engine.api("GET", "/volumes").body["Volumes"] or ():
+        if one["Name"] not in before:
+            engine.api("DELETE", f"/volumes/{one['Name']}")
 
 
 @pytest.fixture

@@ -5,33 +5,13 @@ What came after 20.10 is asked of Berth alone, by the words of the API's and the
 
 # ruff: noqa: E501  one case, one line, where it can be
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.engines import Berth, Engine, wait_for
+from tests.support.engines import Berth, Engine
 
 pytestmark = [pytest.mark.root, pytest.mark.compat]
-
-
-@pytest.fixture
-def place(engine: Engine) -> Iterator[Engine]:
-    before = {one["Name"] for one in engine.api("GET", "/volumes").body["Volumes"] or ()}
-    yield engine
-    engine.wipe_containers()
-    for one in engine.api("GET", "/volumes").body["Volumes"] or ():
-        if one["Name"] not in before:
-            engine.api("DELETE", f"/volumes/{one['Name']}")
-
-
-@pytest.fixture
-def berth(berth_engine: Berth) -> Iterator[Berth]:
-    yield berth_engine
-    berth_engine.wipe_containers()
-    wait_for(lambda: not berth_engine.leaks(), "nothing to be left")
-    for one in berth_engine.api("GET", "/volumes").body["Volumes"] or ():
-        berth_engine.api("DELETE", f"/volumes/{one['Name']}")
 
 
 def seen(engine: Engine, flags: list[str], questions: dict[str, str]) -> dict[str, str]:

@@ -17,15 +17,6 @@ pytestmark = pytest.mark.root
 
 
 @pytest.fixture
-def berth(berth_engine: Berth) -> Iterator[Berth]:
-    yield berth_engine
-    berth_engine.wipe_containers()
-    wait_for(lambda: not berth_engine.leaks(), "nothing to be left")
-    for one in berth_engine.api("GET", "/volumes").body["Volumes"] or ():
-        berth_engine.api("DELETE", f"/volumes/{one['Name']}")
-
-
-@pytest.fixture
 def outside(tmp_path: Path) -> Iterator[Path]:
     """A directory of the host that no container may reach; it must be as it was in the end."""
     place = tmp_path / "outside"

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,15 +10,6 @@ from tests.scenarios.test_image_mounts import tree
 from tests.support.engines import Answer, Berth, Done, import_tree, wait_for
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def berth(berth_engine: Berth) -> Iterator[Berth]:
-    yield berth_engine
-    berth_engine.wipe_containers()
-    wait_for(lambda: not berth_engine.leaks(), "nothing to be left")
-    for one in berth_engine.api("GET", "/volumes").body["Volumes"] or ():
-        berth_engine.api("DELETE", f"/volumes/{one['Name']}")
 
 
 def start(engine: Berth, *words: str) -> str:

@@ -2,24 +2,14 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.scenarios.test_image_mounts import tree
-from tests.support.engines import Berth, import_tree, wait_for
+from tests.support.engines import Berth, import_tree
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def berth(berth_engine: Berth) -> Iterator[Berth]:
-    yield berth_engine
-    berth_engine.wipe_containers()
-    wait_for(lambda: not berth_engine.leaks(), "nothing to be left")
-    for one in berth_engine.api("GET", "/volumes").body["Volumes"] or ():
-        berth_engine.api("DELETE", f"/volumes/{one['Name']}")
 
 
 def owner(path: Path) -> tuple[int, int]:

@@ -1,7 +1,6 @@
 """What `docker volume create -o type= -o o= -o device=` can mount, on Berth and on the original."""
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,16 +8,6 @@ import pytest
 from tests.support.engines import Engine, wait_for
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def place(engine: Engine) -> Iterator[Engine]:
-    before = {one["Name"] for one in engine.api("GET", "/volumes").body["Volumes"] or ()}
-    yield engine
-    engine.wipe_containers()
-    for one in engine.api("GET", "/volumes").body["Volumes"] or ():
-        if one["Name"] not in before:
-            engine.api("DELETE", f"/volumes/{one['Name']}")
 
 
 @pytest.fixture
