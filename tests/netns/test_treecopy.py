@@ -1,8 +1,10 @@
 """Copies of trees on real file systems: nothing of a tree is lost, however its content gets there."""
 
 import asyncio
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from berth.kernel import btrfs, treecopy_child
 from berth.kernel.copying import Copied, TreeNotCopied, copy_tree
 from berth.kernel.files import remove_tree
+from berth.kernel.treecopy import Counted, TreeCopy
 from tests.support import filesystems, hangs
 from tests.support.trees import Node, difference, look, plant, rich, trees
 
@@ -103,6 +106,76 @@ def test_a_hanging_mount_ends_the_copy_in_time(tmp_path: Path) -> None:
         with pytest.raises(TreeNotCopied, match="nothing could be copied for 1 s"):
             asyncio.run(copy_tree(served.at, tmp_path / "new", stall_limit_s=1))
         served.go_on()
+
+
+def removed(place: Path) -> None:
+    place.rmdir() if place.is_dir() and not place.is_symlink() else place.unlink()
+
+
+def made_as(kind: str, place: Path) -> None:
+    match kind:
+        case "file":
+            place.write_text("text")
+        case "dir":
+            place.mkdir()
+        case "link":
+            place.symlink_to("first")
+        case "fifo":
+            os.mkfifo(place)
+
+
+KINDS = ("file", "dir", "link", "fifo")
+
+
+def copied_while(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, change: Callable[[Path], None]) -> Counted:
+    """Copy a tree with three entries; the second is changed once, after it was looked at and before it is opened."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    new.mkdir()
+    for number, name in enumerate(("first", "second", "third")):
+        made_as("file" if number != 1 else kind, old / name)
+    real, changed = os.stat, []
+
+    def look_and_change(path: Any, **how: Any) -> os.stat_result:
+        seen = real(path, **how)
+        if path == "second" and not changed:
+            changed.append(path)
+            change(old / "second")
+        return seen
+
+    monkeypatch.setattr(os, "stat", look_and_change)
+    reader, writer = (os.open(tree, os.O_RDONLY | os.O_DIRECTORY) for tree in (old, new))
+    try:
+        copy = TreeCopy(reader, writer, strict=True)
+        copy.run()
+    finally:
+        os.close(reader)
+        os.close(writer)
+        monkeypatch.undo()
+    assert changed
+    return copy.counted
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_removed_meanwhile_is_left_out_and_counted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
+) -> None:
+    assert copied_while(monkeypatch, tmp_path, kind, removed).vanished == 1
+    assert sorted(os.listdir(tmp_path / "new")) == ["first", "third"]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "fifo"])  # which is not opened: a look is all
+@pytest.mark.parametrize("other", KINDS)
+def test_what_is_replaced_meanwhile_is_copied_as_it_is_now(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, other: str
+) -> None:
+    def replaced(place: Path) -> None:
+        removed(place)
+        made_as(other, place)
+
+    assert copied_while(monkeypatch, tmp_path, kind, replaced).vanished == 0
+    wrong = difference(look(tmp_path / "old"), look(tmp_path / "new"))
+    assert [what for what in wrong if "mtime" not in what] == []  # a symlink's are those of the first look
 
 
 @settings(

@@ -38,6 +38,8 @@ class Copied(msgspec.Struct, frozen=True, kw_only=True):
     how: str = ""
     entries: int = 0
     bytes: int = 0
+    #: Entries that were removed while the copy was made.
+    vanished: int = 0
     errno: int = 0
     why: str = ""
     path: str = ""

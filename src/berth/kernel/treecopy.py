@@ -4,6 +4,8 @@ Everything a file has comes along: owner, mode, times, extended attributes (with
 links, holes, symlinks, fifos, sockets, devices; the root gets what the source's root has.
 
 Files appear whole or not at all, and nothing that exists is replaced: a copy that was interrupted can be begun again.
+The source may be written to meanwhile: what is removed between being listed and being opened is left out and counted,
+what is replaced is looked at again.
 Where the file system can share the blocks of two files (FICLONE of ioctl_ficlone(2): btrfs, XFS), a file is cloned:
 one instant's content, no bytes moved.
 """
@@ -13,7 +15,7 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -25,6 +27,11 @@ _PIECE_BYTES: Final = 64 << 20
 _CANNOT_COPY_IN_KERNEL: Final = (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EBADF)
 _NO_XATTRS: Final = (errno.EOPNOTSUPP, errno.ENODATA, errno.EPERM, errno.EINVAL)
 _PART: Final = ".berth-copy-part"
+#: What is said of an entry that is of another kind than it was a moment ago: by open(2) of a symlink, of what is no
+#: directory, of a socket.
+_REPLACED: Final = (errno.ELOOP, errno.ENOTDIR, errno.ENXIO)
+#: How often an entry that is replaced while it is looked at is looked at again.
+_LOOKS: Final = 10
 #: uapi/linux/fs.h: _IOW(0x94, 9, int)
 _FICLONE: Final = 0x40049409
 #: FICLONE says these where it cannot share blocks: other file system, none that can, flags that differ.
@@ -53,6 +60,16 @@ class Counted:
     moved_bytes: int = 0
     cloned: int = 0
     copied: int = 0
+    #: Entries that were removed between being listed and being opened.
+    vanished: int = 0
+
+
+class _Vanished(Exception):
+    """An entry of the source is not there any more."""
+
+
+class _Replaced(Exception):
+    """An entry of the source is of another kind than it was."""
 
 
 def _nobody(_: Counted) -> None:
@@ -101,7 +118,20 @@ class TreeCopy:
         self.at = path
         self.counted.entries += 1
         self._told(self.counted)
-        seen = os.stat(name, dir_fd=source, follow_symlinks=False)
+        for look in range(_LOOKS):
+            try:
+                return self._as_seen(source, into, name, path)
+            except _Vanished:
+                self.counted.vanished += 1
+                return None
+            except _Replaced as exc:
+                if look == _LOOKS - 1:
+                    raise OSError(errno.EAGAIN, "it is replaced all the time") from exc
+        return None
+
+    def _as_seen(self, source: int, into: int, name: str, path: str) -> None:
+        with _of_the_source():
+            seen = os.stat(name, dir_fd=source, follow_symlinks=False)
         kind = stat.S_IFMT(seen.st_mode)
         if kind == stat.S_IFDIR:
             self._subdirectory(source, into, name, path)
@@ -113,20 +143,25 @@ class TreeCopy:
             return
         try:
             if kind == stat.S_IFREG:
-                self._file(source, into, name, seen)
+                self._file(source, into, name)
             elif kind == stat.S_IFLNK:
-                os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=into)
-                self._dress_by_name(source, into, name, seen)
+                with _of_the_source(errno.EINVAL):  # no symlink any more
+                    target = os.readlink(name, dir_fd=source)
+                attributes = self._attributes_by_name(source, name)
+                os.symlink(target, name, dir_fd=into)
+                self._dress_by_name(into, name, seen, attributes)
             else:
+                attributes = self._attributes_by_name(source, name)
                 os.mknod(name, seen.st_mode, seen.st_rdev, dir_fd=into)
-                self._dress_by_name(source, into, name, seen)
+                self._dress_by_name(into, name, seen, attributes)
         except FileExistsError:
             return
         if seen.st_nlink > 1:
             self._links[key] = path
 
     def _subdirectory(self, source: int, into: int, name: str, path: str) -> None:
-        inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
+        with _of_the_source():
+            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
         try:
             with contextlib.suppress(FileExistsError):  # of an interrupted copy
                 os.mkdir(name, 0o700, dir_fd=into)
@@ -144,9 +179,15 @@ class TreeCopy:
         finally:
             os.close(inner)
 
-    def _file(self, source: int, into: int, name: str, seen: os.stat_result) -> None:
-        reader = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NOATIME | os.O_CLOEXEC, dir_fd=source)
+    def _file(self, source: int, into: int, name: str) -> None:
+        with _of_the_source():
+            # Without waiting: it may be a fifo by now.
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NOATIME | os.O_NONBLOCK | os.O_CLOEXEC
+            reader = os.open(name, flags, dir_fd=source)
         try:
+            seen = os.fstat(reader)
+            if not stat.S_ISREG(seen.st_mode):
+                raise _Replaced
             writer, part = _nameless(into)
             try:
                 self._content(reader, writer, seen.st_size)
@@ -218,19 +259,30 @@ class TreeCopy:
                 self._lost(exc, name)
         os.utime(into, ns=(seen.st_atime_ns, seen.st_mtime_ns))
 
-    def _dress_by_name(self, source: int, into: int, name: str, seen: os.stat_result) -> None:
-        """Do the same for what cannot be opened: symlinks, fifos, sockets, devices."""
+    def _attributes_by_name(self, source: int, name: str) -> dict[str, bytes]:
+        """Return the attributes of what cannot be opened: symlinks, fifos, sockets, devices."""
+        at = f"/proc/self/fd/{source}/{name}"
+        found: dict[str, bytes] = {}
+        attribute = ""
+        with _of_the_source():
+            try:
+                for attribute in os.listxattr(at, follow_symlinks=False):
+                    found[attribute] = os.getxattr(at, attribute, follow_symlinks=False)
+            except OSError as exc:
+                self._lost(exc, attribute)
+        return found
+
+    def _dress_by_name(self, into: int, name: str, seen: os.stat_result, attributes: dict[str, bytes]) -> None:
+        """Give what cannot be opened the owner, mode, attributes and times of another."""
         os.chown(name, seen.st_uid, seen.st_gid, dir_fd=into, follow_symlinks=False)
-        here, there = f"/proc/self/fd/{source}/{name}", f"/proc/self/fd/{into}/{name}"
+        there = f"/proc/self/fd/{into}/{name}"
         if not stat.S_ISLNK(seen.st_mode):
             os.chmod(there, stat.S_IMODE(seen.st_mode))
-        attribute = ""
-        try:
-            for attribute in os.listxattr(here, follow_symlinks=False):
-                value = os.getxattr(here, attribute, follow_symlinks=False)
+        for attribute, value in attributes.items():
+            try:
                 os.setxattr(there, attribute, value, follow_symlinks=False)
-        except OSError as exc:
-            self._lost(exc, attribute)
+            except OSError as exc:
+                self._lost(exc, attribute)
         os.utime(name, ns=(seen.st_atime_ns, seen.st_mtime_ns), dir_fd=into, follow_symlinks=False)
 
     def _lost(self, exc: OSError, attribute: str) -> None:
@@ -238,6 +290,19 @@ class TreeCopy:
             raise exc
         if self._strict and attribute:
             raise OSError(exc.errno, f"its attribute {attribute} cannot be kept: {exc.strerror}") from exc
+
+
+@contextlib.contextmanager
+def _of_the_source(*replaced: int) -> Iterator[None]:
+    """Tell what is gone or replaced in the source (these error numbers too) from what is wrong with the copy."""
+    try:
+        yield
+    except FileNotFoundError as exc:
+        raise _Vanished from exc
+    except OSError as exc:
+        if exc.errno in (*_REPLACED, *replaced):
+            raise _Replaced from exc
+        raise
 
 
 def _nameless(into: int) -> tuple[int, str | None]:

@@ -74,7 +74,7 @@ def copy_tree(verb: str, source: str, new: str) -> dict[str, object]:
         how = "reflinks"
     else:
         how = "reflinks and copies" if counted.cloned else "copy"
-    return {"how": how, "entries": counted.entries, "bytes": counted.moved_bytes}
+    return {"how": how, "entries": counted.entries, "bytes": counted.moved_bytes, "vanished": counted.vanished}
 
 
 if __name__ == "__main__":

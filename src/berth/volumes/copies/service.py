@@ -38,6 +38,13 @@ _WHERE: Final = frozenset({"type", "device", "o"})
 Told = Callable[[copying.Copied], None]
 
 
+def _made(said: copying.Copied, report: Report) -> Copy:
+    if said.vanished:
+        gone = f"{said.vanished} files or directories were removed while the copy was made and are not in it"
+        report = msgspec.structs.replace(report, warnings=(*report.warnings, gone))
+    return Copy(said.how, said.entries, said.bytes, report)
+
+
 def _unheard(_: copying.Copied) -> None:
     return
 
@@ -274,10 +281,10 @@ class Copies:
                 said = await self._copy(f"{what} {source}", self.shelf.snapshot(*source), stage, told, verb)
             whole = bool(taken.consistency.get("CrashConsistent"))
             report = Report(mode=Mode.NONE, how="a snapshot", crash_consistent=whole, at_ns=taken.created_ns)
-            return Copy(said.how, said.entries, said.bytes, report)
+            return _made(said, report)
         async with self._stillness.still([source.volume], what, wish, instants=False) as still:
             said = await self._copy(f"{what} {source}", still.path(source.volume), stage, told, verb)
-        return Copy(said.how, said.entries, said.bytes, still.report)
+        return _made(said, still.report)
 
     async def _copy(self, what: str, source: Path, stage: Path, told: Told, verb: str = "copy") -> copying.Copied:
         try:
