@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 
 from berth.kernel import btrfs, treecopy_child
 from berth.kernel.copying import Copied, TreeNotCopied, copy_tree
-from berth.kernel.files import remove_tree
+from berth.kernel.removal import remove_tree
 from berth.kernel.treecopy import Counted, TreeCopy
 from tests.support import filesystems, hangs
 from tests.support.trees import Node, difference, look, plant, rich, trees

@@ -17,7 +17,7 @@ from berth.base.errors import EngineError
 from berth.base.paths import Layout
 from berth.events.bus import Bus
 from berth.kernel import btrfs
-from berth.kernel.files import remove_tree
+from berth.kernel.removal import remove_tree
 from berth.store.sqlite import Stores
 from berth.volumes.consistency.model import Writer
 from berth.volumes.consistency.still import Stillness

@@ -28,7 +28,7 @@ from berth.containers.parts import NetworkPart, VolumePart
 from berth.containers.runtimes.command import Runtime, RuntimeFailed
 from berth.containers.users import Identity
 from berth.kernel import cgroup, mount
-from berth.kernel.files import remove_tree
+from berth.kernel.removal import remove_tree
 from berth.networks.model import Sandbox
 from berth.volumes.mounts.model import OciMount
 from berth.volumes.mounts.pins import let_go

@@ -13,7 +13,6 @@ import contextlib
 import itertools
 import logging
 import os
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from berth.images.manifest import parse_time_ns
 from berth.images.model import Layer, StoredImage
 from berth.images.record import ImageRow, LayerRow, hex_of, short_name
 from berth.kernel.files import sync_filesystem, write_atomically
+from berth.kernel.removal import remove_tree
 from berth.wire.containers import decode
 from berth.wire.images import ImageConfig, ImageFile
 
@@ -370,9 +370,7 @@ def _remove_tree(path: Path) -> None:
     """Remove a tree into which a process of an engine just killed may still put a last file."""
     for pause in (*REMOVAL_PAUSES_S, None):
         try:
-            shutil.rmtree(path)
-        except FileNotFoundError:
-            return
+            remove_tree(path)
         except OSError as exc:
             if pause is None:
                 log.warning("%s is left for the next start: %s", path, exc)

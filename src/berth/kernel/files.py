@@ -3,7 +3,6 @@
 import ctypes
 import errno
 import os
-import shutil
 from pathlib import Path
 from typing import Final
 
@@ -54,17 +53,6 @@ def identity(directory: Path) -> str:
     if btrfs.is_subvolume(str(directory)):
         return f"subvolume {btrfs.subvolume_id(str(directory))}"
     return f"inode {directory.lstat().st_ino}"
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a directory of ours and all below it; nothing happens if it is not there."""
-    if path.is_symlink():
-        path.unlink()
-        return
-    try:
-        shutil.rmtree(path)
-    except FileNotFoundError:
-        return
 
 
 def sync_filesystem(path: Path) -> None:

@@ -9,10 +9,10 @@ Runs inside `berth.kernel.layer_child`: standard library only.
 import errno
 import os
 import posixpath
-import shutil
 import stat
 from typing import Final
 
+from berth.kernel.removal import remove_tree
 from berth.kernel.tarstream import BadTar, Entry, TarStream, show
 from berth.kernel.tartree import TarTree, inside, set_attribute
 
@@ -111,7 +111,7 @@ class LayerTree(TarTree):
             for known in [known for known in self._directories if known == path or known.startswith(below)]:
                 del self._directories[known]
             self._whiteouts = {known for known in self._whiteouts if not known.startswith(below)}
-            shutil.rmtree(path)
+            remove_tree(path)
         else:
             os.unlink(path)
         self._exact = False

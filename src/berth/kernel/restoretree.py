@@ -8,10 +8,10 @@ Runs inside `berth.kernel.restore_child`: standard library only.
 
 import errno
 import os
-import shutil
 import stat
 from typing import Final
 
+from berth.kernel.removal import remove_tree
 from berth.kernel.sealed import SealedStream
 from berth.kernel.tarstream import BadTar, Entry, show
 from berth.kernel.tartree import TarTree, inside, set_attribute
@@ -111,7 +111,7 @@ class RestoreTree(TarTree):
             below = path + b"/"
             for known in [known for known in self._known if known == path or known.startswith(below)]:
                 del self._known[known]
-            shutil.rmtree(path)
+            remove_tree(path)
         else:
             os.unlink(path)
 

@@ -8,12 +8,12 @@ import contextlib
 import errno
 import os
 import posixpath
-import shutil
 import stat
 import tarfile
 from typing import IO, Final
 
 from berth.base.errors import InvalidArgument, SystemFault
+from berth.kernel.removal import remove_tree
 from berth.kernel.rootpath import open_inside
 
 _PIECE_BYTES: Final = 1024 * 1024
@@ -109,7 +109,7 @@ class Unpacker:
         if self._keep_kinds and member.isdir():
             raise OverwriteRefused(f'cannot overwrite non-directory "{name}" with directory "{self._place}"')
         if is_directory:
-            shutil.rmtree(name, dir_fd=parent)
+            remove_tree(name, dir_fd=parent)
         else:
             os.unlink(name, dir_fd=parent)
 

@@ -18,7 +18,7 @@ from berth.containers.oci import defaults
 from berth.containers.oci.spec import OCI_VERSION
 from berth.containers.runtimes.command import Runtime, last_error, version_of
 from berth.kernel import cgroup, process
-from berth.kernel.files import remove_tree
+from berth.kernel.removal import remove_tree
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import msgspec
 from berth.base.aio import in_thread
 from berth.base.errors import SystemFault
 from berth.kernel import process
-from berth.kernel.files import remove_tree
+from berth.kernel.removal import remove_tree
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ import os
 from pathlib import Path
 from typing import Final
 
-from berth.kernel.files import exchange, remove_tree, sync_directory, sync_filesystem
+from berth.kernel.files import exchange, sync_directory, sync_filesystem
+from berth.kernel.removal import remove_tree
 
 _STAGE: Final = ".restoring-"
 _UNFINISHED: Final = ".unfinished-"

@@ -25,12 +25,12 @@ from berth.kernel import btrfs
 from berth.kernel.files import (
     exchange,
     identity,
-    remove_tree,
     rename_exclusively,
     sync_directory,
     sync_filesystem,
     write_atomically,
 )
+from berth.kernel.removal import remove_tree
 from berth.volumes.copies.errors import NoSuchSnapshot, SnapshotNameInUse
 from berth.volumes.copies.model import SnapshotRecord, snapshot_data
 

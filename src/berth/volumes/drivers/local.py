@@ -16,8 +16,8 @@ from berth.base.ownership import Owner
 from berth.base.paths import Layout
 from berth.kernel import foreign, hanging
 from berth.kernel import mount as kernel_mount
-from berth.kernel.files import remove_tree
 from berth.kernel.image import ImageFailed
+from berth.kernel.removal import remove_tree
 from berth.kernel.tree import apparent_size
 from berth.store.base import First
 from berth.volumes.drivers import local_device

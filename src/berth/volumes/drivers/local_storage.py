@@ -3,6 +3,7 @@
 A directory is there before its record and is renamed out of the way before the record goes. All calls block.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterable
@@ -13,8 +14,9 @@ from berth.base.errors import SystemFault
 from berth.base.ids import new_id
 from berth.base.ownership import Owner
 from berth.kernel import btrfs
-from berth.kernel.files import remove_tree, rename_exclusively
+from berth.kernel.files import rename_exclusively
 from berth.kernel.mountinfo import mounts_below
+from berth.kernel.removal import remove_tree
 from berth.volumes.drivers.base import Leftovers
 from berth.volumes.errors import VolumeMounted
 
@@ -136,7 +138,7 @@ class LocalStorage:
             try:
                 remove_tree(buried)
             except OSError as exc:
-                failed.append(f"cannot delete {exc.filename or buried}: {exc.strerror}")
+                failed.append(_undeleted(buried, exc))
         if failed:
             raise SystemFault("; ".join(failed))
 
@@ -196,3 +198,10 @@ class LocalStorage:
             return False
         path.chmod(mode)  # whatever the umask
         return True
+
+
+def _undeleted(buried: Path, exc: OSError) -> str:
+    said = f"cannot delete {exc.filename or buried}: {exc.strerror}"
+    if exc.errno == errno.EPERM:  # root is refused by nothing else
+        said += f"; it is immutable or append-only: chattr -R -f -ia {buried} lets the next start delete it"
+    return said
