@@ -86,6 +86,65 @@ async def test_a_live_connect_whose_names_cannot_be_told_leaves_nothing(tmp_path
             assert resolve(one, f"one.{name}") == [one.address(name)]
 
 
+@isolated
+async def test_a_live_disconnect_that_fails_anywhere_takes_nothing(tmp_path: Path) -> None:
+    async with named_world(tmp_path, StoredWorld) as world:
+        for name in ("blue", "red"):
+            await world.network(name)
+        other = await world.container("other", "blue")
+        one = await world.container("one", "red", port_bindings=published("8080"))
+        await world.service.connect("blue", one.id, EndpointSettings(gw_priority=1), running=True)
+        before = await everything(world, one, "blue")
+
+        async def leave() -> None:
+            await world.service.disconnect("blue", one.id, force=False, running=True)
+
+        steps = 0
+        last = 8  # says that all is done, which it is: nobody need hear of it
+        async for steps in failing(world.fault, leave, unheard=[last]):
+            assert await everything(world, one, "blue") == before, steps
+            assert await agrees(world, one) == {"blue", "red"}
+            assert ask("127.0.0.1", 8080).startswith("one ")
+            assert resolve(one, "other") == [other.address("blue")]
+        assert steps == last - 1, "a mark; what it wants; what it has; routes, two rules for answers, ports"
+        assert await agrees(world, one) == {"red"}
+        assert ask("127.0.0.1", 8080).startswith("one ")
+        assert resolve(one, "other") == []
+        # and if that last record is the one that cannot be written, it is as gone
+        await world.service.connect("blue", one.id, EndpointSettings(gw_priority=1), running=True)
+        assert await everything(world, one, "blue") != before, "another link"
+        assert await agrees(world, one) == {"blue", "red"}
+        world.fault.arm(last)
+        await leave()
+        assert world.fault.fired
+        world.fault.arm(0)
+        live = world.live.get(one.id)
+        assert live is not None
+        assert live.changing, "a next start would look"
+        assert one.id not in world.service.inspect("blue")["Containers"]
+        assert set(world.service.settings(one.id)["Networks"]) == {"red"}
+        assert resolve(one, "other") == []
+        await world.service.connect("blue", one.id, EndpointSettings(), running=True)
+        assert await agrees(world, one) == {"blue", "red"}
+
+
+@isolated
+async def test_limits_that_cannot_be_kept_whole_are_those_of_before(tmp_path: Path) -> None:
+    world = StoredWorld(tmp_path)
+    await world.service.adopt(set())
+    await world.network("red")
+    one = await world.container("one", "red")
+    await world.service.shape("red", one.id, {"rate-out": "16mbit"})
+    before = await everything(world, one, "red")
+    steps = 0
+    async for steps in failing(world.fault, lambda: world.service.shape("red", one.id, {"rate-in": "8mbit"})):
+        assert await everything(world, one, "red") == before, steps
+        assert await agrees(world, one) == {"red"}
+    assert steps == 4, "a mark; the limit; what it wants; what it has"
+    assert await everything(world, one, "red") != before
+    assert await agrees(world, one) == {"red"}
+
+
 async def agrees(world: StoredWorld, one: Container) -> set[str]:
     """See that a running container has in the kernel what is on record, and wants that; return its networks."""
     await world.service.settle()
@@ -106,6 +165,8 @@ async def agrees(world: StoredWorld, one: Container) -> set[str]:
     }
     gateway = gateway_endpoint(live.endpoints, 4)
     assert one.route == (gateway.gateway4 if gateway else "")
+    hosts = [line.split() for line in Path(one.files["/etc/hosts"]).read_text().splitlines()]
+    assert {address for address, *names in hosts if one.name in names} == {end.ipv4 for end in live.endpoints}
     names = {end.network_name for end in live.endpoints}
     assert set(tenant.endpoints) == names
     assert set(world.service.settings(one.id)["Networks"]) == names

@@ -5,7 +5,7 @@ and keeps what the container wants. Must not: open or close a container, or writ
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
 
@@ -151,61 +151,85 @@ class Changing:
             log.warning("container %s: names on network %s: %s", tenant.name, end.network_name, exc)
 
     async def disconnect(self, tenant: Tenant, live: LiveSandbox, end: LiveEndpoint, keep: Keep) -> None:
-        """Take an attachment away; what led through it leads another way, if there is one."""
+        """Take an attachment away; what led through it leads another way, if there is one.
+
+        All is written down before the kernel is asked, so that a record which cannot be written keeps the attachment.
+        The caller takes back what `keep` has written if this fails.
+        """
         left = tuple(one for one in live.endpoints if one is not end)
         published = live.published if publisher(left) else ()
         now = msgspec.structs.replace(live, endpoints=left, published=published)
         plan = self._publishing.plan_move(_leads(live), (left, live.published))
         plan += plan_routes(live.netns_path, live.endpoints, left)
         plan += self._linking.plan_end(tenant, live.netns_path, [end])
-        await self._leases.release(live.netns_path, [end])
-        await self._marked(live, in_thread(self._leave, plan, live.netns_path, end))
-        await self._foreign.part(live.netns_path, [end])
+        try:
+            await self.mark(live)
+            await keep()
+            await self._note(msgspec.structs.replace(now, leaving=(end,)))
+            await self._leases.release(live.netns_path, [end])
+            await in_thread(self._leave, plan, live.netns_path, end)
+        except BaseException:
+            await self._live.put(live.container_id, live)
+            raise
         self._reaper.put(links=1)
-        await self._publishing.move_proxy(_leads(live), _leads(now))
         if not published:
             self._publishing.release(live.published)
         self._register.detach(tenant.container_id, end)
-        await self._note(now)
-        await in_thread(self._files.drop, tenant, end)
-        await self._naming.withdraw(tenant, now, end)
-        await keep()
-        await self._live.put(tenant.container_id, now)
+        await self._settled(f"container {tenant.name} left network {end.network_name}", (
+            self._foreign.part(live.netns_path, [end]),
+            self._publishing.move_proxy(_leads(live), _leads(now)),
+            in_thread(self._files.drop, tenant, end),
+            self._naming.withdraw(tenant, now, end),
+            self._live.put(tenant.container_id, now),
+        ))  # fmt: skip
         self._telling.disconnected(tenant.container_id, end)
 
+    async def _settled(self, what: str, works: Iterable[Awaitable[object]]) -> None:
+        """Do what follows when the kernel has changed and the records say so: nothing of it can make that undone.
+
+        Name server and proxy are told all anew when they are back; what is not written is seen to at the next start.
+        """
+        for work in works:
+            try:
+                await work
+            except (EngineError, OSError) as exc:
+                log.warning("%s: %s", what, exc)
+
     def _leave(self, plan: Plan, namespace: str, end: LiveEndpoint) -> None:
-        self._runner.run_blocking(plan)
-        if end.host_link:
-            link.take_out(namespace, end.link)
-            link.retire([end.host_link], self._reaper.group)
-        elif end.link and not end.source:
-            sublink.delete_inside(namespace, end.link)
+        undo = self._runner.run_blocking(plan)
+        try:
+            if end.host_link:
+                link.take_out(namespace, end.link)
+                link.retire([end.host_link], self._reaper.group)
+            elif end.link and not end.source:
+                sublink.delete_inside(namespace, end.link)
+        except BaseException:
+            self._runner.apply_all(undo)
+            raise
 
     async def shape(self, live: LiveSandbox, end: LiveEndpoint, shape: Shape, keep: Keep) -> None:
-        """Give an attachment other limits."""
-        plan = plan_shape(live.netns_path, end, end.shape, shape)
-        await self._marked(live, self._runner.run(plan))
+        """Give an attachment other limits. The caller takes back what `keep` has written if this fails."""
         shaped = msgspec.structs.replace(end, shape=shape)
-        self._register.attach(live.container_id, shaped)
         ends = tuple(shaped if one is end else one for one in live.endpoints)
-        await keep()
-        await self._live.put(live.container_id, msgspec.structs.replace(live, endpoints=ends))
+        undo: tuple[Step, ...] = ()
+        try:
+            await self.mark(live)
+            undo = await self._runner.run(plan_shape(live.netns_path, end, end.shape, shape))
+            await keep()
+            await self._live.put(live.container_id, msgspec.structs.replace(live, endpoints=ends))
+        except BaseException:
+            await in_thread(self._runner.apply_all, undo)
+            await self._live.put(live.container_id, live)
+            raise
+        self._register.attach(live.container_id, shaped)
 
     async def mark(self, live: LiveSandbox) -> None:
         """Note that a container's attachments are about to change, for a daemon that finds only half of it done."""
         on_record = self._live.get(live.container_id) or live  # what a plugin is asked for is noted there already
-        await self._note(on_record)
+        await self._note(msgspec.structs.replace(on_record, leaving=()))
 
     async def _note(self, live: LiveSandbox) -> None:
         await self._live.put(live.container_id, msgspec.structs.replace(live, changing=True))
-
-    async def _marked(self, live: LiveSandbox, work: Awaitable[object]) -> None:
-        await self.mark(live)
-        try:
-            await work
-        except BaseException:
-            await self._live.put(live.container_id, live)
-            raise
 
     # -- what an engine that was killed left half done
 
@@ -213,9 +237,13 @@ class Changing:
         """Make attachments whole that are marked as changing; return the names of the networks there are then."""
         mended = await in_thread(mending.mend, self._runner, live, tenant)
         left = {end.endpoint_id for end in mended.endpoints}
-        for end in live.endpoints:
-            if end.endpoint_id not in left:
-                self._register.detach(live.container_id, end)
+        gone = [end for end in live.endpoints if end.endpoint_id not in left]
+        for end in gone:
+            self._register.detach(live.container_id, end)
+        gone += live.leaving
+        await self._foreign.part(live.netns_path, gone)
+        for end in gone:
+            await in_thread(self._files.drop, tenant, end)
         for end in mended.endpoints:
             self._register.attach(live.container_id, end)
         await self._live.put(live.container_id, mended)

@@ -5,14 +5,15 @@ make of it. Must not: know how an attachment of a running container is made or t
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 import msgspec
 
 from berth.base.aio import KeyedLocks, finish
 from berth.base.sharing import Sharing
 from berth.networks import wants
-from berth.networks.changing import Changing
+from berth.networks.changing import Changing, Keep
 from berth.networks.drivers.registry import driver_of
 from berth.networks.endpoint_options import parse_endpoint
 from berth.networks.errors import EndpointExists, HostNetworkFixed, Leaving, NotConnected
@@ -53,7 +54,7 @@ class Membership:
             tenant = self._staying(container_id)
             wants.check_joinable(tenant, record)
             wants.check_endpoint(record, settings)
-            live = self._live.get(container_id) if running else None
+            live = self._running(container_id) if running else None
             if live is not None and live.on(record.id) is not None:
                 raise EndpointExists(tenant.name, record.name)
             wanted = msgspec.structs.replace(settings, network_id=record.id, endpoint_id="")
@@ -79,7 +80,7 @@ class Membership:
         Return its driver options, in which limits are kept.
         """
         async with self._sharing.shared(), self._locks.hold(container_id):
-            tenant, live = self._staying(container_id), self._live.get(container_id)
+            tenant, live = self._staying(container_id), self._running(container_id)
             settings = tenant.endpoints.get(record.name)
             if settings is None:
                 raise NotConnected(container_id, record.name, running=False)
@@ -88,11 +89,11 @@ class Membership:
             end = live.on(record.id) if live else None
             changed = msgspec.structs.replace(settings, driver_opts=options)
             endpoints = {**tenant.endpoints, record.name: changed}
-            keep = functools.partial(self.want, tenant, msgspec.structs.replace(tenant, endpoints=endpoints))
-            if live is not None and end is not None and end.link:
-                await finish(self._changing.shape(live, end, shape, keep))
-            else:
-                await keep()
+            async with self._wanting(tenant, msgspec.structs.replace(tenant, endpoints=endpoints)) as keep:
+                if live is not None and end is not None and end.link:
+                    await finish(self._changing.shape(live, end, shape, keep))
+                else:
+                    await keep()
             return options
 
     async def disconnect(
@@ -102,18 +103,33 @@ class Membership:
         async with self._sharing.shared(), self._locks.hold(container_id), self._linking.alone(container_id):
             tenant = self._staying(container_id)
             name = record.name if record else ref
-            live = self._live.get(container_id) if running or force else None
+            live = self._running(container_id) if running or force else None
             end = live.on(record.id) if live and record else None
             if name not in tenant.endpoints and end is None:
                 raise NotConnected(container_id, name, running=running)
             if running and record is not None and driver_of(record).traits.on_host:
                 raise HostNetworkFixed
             left = {key: value for key, value in tenant.endpoints.items() if key != name}
-            keep = functools.partial(self.want, tenant, msgspec.structs.replace(tenant, endpoints=left))
-            if live is not None and end is not None:
-                await finish(self._changing.disconnect(tenant, live, end, keep))
-            else:
-                await keep()
+            async with self._wanting(tenant, msgspec.structs.replace(tenant, endpoints=left)) as keep:
+                if live is not None and end is not None:
+                    await finish(self._changing.disconnect(tenant, live, end, keep))
+                else:
+                    await keep()
+
+    @asynccontextmanager
+    async def _wanting(self, old: Tenant, new: Tenant) -> AsyncIterator[Keep]:
+        """Lend what writes down that a container wants `new`; if the block fails it wants `old` again."""
+        try:
+            yield functools.partial(self.want, old, new)
+        except BaseException:
+            if self._tenants.get(new.container_id) is new:
+                await self.want(new, old)
+            raise
+
+    def _running(self, container_id: str) -> LiveSandbox | None:
+        """Return what a container has; a change before this one that could not be noted as done is done."""
+        live = self._live.get(container_id)
+        return live and msgspec.structs.replace(live, changing=False, leaving=())
 
     def _staying(self, container_id: str) -> Tenant:
         """Return what a container wants that nobody has removed meanwhile."""

@@ -2,7 +2,8 @@
 
 A plan that was cut off is taken back by its journal. What remains is the time after a plan was whole and before all
 that follows from it was written: `LiveSandbox.changing` says that there may have been one. An attachment is had whole
-when what the container wants says so, which is written last when it comes; one that is gone is wanted no more.
+when what the container wants says so, which is written last when it comes and first when it goes; one that is gone is
+wanted no more.
 Blocking. Must not: write records.
 """
 
@@ -35,18 +36,23 @@ def mend(runner: Runner, live: LiveSandbox, tenant: Tenant) -> LiveSandbox:
         for end in live.endpoints:
             if not end.pending and end.network_name not in tenant.endpoints:
                 _delete(live.netns_path, end)
+        held = {end.link for end in live.endpoints}  # a link that came after may have the name
+        for end in live.leaving:
+            if end.host_link or end.link not in held:
+                _delete(live.netns_path, end)
         runner.run_blocking(_plan_leases(live))
         with link.inside(live.netns_path) as there:
             names = {one.name for one in there.links()}
             was = {version: _default_way(there, version) for version in FAMILIES}
             routing.forget_all(there)
-        ends = tuple(_as_wanted(end, tenant) for end in live.endpoints if _is_there(end, names))
+        wanted = [end for end in live.endpoints if end.pending or end.network_name in tenant.endpoints]
+        ends = tuple(_as_wanted(end, tenant) for end in wanted if _is_there(end, names))
         settled = tuple(end for end in ends if not end.pending)
         runner.run_blocking(_plan(live.netns_path, settled, was))
     except EngineError as exc:
         log.warning("container %s: its networks are not what they were: %s", live.container_id[:12], exc)
         return msgspec.structs.replace(live, changing=False)
-    return msgspec.structs.replace(live, endpoints=ends, changing=False)
+    return msgspec.structs.replace(live, endpoints=ends, leaving=(), changing=False)
 
 
 def _plan_leases(live: LiveSandbox) -> Plan:

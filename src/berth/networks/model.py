@@ -223,6 +223,8 @@ class LiveSandbox(msgspec.Struct, frozen=True):
     has_dns: bool = False
     #: An attachment is about to come, go or change: set before the kernel is asked, taken back with the new record.
     changing: bool = False
+    #: Attachments that are being taken away: shown no more, and gone at the latest when an engine starts.
+    leaving: tuple[LiveEndpoint, ...] = ()
     #: Container whose namespace this one shares, and its name: one made anew under it may take its place.
     shared_with: str = ""
     shared_name: str = ""
