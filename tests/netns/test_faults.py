@@ -1,5 +1,6 @@
 """Changes of networks and attachments that fail, or whose engine dies, in any step or before any record is written."""
 
+import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -8,12 +9,14 @@ import msgspec
 import pytest
 
 from berth.base.errors import Kind, SystemFault
-from berth.kernel import link, netview, nft, shaping
+from berth.kernel import link, netlink, netview, nft, shaping
 from berth.networks.dns.client import DnsClient
 from berth.networks.dns.model import NamedEndpoint
 from berth.networks.endpoint_options import parse_endpoint
+from berth.networks.options import BRIDGE_NAME
 from berth.networks.planning import gateway_endpoint
-from berth.wire.networks import EndpointSettings
+from berth.plan.steps.link import UnaddressBridge
+from berth.wire.networks import IPAM, EndpointSettings, IPAMConfig
 from tests.netns.stored import StoredWorld
 from tests.netns.test_changes import kernel, update
 from tests.netns.test_dhcp import dhcp, served
@@ -22,7 +25,7 @@ from tests.netns.test_macvlan import at, lan
 from tests.netns.test_names import named_world, resolve
 from tests.netns.test_networks import Container, ask, published, refused, ruleset, snapshot
 from tests.netns.throwaway import isolated
-from tests.support.faults import INJECTED, failing, killing
+from tests.support.faults import INJECTED, KILLED, ended_in, failing, killing
 
 pytestmark = pytest.mark.root
 
@@ -383,6 +386,75 @@ async def test_a_network_with_a_policy_is_there_whole_or_not(tmp_path: Path) -> 
             await restart()
         assert (snapshot(), nft.run_once(rules)) == before, steps
     assert seen == [False] * 3 + [True], "killed after bridge, rules, before the record, after it"
+
+
+def addresses(name: str) -> set[str]:
+    (one,) = link.look_up([name]).values()
+    return {each for each in link.addresses_of(one) if not each.startswith("fe80")}
+
+
+@isolated
+async def test_a_bridge_of_somebodys_has_our_address_with_the_network_or_not_at_all(tmp_path: Path) -> None:
+    world = StoredWorld(tmp_path)
+    await world.service.adopt(set())
+    link.host().send(netlink.new_bridge("theirs", "02:00:00:00:00:77", 1500))
+    link.host().send(netlink.new_address(link.host().index("theirs"), "10.3.0.9", 24))
+    owners = {"10.3.0.9/24"}
+    ours = {"10.1.0.1/24", "fd01::1/64"}
+
+    async def make(world: StoredWorld) -> None:
+        pools = [IPAMConfig(subnet="10.1.0.0/24"), IPAMConfig(subnet="fd01::/64")]
+        options = {BRIDGE_NAME: "theirs"}
+        await world.network("red", ipam=IPAM(config=pools), enable_ipv6=True, options=options)
+
+    async def restart() -> StoredWorld:
+        world.fresh()
+        world.runner.recover(world.service.is_recorded)
+        await world.service.adopt(set())
+        return world
+
+    steps = 0
+    async for steps in failing(world.fault, lambda: make(world)):
+        assert addresses("theirs") == owners, steps
+        assert list(world.layout.journal.iterdir()) == []
+    assert steps == 3, "addresses, rules, record"
+    assert addresses("theirs") == owners | ours
+    await world.service.remove("red")
+    for address in ("10.1.0.1/24", "fd01::1/64"):  # the bridge is left as it is, as Docker leaves it
+        text, _, prefix = address.partition("/")
+        link.host().send(netlink.delete_address(link.host().index("theirs"), text, int(prefix)))
+
+    seen = []
+    async for steps, _ in killing(world, make, restart):
+        seen.append(world.service._register.named("red") is not None)
+        assert addresses("theirs") == owners | (ours if seen[-1] else set()), steps
+        assert list(world.layout.journal.iterdir()) == []
+        if seen[-1]:
+            await world.service.remove("red")
+            world.kernel.apply(UnaddressBridge("theirs", tuple(ours)))
+    assert seen == [False] * 3 + [True], "killed after addresses, rules, before the record, after it"
+    # an address that its owner gave it is not taken from it by a network that has it too
+    await restart()
+    await world.service.remove("red")
+    assert await asyncio.to_thread(ended_in, world, 3, make) == KILLED
+    await restart()
+    assert world.service._register.named("red") is None
+    assert addresses("theirs") == owners | ours
+
+
+@isolated
+async def test_a_bridge_of_somebodys_that_is_not_there_after_a_reboot_is_made(tmp_path: Path) -> None:
+    world = StoredWorld(tmp_path)
+    await world.service.adopt(set())
+    link.host().send(netlink.new_bridge("theirs", "02:00:00:00:00:77", 1500))
+    await world.network("red", subnet="10.1.0.0/24", options={BRIDGE_NAME: "theirs"})
+    link.delete("theirs")
+    for _ in range(2):
+        world.fresh()
+        await world.service.adopt(set())
+        assert addresses("theirs") == {"10.1.0.1/24"}
+    one, two = await world.container("one", "red"), await world.container("two", "red")
+    assert one.ask(two.address("red")).startswith("two ")
 
 
 @isolated

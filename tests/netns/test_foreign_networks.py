@@ -19,7 +19,7 @@ from berth.wire.networks import IPAM, EndpointSettings, IPAMConfig, NetworkCreat
 from tests.netns.stored import StoredWorld
 from tests.netns.test_networks import Container, ask, snapshot
 from tests.netns.throwaway import isolated
-from tests.support.faults import elsewhere, failing
+from tests.support.faults import elsewhere, failing, killing
 from tests.support.plugins import PluginProcess
 
 pytestmark = pytest.mark.root
@@ -53,7 +53,7 @@ class PluggedWorld(StoredWorld):
         return super().fresh()
 
     async def start(self, alive: set[str] | None = None) -> None:
-        self.runner.recover()
+        self.runner.recover(self.service.is_recorded)
         await self.service.adopt(alive or set())
 
     async def plugged(self, name: str = "pnet", *, ipam: str = "", driver: str = "plug") -> str:
@@ -207,7 +207,19 @@ async def test_an_engine_killed_after_any_answer_tells_the_plugin_at_its_next_st
         assert plugin.is_empty()
         assert snapshot() == empty
 
-        await world.plugged()
+        async def restart() -> PluggedWorld:
+            world.fresh()
+            await world.start()
+            return world
+
+        seen = []
+        async for steps, _ in killing(world, PluggedWorld.plugged, restart):
+            seen.append(world.service._register.named("pnet") is not None)
+            assert plugin.is_empty() is not seen[-1], steps
+            if seen[-1]:
+                await world.service.remove("pnet")
+        assert seen == [False] * 2 + [True], "the plugin's answer; before the record, after it"
+        await restart()
         before = snapshot()
         for method in ("NetworkDriver.CreateEndpoint", "NetworkDriver.Join"):
             world.plugins.kill_after = method

@@ -26,7 +26,7 @@ async def serve(config: Config, told: asyncio.Event) -> None:
     parts = wiring.build(config)
     engine = parts.engine
     try:
-        undone = await asyncio.to_thread(parts.runner.recover)
+        undone = await asyncio.to_thread(parts.runner.recover, engine.networks.is_recorded)
         if undone:
             log.warning("took back %d plans that an earlier engine left half done", undone)
         await asyncio.gather(parts.names.start(), parts.proxy.start())

@@ -262,6 +262,11 @@ def _undo_bridge(step: Step) -> Step | None:
     return DeleteLink(cast("MakeBridge", step).name)
 
 
+def _undo_address_bridge(step: Step) -> Step | None:
+    want = cast("AddressBridge", step)
+    return UnaddressBridge(want.name, want.addresses)
+
+
 def _undo_container_link(step: Step) -> Step | None:
     return DeleteLink(cast("MakeContainerLink", step).name)
 
@@ -277,6 +282,7 @@ HANDLERS: dict[type[Step], Callable[[Step], Step | None]] = {
 }
 UNDO: dict[type[Step], Callable[[Step], Step | None]] = {
     MakeBridge: _undo_bridge,
+    AddressBridge: _undo_address_bridge,
     MakeContainerLink: _undo_container_link,
     DeleteLink: lambda step: step,
     UnaddressBridge: lambda step: step,

@@ -74,12 +74,8 @@ class Building:
                 await in_thread(forwarding.switch_on, ipv6=True, allowed=self._config.ip_forward)
             rules = NftTransaction(ruleset.add_bridge(table, policy), ruleset.remove_bridge(table, policy))
             plan += (Planned(rules, f"what network {record.name} may do"),)
-        undo = await self._runner.run(plan)
-        try:
+        async with self._runner.until_recorded(plan, record.id):
             await self._networks.put(record.id, record)
-        except BaseException:
-            await in_thread(self._runner.apply_all, undo)
-            raise
         self._register.add(record)
 
     def unmake(self, record: NetworkRecord) -> tuple[str, ...]:
@@ -118,7 +114,7 @@ class Building:
 
     def _sweep(self, records: Sequence[NetworkRecord]) -> None:
         """Remove what carries our mark and belongs to no record."""
-        known = {name for record in records for name in driver_of(record).owned_links(record)}
+        known = {name for record in records for name in (*driver_of(record).owned_links(record), record.bridge)}
         ours = {end.host_link for sandbox in self._live.all() for end in sandbox.endpoints}
         mark, prefix = alias_mark(self._layout), self._layout.veth_prefix
         for one in link.links():

@@ -71,12 +71,13 @@ def bridge_addresses(record: NetworkRecord, options: BridgeOptions) -> tuple[str
     return tuple(found)
 
 
-def plan_bridge(layout: Layout, record: NetworkRecord, *, exists: bool) -> Plan:
-    """Plan a network's bridge; one that `exists` is only given its addresses."""
+def plan_bridge(layout: Layout, record: NetworkRecord, held: Collection[str] | None) -> Plan:
+    """Plan a network's bridge; one that is there, with the addresses `held`, is only given those it has not."""
     options = parse_bridge(record.options)
     addresses = bridge_addresses(record, options)
-    if exists:
-        return (Planned(AddressBridge(record.bridge, addresses), f"network {record.name} uses a bridge that is there"),)
+    if held is not None:
+        step = AddressBridge(record.bridge, tuple(cidr for cidr in addresses if cidr not in held))
+        return (Planned(step, f"network {record.name} uses a bridge that is there"),)
     pool = pool_of(record, 4)
     mac = (
         mac_of(pool.gateway)
@@ -84,8 +85,8 @@ def plan_bridge(layout: Layout, record: NetworkRecord, *, exists: bool) -> Plan:
         else "02:42:" + ":".join(record.id[at : at + 2] for at in (0, 2, 4, 6))
     )
     ipv6 = record.enable_ipv6 and options.mode6 is not GatewayMode.ISOLATED
-    step = MakeBridge(record.bridge, mac, options.mtu, alias_mark(layout) + record.id, addresses, ipv6=ipv6)
-    return (Planned(step, f"bridge of network {record.name}"),)
+    make = MakeBridge(record.bridge, mac, options.mtu, alias_mark(layout) + record.id, addresses, ipv6=ipv6)
+    return (Planned(make, f"bridge of network {record.name}"),)
 
 
 def plan_link(

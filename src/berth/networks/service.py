@@ -270,6 +270,10 @@ class Networks:
 
     # -- starting and ending
 
+    def is_recorded(self, network_id: str) -> bool:
+        """Tell whether a network is on record: what an engine that was killed had made for it is then no remainder."""
+        return self._networks.get(network_id) is not None
+
     async def adopt(self, alive: set[str]) -> None:
         """Make the kernel equal to the records: predefined networks, bridges, rules; take over running containers.
 

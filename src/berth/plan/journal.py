@@ -1,7 +1,8 @@
 """What was begun and what takes it back, on tmpfs, so that a killed engine's half-done plans are undone.
 
-One file per plan: a line of intent before each step, a line with the inverse after it; the file is
-removed when the plan is committed or undone. No fsync: after a reboot the kernel objects are gone too.
+One file per plan: a line of intent before each step, a line with the inverse after it; the file is removed when the
+plan is committed or undone, or, where a record makes it whole, when that is written. No fsync: after a reboot the
+kernel objects are gone too.
 """
 
 import itertools
@@ -16,8 +17,9 @@ from berth.plan.model import Step
 
 
 class Line(msgspec.Struct, omit_defaults=True):
-    """One line: either an intent, or that it was done, with its inverse (empty when nothing changed)."""
+    """One line: an intent, or that it was done, with its inverse (empty when nothing changed), or what is to follow."""
 
+    until: str = ""
     intent: msgspec.Raw = msgspec.Raw()
     inverse: msgspec.Raw = msgspec.Raw()
     done: bool = False
@@ -29,6 +31,8 @@ class Unfinished(NamedTuple):
     path: Path
     inverses: list[Step]
     open_step: Step | None
+    #: Key of the record with which the plan is whole; empty if it needs none.
+    until: str = ""
 
 
 _ENCODE: Final = msgspec.json.encode
@@ -40,6 +44,10 @@ class PlanLog:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+    def follow(self, key: str) -> None:
+        """Write down that the plan is whole only with a record of that key."""
+        os.write(self._fd, b'{"until":' + _ENCODE(key) + b"}\n")
 
     def intend(self, step: Step) -> None:
         """Write down that `step` is about to be carried out."""
@@ -76,15 +84,18 @@ class Journal:
         for path in sorted(self._directory.glob("*.jsonl")):
             inverses: list[Step] = []
             pending: Step | None = None
+            until = ""
             for raw in path.read_bytes().splitlines():
                 try:
                     line = self._lines.decode(raw)
                 except msgspec.DecodeError:
                     break  # cut off by the kill: what it would have said was not begun
-                if line.intent:
+                if line.until:
+                    until = line.until
+                elif line.intent:
                     pending = self._decoder.decode(line.intent)
                 elif line.done:
                     pending = None
                     if line.inverse:
                         inverses.append(self._decoder.decode(line.inverse))
-            yield Unfinished(path, inverses, pending)
+            yield Unfinished(path, inverses, pending, until)

@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
 
 from berth.base.aio import finish
 from berth.base.errors import EngineError, SystemFault
@@ -77,8 +77,34 @@ class Runner:
         with self._around():
             return self._carry_out(plan, stop)
 
+    @asynccontextmanager
+    async def until_recorded(self, plan: Plan, key: str) -> AsyncIterator[None]:
+        """Apply `plan`; it is undone if the block, which writes the record `key`, fails or is not reached.
+
+        An engine that is killed before the record is there finds the plan unfinished. Not to be cancelled.
+        """
+        journal, undo = await asyncio.to_thread(self._carry_out_for, plan, key)
+        try:
+            yield
+        except BaseException as cause:
+            await asyncio.to_thread(self._take_back, undo, journal, cause)
+            raise
+        await asyncio.to_thread(journal.close)
+
+    def _carry_out_for(self, plan: Plan, key: str) -> tuple[PlanLog, tuple[Step, ...]]:
+        journal = self._journal.begin()
+        journal.follow(key)
+        with self._around():
+            return journal, self._apply(plan, journal)
+
     def _carry_out(self, plan: Plan, stop: threading.Event | None) -> tuple[Step, ...]:
         journal = self._journal.begin()
+        undo = self._apply(plan, journal, stop)
+        journal.close()
+        return undo
+
+    def _apply(self, plan: Plan, journal: PlanLog, stop: threading.Event | None = None) -> tuple[Step, ...]:
+        """Apply a plan or nothing of it; return the inverses, newest first."""
         done: list[Step] = []
         try:
             for planned in plan:
@@ -90,13 +116,12 @@ class Runner:
                 if inverse is not None:
                     done.append(inverse)
         except BaseException as cause:
-            self._take_back(done, journal, cause)
+            self._take_back(tuple(reversed(done)), journal, cause)
             raise
-        journal.close()
         return tuple(reversed(done))
 
-    def _take_back(self, done: Sequence[Step], journal: PlanLog, cause: BaseException) -> None:
-        leftovers = self.apply_all(tuple(reversed(done)))
+    def _take_back(self, undo: Sequence[Step], journal: PlanLog, cause: BaseException) -> None:
+        leftovers = self.apply_all(undo)
         journal.close()
         if leftovers:
             raise UndoIncomplete(cause, leftovers) from cause
@@ -112,10 +137,16 @@ class Runner:
                 failed.append(exc)
         return failed
 
-    def recover(self) -> int:
-        """Take back what a killed engine left half done (blocking, at start); return how many plans."""
+    def recover(self, recorded: Callable[[str], bool] = lambda _: False) -> int:
+        """Take back what a killed engine left half done (blocking, at start); return how many plans.
+
+        A plan that was to be followed by a record is whole if that is `recorded`.
+        """
         count = 0
         for left in self._journal.unfinished():
+            if left.until and recorded(left.until):
+                left.path.unlink(missing_ok=True)
+                continue
             steps = list(reversed(left.inverses))
             if left.open_step is not None:
                 undo = self._actuator.undo_unfinished(left.open_step)

@@ -39,7 +39,7 @@ def end(name: str = "red", *, gateway: str = "10.0.0.1", priority: int = 0) -> L
 
 
 def test_the_plan_of_a_bridge() -> None:
-    assert render(plan_bridge(LAYOUT, record(), exists=False)) == (
+    assert render(plan_bridge(LAYOUT, record(), None)) == (
         "MakeBridge name=br-abcdef012345 mac=02:42:0a:00:00:01 mtu=0 alias=berth:network:" + "abcdef0123456789" * 4
         + " addresses=('10.0.0.1/24',) ipv6=False  # bridge of network red\n"
     )  # fmt: skip
@@ -47,7 +47,7 @@ def test_the_plan_of_a_bridge() -> None:
 
 def test_a_bridge_that_is_there_gets_addresses_only() -> None:
     named = record(options={Q + "bridge.name": "theirs", Q + "bridge.inhibit_ipv4": "true"})
-    assert render(plan_bridge(LAYOUT, named, exists=True)) == (
+    assert render(plan_bridge(LAYOUT, named, ())) == (
         "AddressBridge name=theirs  # network red uses a bridge that is there\n"
     )
 

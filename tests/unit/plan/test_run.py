@@ -152,6 +152,38 @@ def test_a_killed_engine_is_undone_by_the_next(tmp_path: Path, k: int, inverse_w
     assert journals(tmp_path) == []
 
 
+async def test_a_plan_with_a_record_is_whole_when_that_is_written(tmp_path: Path) -> None:
+    kernel = FakeKernel()
+    async with runner(tmp_path, kernel).until_recorded(PLAN, "key"):
+        assert kernel.keys
+        assert len(journals(tmp_path)) == 1, "an engine that is killed now finds it"
+    assert kernel.keys
+    assert journals(tmp_path) == []
+
+
+async def test_a_plan_whose_record_cannot_be_written_is_undone(tmp_path: Path) -> None:
+    kernel = FakeKernel()
+    with pytest.raises(OSError, match="full"):
+        async with runner(tmp_path, kernel).until_recorded(PLAN, "key"):
+            raise OSError("full")
+    assert kernel.keys == set()
+    assert journals(tmp_path) == []
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_killed_engine_is_undone_unless_the_record_is_there(tmp_path: Path, recorded: bool) -> None:
+    kernel = FakeKernel()
+    log = Journal(tmp_path / "journal", Put | Take).begin()
+    log.follow("key")
+    for planned in PLAN:
+        log.intend(planned.step)
+        log.achieved(kernel.apply(planned.step))
+    next_one = Runner(kernel, Journal(tmp_path / "journal", Put | Take))
+    assert next_one.recover(lambda key: recorded and key == "key") == (0 if recorded else 1)
+    assert bool(kernel.keys) is recorded
+    assert journals(tmp_path) == []
+
+
 def test_a_line_cut_off_by_the_kill_does_not_hinder_recovery(tmp_path: Path) -> None:
     kernel = FakeKernel()
     journal = Journal(tmp_path / "journal", Put | Take)

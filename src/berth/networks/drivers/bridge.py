@@ -53,10 +53,10 @@ class Bridge:
 
     def plan_network(self, layout: Layout, record: NetworkRecord, seen: Seen) -> Plan:
         """Make the bridge, or see that one that was there before us has its addresses."""
-        exists = record.bridge in seen
-        if exists and not record.adopted_bridge:
+        there = seen.get(record.bridge)
+        if there and not record.adopted_bridge:
             return ()
-        return plan_bridge(layout, record, exists=exists)
+        return plan_bridge(layout, record, there and there.addresses)
 
     def owned_links(self, record: NetworkRecord) -> tuple[str, ...]:
         """Name the bridge, if we made it."""

@@ -15,7 +15,7 @@ class MakeBridge(Step, frozen=True):
 
 
 class AddressBridge(Step, frozen=True):
-    """Put addresses on a bridge that was there before us and bring it up."""
+    """Put addresses, which it has not, on a bridge that was there before us and bring it up."""
 
     name: str
     addresses: tuple[str, ...]
