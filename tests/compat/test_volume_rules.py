@@ -115,6 +115,8 @@ def test_ls(place: Engine) -> None:
     assert listed("--filter", "label=ls=1", "-f", "label=kind=a") == ["lsone"]
     assert listed("-f", "label=ls=2") == []
     assert listed("-f", "name=stw") == ["lstwo"]
+    assert listed("-f", "name=^ls.*e$", "-f", "name=lstw") == ["lsone", "lstwo"]
+    assert listed("-f", "name=^sone") == listed("-f", "name=lsone(") == []
     assert listed("-f", "label=ls", "-f", "dangling=true") == ["lstwo"]
     assert listed("-f", "label=ls", "-f", "dangling=false") == ["lsone"]
     assert listed("-f", "label=ls", "-f", "driver=local") == ["lsone", "lstwo"]

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 from berth.base.aio import Tasks, finish
@@ -35,6 +36,7 @@ from berth.wire.filters import Filters
 
 log = logging.getLogger(__name__)
 
+_NAME: Final = attrgetter("name")
 _LIST_FILTERS: Final = ("dangling", "driver", "label", "name")
 
 
@@ -105,18 +107,20 @@ class Volumes:
     def list(self, filters: Filters) -> Sequence[VolumeRecord]:
         """Return the volumes that pass ``dangling``, ``driver``, ``label`` and ``name``, by name."""
         filters.only(_LIST_FILTERS)
-        found = [
-            record
-            for record in self.register.records.all()
-            if filters.substring("name", record.name)
-            and filters.exact("driver", record.driver)
-            and filters.labels(record.labels or {})
-        ]
+        records = self.register.records
+        found = records.all()
+        if "name" in filters:  # the names alone first: there may be thousands
+            names = filters.matching("name", records.keys())
+            found = [record for name in names if (record := records.get(name)) is not None]
+        if "driver" in filters:
+            found = [record for record in found if filters.exact("driver", record.driver)]
+        if "label" in filters:
+            found = [record for record in found if filters.labels(record.labels or {})]
         if "dangling" in filters:
             dangling = filters.boolean("dangling", default=False)
             used = self.register.holders()
             found = [record for record in found if (record.name not in used) == dangling]
-        return sorted(found, key=lambda record: record.name)
+        return sorted(found, key=_NAME)
 
     def inspect(self, record: VolumeRecord) -> dict[str, object]:
         """Render a volume as the API shows it."""
