@@ -21,6 +21,11 @@ _NAME_BYTES: Final = 4040
 _MAGIC: Final = 0x9123683E
 
 
+def is_on(path: str) -> bool:
+    """Tell whether a directory is on btrfs."""
+    return subvolume_id(path) is not None
+
+
 def is_subvolume(path: str) -> bool:
     """Tell whether a directory is the root of a subvolume."""
     return os.lstat(path).st_ino == _ROOT_INODE and subvolume_id(path) is not None

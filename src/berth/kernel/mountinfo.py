@@ -1,5 +1,6 @@
 """Questions to the mount table (proc_pid_mountinfo(5)) that concern one path. Must not: change anything."""
 
+import os
 from typing import NamedTuple
 
 
@@ -23,18 +24,22 @@ def _plain(text: str) -> str:
     return text
 
 
+def _table() -> bytes:
+    with open("/proc/self/mountinfo", "rb", buffering=0) as table:
+        return table.read() or b""
+
+
 def _rows() -> str:
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
-        return table.read()
+    return os.fsdecode(_table())
 
 
 def mounts_below(path: str) -> list[str]:
     """Return the mount points at or below `path`, which is absolute and without symlinks, deepest last."""
     want = _escaped(path)
-    text = _rows()
-    if want not in text:  # one search, however many mounts there are
+    raw = _table()
+    if os.fsencode(want) not in raw:  # one search, however many mounts there are
         return []
-    points = (line.split(" ", 5)[4] for line in text.splitlines())
+    points = (line.split(" ", 5)[4] for line in os.fsdecode(raw).splitlines())
     return sorted(_plain(point) for point in points if point == want or point.startswith(want + "/"))
 
 

@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from berth.base.aio import finish
-from berth.volumes.drivers.base import Movable
+from berth.volumes.drivers.base import movable
 from berth.volumes.drivers.registry import Drivers
 from berth.volumes.errors import CannotRename, RenameHeldUp, VolumeNameInUse
 from berth.volumes.model import VolumeRecord
@@ -98,7 +98,7 @@ class Changing:
         self._register.check_unoccupied("rename", record.name)
         self._register.check_not_moving("rename", record.name)
         self._register.check_not_moving("rename", new)
-        if not isinstance(self._drivers.of(record), Movable):
+        if not movable(self._drivers.of(record)):
             raise CannotRename(record.name, record.driver)
         for ident, points in self._register.pending.items():
             if any(point.name == record.name for point in points):
@@ -106,8 +106,9 @@ class Changing:
 
     async def _rename(self, record: VolumeRecord, new: str) -> VolumeRecord:
         renamed = msgspec.structs.replace(record, name=new, moved_from=record.name)
-        records = self._register.records
+        records, moving = self._register.records, self._register.moving
         await records.move(record.name, records, new, renamed)
+        moving[record.name] = new  # until one of the two names has the record and the storage
         try:
             await self._follow(renamed)
         except BaseException:
@@ -115,6 +116,7 @@ class Changing:
             raise
         renamed = msgspec.structs.replace(renamed, moved_from="")
         await records.put(new, renamed)
+        del moving[record.name]
         self._register.rename_seen(record.name, new)
         self._register.publish("rename", new, driver=record.driver, oldName=record.name)
         return renamed
@@ -122,7 +124,7 @@ class Changing:
     async def _follow(self, record: VolumeRecord) -> None:
         """Bring directory and containers to where the record says they are."""
         driver = self._drivers.of(record)
-        if isinstance(driver, Movable):
+        if movable(driver):
             await driver.move(record.moved_from, record.name)
         if self._containers is not None and not record.moved_from.startswith("."):
             await self._containers.volume_renamed(record.moved_from, record.name, str(driver.path(record)))
@@ -132,15 +134,17 @@ class Changing:
         driver, records = self._drivers.of(record), self._register.records
         if self._containers is not None:
             await self._containers.volume_renamed(renamed.name, record.name, str(driver.path(record)))
-        if isinstance(driver, Movable):
+        if movable(driver):
             await driver.move(renamed.name, record.name)
         await records.move(renamed.name, records, record.name, record)
+        del self._register.moving[record.name]
 
     async def adopt(self) -> None:
         """Finish the renames and restores that a killed engine had begun; before any container starts."""
-        for record in self._register.records.all():
-            if not record.moved_from:
-                continue
+        begun = [record for record in self._register.records.all() if record.moved_from]
+        self._register.moving.update((record.moved_from, record.name) for record in begun)
+        for record in begun:
             log.warning("volume %s: finishing what moved it from %s", record.name, record.moved_from)
             await self._follow(record)
             await self._register.records.put(record.name, msgspec.structs.replace(record, moved_from=""))
+            del self._register.moving[record.moved_from]

@@ -10,8 +10,6 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
-from operator import attrgetter
-from typing import Final
 
 from berth.base.aio import KeyedLocks
 from berth.base.clock import Clock, SystemClock
@@ -26,8 +24,6 @@ from berth.volumes.references import Users
 
 #: Gives id, name and state of every container.
 States = Callable[[], Iterable[tuple[str, str, str]]]
-
-_MOVED_FROM: Final = attrgetter("moved_from")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +55,8 @@ class Register:
         self.last_used: dict[str, int] = {}
         #: Set whenever that changes.
         self.touched = asyncio.Event()
+        #: Names that storage may still have which belongs to a volume of another name (`VolumeRecord.moved_from`).
+        self.moving: dict[str, str] = {}
         self._occupied: dict[str, list[_Occupation]] = {}
         self._bus = bus
         self._users = users
@@ -159,10 +157,8 @@ class Register:
 
     def check_not_moving(self, action: str, name: str) -> None:
         """Raise `VolumeMoving` if the storage of another volume may still be where this name's would be."""
-        records = self.records.all()
-        if name not in map(_MOVED_FROM, records):  # asked at each creation, of thousands
-            return
-        raise VolumeMoving(action, name, next(record.name for record in records if record.moved_from == name))
+        if name in self.moving:
+            raise VolumeMoving(action, name, self.moving[name])
 
     def check_startable(self, container_id: str, name: str) -> None:
         """Raise `VolumeOccupied` if an operation is replacing the data of a volume that a container wants."""

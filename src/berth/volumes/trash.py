@@ -22,7 +22,7 @@ from berth.base.ids import new_id
 from berth.kernel.disk import free_share
 from berth.store.base import Records
 from berth.volumes.deleting import Deleting
-from berth.volumes.drivers.base import Movable, VolumeDriver
+from berth.volumes.drivers.base import VolumeDriver, movable
 from berth.volumes.drivers.registry import Drivers
 from berth.volumes.errors import AmbiguousTrash, NothingInTrash, VolumeNameInUse
 from berth.volumes.model import TrashRecord, VolumeRecord
@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between looks at the free space while there is something in the trash.
 LOOK_EVERY_S: Final = 30.0
+#: Seconds between a removal and the look at what it changed: whoever removed it is answered first.
+LOOK_AFTER_S: Final = 0.25
 #: The disk is low when less than this share of it is free, and …
 LOW_SHARE: Final = 0.05
 #: … less than this many bytes.
@@ -102,7 +104,7 @@ class Trash:
 
     async def put(self, record: VolumeRecord, driver: VolumeDriver) -> bool:
         """Put a volume away whose lock is held; False if it is of a kind that goes at once."""
-        if not self.keep_ns or record.anonymous or not isinstance(driver, Movable):
+        if not self.keep_ns or record.anonymous or not movable(driver):
             return False
         brief = driver.brief_settle(record)
         if brief is None:
@@ -135,10 +137,10 @@ class Trash:
         record = msgspec.structs.replace(entry.volume, name=name, moved_from=entry.entry)
         await self._records.move(entry.id, self._register.records, name, record)
         try:
-            if not (isinstance(driver, Movable) and await driver.move(entry.entry, name)):
+            if not (movable(driver) and await driver.move(entry.entry, name)):
                 await driver.make(record)  # there was nothing but the definition
         except BaseException:
-            if isinstance(driver, Movable):
+            if movable(driver):
                 await driver.move(name, entry.entry)
             await self._register.records.move(name, self._records, entry.id, entry)
             raise
@@ -156,7 +158,7 @@ class Trash:
 
     async def _remove(self, entry: TrashRecord) -> None:
         driver = self._drivers.of(entry.volume)
-        if isinstance(driver, Movable):
+        if movable(driver):
             await driver.bury(entry.entry)
         await self._records.drop(entry.id)
         await self._deleting.discard(driver)
@@ -186,6 +188,7 @@ class Trash:
                     await self._news.wait()
             except TimeoutError:
                 continue
+            await asyncio.sleep(LOOK_AFTER_S)
 
     async def sweep(self) -> None:
         """Do what is due now."""
@@ -222,7 +225,7 @@ class Trash:
                 continue
             driver = self._drivers.of(entry.volume)
             ours = self._register.find(entry.volume.name) is None
-            if not (ours and isinstance(driver, Movable) and await driver.move(entry.volume.name, entry.entry)):
+            if not (ours and movable(driver) and await driver.move(entry.volume.name, entry.entry)):
                 await self._records.drop(entry.id)
         for name in sorted(there - known - moving):
             ident = name.removeprefix(_PREFIX)

@@ -23,7 +23,7 @@ from berth.volumes.copies import model
 from berth.volumes.copies.errors import CannotRollBack, CopyFailed, SnapshotInUse, SnapshotNameInUse
 from berth.volumes.copies.model import Copy, Reference, SnapshotRecord
 from berth.volumes.copies.shelf import CLONING, DATA, INSTANT, ROLLING, TAKING, Shelf
-from berth.volumes.drivers.base import Movable
+from berth.volumes.drivers.base import movable
 from berth.volumes.drivers.registry import Drivers
 from berth.volumes.errors import CannotRename, VolumeNameInUse
 from berth.volumes.model import ANONYMOUS_LABEL, LOCAL, VolumeRecord
@@ -153,7 +153,7 @@ class Copies:
     async def _publish(self, made: VolumeRecord) -> None:
         """Write the record, then bring the data to its name; a start after a crash in between does the latter."""
         driver = self._drivers.of(made)
-        if not isinstance(driver, Movable):
+        if not movable(driver):
             raise CannotRename(made.name, made.driver)
         await self._register.records.put(made.name, made)
         try:
@@ -316,7 +316,7 @@ class Copies:
             try:
                 staged = VolumeRecord(name=stage.name)
                 driver = self._drivers.of(staged)
-                if stage.name.startswith(CLONING) and isinstance(driver, Movable):
+                if stage.name.startswith(CLONING) and movable(driver):
                     await driver.settle(staged)  # a file system of its own may be mounted there
                 await in_thread(self.shelf.discard, stage)
             except EngineError as exc:

@@ -4,9 +4,10 @@ A driver owns where the data is. Names, records, locks, users, events and the or
 hold the volume's lock around every call. Must not: know any driver.
 """
 
+import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 from berth.base.ownership import Owner
 from berth.store.base import First
@@ -116,7 +117,7 @@ class VolumeDriver(Protocol):
 
 
 @runtime_checkable
-class Movable(Protocol):
+class Movable(VolumeDriver, Protocol):
     """Storage that can be given another name without touching the data."""
 
     async def settle(self, record: VolumeRecord) -> None:
@@ -138,3 +139,14 @@ class Movable(Protocol):
     async def bury(self, entry: str) -> None:
         """Give storage to `VolumeDriver.discard`; nothing happens if there is none of this name."""
         ...
+
+
+def movable(driver: VolumeDriver) -> TypeGuard[Movable]:
+    """Tell whether a driver's storage can be given another name."""
+    return _is_movable(type(driver))
+
+
+@functools.cache
+def _is_movable(kind: type[VolumeDriver]) -> bool:
+    # Asked once: whether a class has all methods of a protocol takes longer to find out than most calls of them.
+    return issubclass(kind, Movable)

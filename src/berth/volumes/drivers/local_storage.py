@@ -12,7 +12,7 @@ from typing import Final
 
 from berth.base.errors import SystemFault
 from berth.base.ids import new_id
-from berth.base.ownership import Owner
+from berth.base.ownership import NOBODY_SAID, Owner
 from berth.kernel import btrfs
 from berth.kernel.files import rename_exclusively
 from berth.kernel.mountinfo import mounts_below
@@ -43,6 +43,8 @@ class LocalStorage:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._text = str(root)
+        #: Whether they are on btrfs, once somebody asked.
+        self._subvolumes: bool | None = None
         #: What is to be deleted and has no name any more.
         self._buried: list[Path] = []
 
@@ -70,12 +72,17 @@ class LocalStorage:
         """Return the same of a volume that was never mounted."""
         return self.root / name / _NEW_IMAGE
 
-    def make(self, name: str, owner: Owner | None = None) -> None:
+    def make(self, name: str, owner: Owner = NOBODY_SAID) -> None:
         """Make a volume's directories, with an owner if one is wanted; what is there already stays as it is."""
+        place = f"{self._text}/{name}"
         try:
-            self._directory(self.root, _PARENT_MODE, parents=True)
-            self._directory(self.root / name, _PARENT_MODE)
-            if self._data_directory(self.data(name)) and owner is not None:
+            try:
+                _make_directory(place, _PARENT_MODE)
+            except FileNotFoundError:  # the first one
+                self.root.parent.mkdir(parents=True, exist_ok=True)
+                _make_directory(self._text, _PARENT_MODE)
+                _make_directory(place, _PARENT_MODE)
+            if self._make_data(f"{place}/{_DATA}") and owner != NOBODY_SAID:
                 self.dress(name, owner)
         except OSError as exc:
             raise SystemFault(f"create {name}: cannot make {exc.filename}: {exc.strerror}") from exc
@@ -182,22 +189,26 @@ class LocalStorage:
         except OSError:
             return False
 
-    def _data_directory(self, path: Path) -> bool:
+    def _make_data(self, path: str) -> bool:
         # On btrfs a subvolume: its snapshots are made in no time.
-        made = not path.exists() and btrfs.make_subvolume(str(path))
-        if made:
-            path.chmod(_DATA_MODE)
-        return self._directory(path, _DATA_MODE) or made
+        if self._subvolumes is None:
+            self._subvolumes = btrfs.is_on(self._text)
+        if self._subvolumes and not os.path.exists(path) and btrfs.make_subvolume(path):
+            os.chmod(path, _DATA_MODE)
+            return True
+        return _make_directory(path, _DATA_MODE)
 
-    def _directory(self, path: Path, mode: int, *, parents: bool = False) -> bool:
-        try:
-            path.mkdir(mode, parents=parents)
-        except FileExistsError:
-            if not stat.S_ISDIR(path.lstat().st_mode):
-                raise
-            return False
-        path.chmod(mode)  # whatever the umask
-        return True
+
+def _make_directory(path: str, mode: int) -> bool:
+    """Make a directory; False if there is one. Text, no path object: most of the time would go into that."""
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            raise
+        return False
+    os.chmod(path, mode)  # whatever the umask
+    return True
 
 
 def _undeleted(buried: Path, exc: OSError) -> str:
