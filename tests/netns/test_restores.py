@@ -82,7 +82,7 @@ class World:
         stillness = Stillness(layout, self.volumes.register, self.volumes.drivers, nobody, bus, SystemClock())
         staging = StepStaging(layout.volumes)
         staging.fault = self.fault
-        self.backups = Backups(layout, self.volumes.keeping, stillness, staging)
+        self.backups = Backups(layout, self.volumes.keeping, stillness, self.volumes.replacing, staging)
 
     def data(self, name: str) -> Path:
         return self.root / "data/volumes" / name / "_data"

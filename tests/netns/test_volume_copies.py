@@ -122,7 +122,7 @@ class World:
             self.layout, self.volumes.register, self.volumes.drivers, nobody, bus, clock,
             Instants(shelf, self.volumes.drivers),
         )  # fmt: skip
-        self.copies = Copies(shelf, self.volumes.register, self.volumes.drivers, still, 2)
+        self.copies = Copies(shelf, self.volumes.register, self.volumes.drivers, still, self.volumes.replacing, 2)
 
     def close(self) -> None:
         assert self.stores is not None

@@ -302,9 +302,23 @@ def test_a_sized_volume_is_cloned_with_its_size(engine: Berth) -> None:
     assert "No space left on device" in full.err
     engine.berth("volume", "snapshot", "create", "small", "first")
     assert engine.docker("run", "--rm", "-v", "small@first:/p:ro", "busybox", "cat", "/p/file").out == "kept\n"
-    engine.docker("rm", "-f", "uses")
     refused = engine.berth("volume", "snapshot", "rollback", "small@first", check=False)
-    assert "berth volume clone small@first NEW" in refused.err
+    assert "volume is in use by running containers" in refused.err
+    engine.docker("exec", "uses", "sh", "-c", "echo newer >/d/file")
+    engine.docker("rm", "-f", "uses")
+    kept = engine.berth("volume", "snapshot", "rollback", "small@first").err.strip().rpartition(" ")[2]
+    assert engine.docker("run", "--rm", "-v", "small:/d", "busybox", "cat", "/d/file").out == "kept\n"
+    assert engine.docker("run", "--rm", "-v", f"{kept}:/d:ro", "busybox", "cat", "/d/file").out == "newer\n"
+    full = engine.docker("run", "--rm", "-v", "small:/d", "busybox", "dd", "if=/dev/zero", "of=/d/big", "bs=1M",
+                         "count=64", check=False)  # fmt: skip
+    assert "No space left on device" in full.err
+
+
+def test_a_volume_whose_data_is_not_the_engines_is_not_rolled_back(engine: Berth) -> None:
+    engine.berth("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "memory")
+    engine.berth("volume", "snapshot", "create", "memory", "first")
+    refused = engine.berth("volume", "snapshot", "rollback", "memory@first", check=False)
+    assert "berth volume clone memory@first NEW" in refused.err
 
 
 def test_a_file_system_of_a_volumes_own_is_frozen_and_thawed_after_a_kill(engine: Berth) -> None:

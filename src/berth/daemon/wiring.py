@@ -221,8 +221,10 @@ def build(config: Config) -> Parts:
         clock,
         Instants(volumes.shelf, volumes.drivers),
     )
-    copies = Copies(volumes.shelf, volumes.register, volumes.drivers, stillness, config.mount_timeout)
-    backups = Backups(layout, volumes.keeping, stillness)
+    copies = Copies(
+        volumes.shelf, volumes.register, volumes.drivers, stillness, volumes.replacing, config.mount_timeout
+    )
+    backups = Backups(layout, volumes.keeping, stillness, volumes.replacing)
     engine = Engine(
         layout=layout,
         config=config,

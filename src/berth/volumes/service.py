@@ -28,6 +28,7 @@ from berth.volumes.mounts.pins import ImageShelf
 from berth.volumes.pruning import Pruning
 from berth.volumes.references import Users
 from berth.volumes.register import Register, States
+from berth.volumes.replacing import Replacing
 from berth.volumes.seen import Seen
 from berth.volumes.sight import OWN_FILTERS, Sight
 from berth.volumes.sizing import Sizing
@@ -86,6 +87,7 @@ class Volumes:
         self.looking = Looking(self.register, self.drivers)
         self.pruning = Pruning(self.register, self.keeping, self.seen)
         self.sizing = Sizing(self.register, self.drivers)
+        self.replacing = Replacing(self.register, self.drivers, layout.volumes)
 
     async def create(
         self,
@@ -169,6 +171,7 @@ class Volumes:
 
         None for `alive` leaves the mounts alone.
         """
+        await self.replacing.adopt()
         await self.trash.adopt()
         await self.keeping.adopt(alive)
         await self.sizing.adopt()

@@ -15,11 +15,11 @@ from berth.base.errors import EngineError
 from berth.volumes.backup.errors import RestoreIntoMount, RestoreNeedsName, RestoreWouldOverwrite
 from berth.volumes.backup.model import RestoreOptions
 from berth.volumes.backup.staging import Staging
-from berth.volumes.drivers.registry import Drivers
 from berth.volumes.keeping import Keeping
 from berth.volumes.model import LOCAL, VolumeRecord
 from berth.volumes.options import check_name
 from berth.volumes.register import Register
+from berth.volumes.replacing import Replacing
 
 log = logging.getLogger(__name__)
 
@@ -31,15 +31,15 @@ class Claim:
         self,
         stack: AsyncExitStack,
         options: RestoreOptions,
-        register: Register,
-        drivers: Drivers,
+        replacing: Replacing,
         keeping: Keeping,
         staging: Staging,
     ) -> None:
         self._stack = stack
         self._options = options
-        self._register = register
-        self._drivers = drivers
+        self._register = replacing.register
+        self._drivers = replacing.drivers
+        self._replacing = replacing
         self._keeping = keeping
         self._staging = staging
         self._name = ""
@@ -50,7 +50,7 @@ class Claim:
         #: What was not taken over, and why.
         self.notes: list[str] = []
 
-    def check(self, name: str) -> None:
+    async def check(self, name: str) -> None:
         """See that a volume may be restored, and keep others from one that is there.
 
         Raises `NameInvalid`, `RestoreWouldOverwrite`, `RestoreIntoMount`, `VolumeProtected`, `VolumeRunning`,
@@ -63,18 +63,21 @@ class Claim:
             return
         if not self._options.overwrite and not self._options.into_empty:
             raise RestoreWouldOverwrite(name)
-        driver = self._drivers.of(record)
-        if driver.wants_mount(record):
+        if self._drivers.of(record).wants_mount(record) and not self._replacing.possible(record):
             raise RestoreIntoMount(name)
-        if not self._options.overwrite and any(True for _ in os.scandir(driver.path(record))):
-            raise RestoreWouldOverwrite(name)
         self._register.check_unprotected("restore", record)
         self._record = self._stack.enter_context(self._register.occupy(name, "restore", exclusive=True))
+        if not self._options.overwrite and not await self._is_empty(record):
+            raise RestoreWouldOverwrite(name)
+
+    async def _is_empty(self, record: VolumeRecord) -> bool:
+        async with self._replacing.mounted(record) as data:
+            return not await in_thread(os.listdir, data)
 
     async def heard(self, head: dict[str, Any]) -> None:
         """Take note of what the archive says of itself."""
         if not self._name and head.get("volume"):
-            self.check(str(head["volume"]))
+            await self.check(str(head["volume"]))
         await self.record(head)
 
     async def record(self, head: dict[str, Any]) -> VolumeRecord:

@@ -28,12 +28,23 @@ class RestoreWouldOverwrite(Conflict):
 
 
 class RestoreIntoMount(NotImplementedYet):
-    """The data of a volume are somewhere that cannot be exchanged in one step."""
+    """The data of a volume are not the engine's own, and cannot be exchanged in one step."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"restore {name}: its data are on a mount of its own (its options say so), which cannot be replaced in one "
-            "step. Restore beside it with --as OTHER, and copy what you want"
+            f"restore {name}: its data are not this engine's but on a device, server or path that its options name, "
+            "and cannot be replaced in one step. Restore beside it with --as OTHER, and copy what you want: "
+            f"berth volume cp OTHER:/PATH - | berth volume cp - {name}:/"
+        )
+
+
+class TooLargeToRestore(Conflict):
+    """A volume with a size is too small for what it is to hold."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"restore {name}: no space left on device: what is to be restored needs more than the volume's size. It is "
+            f"as it was. Give it more: berth volume resize {name} SIZE"
         )
 
 

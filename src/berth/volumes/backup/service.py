@@ -18,8 +18,9 @@ from berth.base.aio import finish, in_thread
 from berth.base.ids import new_id
 from berth.base.paths import Layout
 from berth.kernel.archiving import Packer, Packing, Unpacked, Unpacking, unpack
-from berth.kernel.copying import copy_tree
+from berth.kernel.copying import TreeNotCopied, copy_tree
 from berth.volumes.backup.claim import Claim, discard
+from berth.volumes.backup.errors import TooLargeToRestore
 from berth.volumes.backup.model import (
     BackupOptions,
     RestoreOptions,
@@ -35,6 +36,7 @@ from berth.volumes.backup.stores.opening import open_store
 from berth.volumes.consistency.still import Still, Stillness
 from berth.volumes.keeping import Keeping
 from berth.volumes.model import VolumeRecord
+from berth.volumes.replacing import Replacing
 
 log = logging.getLogger(__name__)
 
@@ -100,11 +102,19 @@ class Archiving:
 class Backups:
     """Backups of one engine's volumes."""
 
-    def __init__(self, layout: Layout, keeping: Keeping, stillness: Stillness, staging: Staging | None = None) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        keeping: Keeping,
+        stillness: Stillness,
+        replacing: Replacing,
+        staging: Staging | None = None,
+    ) -> None:
         self.register = stillness.register
         self._drivers = stillness.drivers
         self._stillness = stillness
         self._keeping = keeping
+        self._replacing = replacing
         self._scratch = layout.exec_root / "restic"
         self._staging = staging or Staging(layout.volumes)
 
@@ -130,7 +140,7 @@ class Backups:
         `UnpackingFailed`.
         """
         async with AsyncExitStack() as stack:
-            claim = self._claim(stack, options)
+            claim = await self._claim(stack, options)
             directory = await self._stage(stack)
             unpacked = await unpack(_unpacking(str(directory), options), source, claim.heard)
             if unpacked.prefix and not options.keep_prefix:
@@ -148,7 +158,7 @@ class Backups:
         if head is None:
             return await self.restore(store.read(name), options)
         async with AsyncExitStack() as stack:
-            claim = self._claim(stack, options)
+            claim = await self._claim(stack, options)
             await claim.heard(head)
             filled = await store.unpack(name, await self._stage(stack))
             unpacked = Unpacked(head=head, end=head.get("end"), files=-1, bytes=-1)
@@ -176,35 +186,40 @@ class Backups:
         stack.push_async_callback(_to_its_end, self._staging.close, ident)
         return directory
 
-    def _claim(self, stack: AsyncExitStack, options: RestoreOptions) -> Claim:
-        claim = Claim(stack, options, self.register, self._drivers, self._keeping, self._staging)
+    async def _claim(self, stack: AsyncExitStack, options: RestoreOptions) -> Claim:
+        claim = Claim(stack, options, self._replacing, self._keeping, self._staging)
         if options.name:
-            claim.check(options.name)
+            await claim.check(options.name)
         return claim
 
     async def _place(self, claim: Claim, filled: Path, unpacked: Unpacked) -> Restored:
         """Let what was unpacked and verified be the volume's data."""
         record = await claim.record(unpacked.head or {})
         driver = self._drivers.of(record)
-        if driver.wants_mount(record):
-            await self._copy(record, filled)
-        else:
+        if not driver.wants_mount(record):
             data, marker = driver.path(record), driver.filling(record)
             await in_thread(self._staging.swap, filled, data, marker, replacing=not claim.new)
+        elif claim.new:
+            async with self._replacing.mounted(record) as data:
+                await copy_tree(filled, data, verb="into")
+        else:
+            await self._replace(record, filled)
         await claim.settle()
         self.register.publish("restore", record.name, driver=record.driver)
         return Restored(record.name, unpacked, claim.new, (*unpacked.notes, *claim.notes))
 
-    async def _copy(self, record: VolumeRecord, filled: Path) -> None:
-        """Copy what was unpacked into a new volume that has a file system of its own, or a quota."""
-        driver, holder = self._drivers.of(record), f"restore-{new_id()[:12]}"
-        async with self.register.hold(record.name):
-            await driver.hold(record, holder)
-        try:
-            await copy_tree(filled, driver.path(record), verb="into")
-        finally:
-            async with self.register.hold(record.name):
-                await driver.let_go(record, holder)
+    async def _replace(self, record: VolumeRecord, filled: Path) -> None:
+        """Let what was unpacked be the data of a volume that keeps a size."""
+        async with self._replacing.twin(record) as twin:
+            try:
+                await copy_tree(filled, twin.path, verb="into")
+            except TreeNotCopied as exc:
+                if exc.full:
+                    raise TooLargeToRestore(record.name) from exc
+                raise
+            await twin.settle()
+            await in_thread(self._drivers.of(record).filling(record).unlink, missing_ok=True)
+            await twin.exchange()
 
     async def adopt(self) -> None:
         """Remove what restores left that an earlier engine did not end."""

@@ -63,10 +63,10 @@ class SnapshotReadOnly(InvalidArgument):
 class CopyFailed(SystemFault):
     """The data could not be copied; what there was of the copy is gone."""
 
-    def __init__(self, what: str, why: str, *, full: bool, where: str) -> None:
+    def __init__(self, what: str, why: str, *, cure: str = "") -> None:
         super().__init__(
             f"{what}: cannot copy {why}. Nothing of the copy is kept, and nothing else was changed"
-            + (f"; make room on the disk of {where}" if full else "")
+            + (f"; {cure}" if cure else "")
         )
 
 
@@ -75,8 +75,9 @@ class CannotRollBack(Conflict):
 
     def __init__(self, volume: str, snapshot: str) -> None:
         super().__init__(
-            f"rollback {volume}: its data is not in a directory of this engine but mounted there, and cannot be "
-            f"exchanged in one step; make a volume of the snapshot: berth volume clone {volume}@{snapshot} NEW"
+            f"rollback {volume}: its data is not this engine's but on a device, server or path that its options name, "
+            f"and cannot be exchanged in one step; make a volume of the snapshot: "
+            f"berth volume clone {volume}@{snapshot} NEW"
         )
 
 

@@ -29,6 +29,7 @@ from berth.volumes.errors import CannotRename, VolumeNameInUse
 from berth.volumes.model import ANONYMOUS_LABEL, LOCAL, VolumeRecord
 from berth.volumes.options import check_name
 from berth.volumes.register import Register
+from berth.volumes.replacing import Replacing, Twin
 
 log = logging.getLogger(__name__)
 
@@ -86,12 +87,14 @@ class Copies:
         register: Register,
         drivers: Drivers,
         stillness: Stillness,
+        replacing: Replacing,
         stall_limit_s: float = copying.STALL_LIMIT_S,
     ) -> None:
         self.shelf = shelf
         self._register = register
         self._drivers = drivers
         self._stillness = stillness
+        self._replacing = replacing
         self._stall_limit_s = stall_limit_s
 
     # -- clones
@@ -229,7 +232,8 @@ class Copies:
         volume, wanted = await self.get(reference)
         with self._register.occupy(volume, "rollback", exclusive=True) as record:
             self._register.check_unprotected("rollback", record)
-            if self._drivers.of(record).wants_mount(record):
+            sized = self._drivers.of(record).wants_mount(record)
+            if sized and not self._replacing.possible(record):
                 raise CannotRollBack(volume, wanted.name)
             now_ns = self._register.clock.now_ns()
             before = SnapshotRecord(
@@ -244,10 +248,14 @@ class Copies:
                 automatic=True,
                 keep=keep,
             )
+            what, source = f"rollback {reference}", self.shelf.snapshot(volume, wanted.name)
             async with self._staged(volume, ROLLING) as stage:
-                await self._copy(f"rollback {reference}", self.shelf.snapshot(volume, wanted.name), stage, told)
-                await in_thread(self.shelf.sync, stage)
-                await finish(self._exchange(volume, stage, before))
+                if sized:
+                    await self._roll_over(what, record, source, stage, before, told)
+                else:
+                    await self._copy(what, source, stage, told)
+                    await in_thread(self.shelf.sync, stage)
+                    await finish(self._exchange(volume, stage, before))
         self._register.publish("rollback", volume, driver=record.driver, snapshot=wanted.name)
         return msgspec.structs.replace(before, keep=True) if keep else None
 
@@ -257,6 +265,30 @@ class Copies:
         before = msgspec.structs.replace(before, exchanged_for=coming)
         await in_thread(self.shelf.write, stage, before)
         await in_thread(self.shelf.exchange, volume, stage)
+        if before.keep:
+            await in_thread(self.shelf.publish, stage, volume, before.name)
+
+    async def _roll_over(
+        self, what: str, record: VolumeRecord, source: Path, stage: Path, before: SnapshotRecord, told: Told
+    ) -> None:
+        """Roll back a volume with a size: its twin gets the snapshot, a copy of what it has goes to the stage."""
+        async with self._replacing.twin(record) as twin:
+            if before.keep:
+                async with self._replacing.mounted(record) as present:
+                    await self._copy(what, present, stage, told)
+            cure = f"if its size is too small for that: berth volume resize {record.name} SIZE"
+            await self._copy(what, source, twin.directory, told, "into", cure)
+            await twin.settle()
+            await in_thread(self.shelf.sync, stage)
+            await finish(self._exchange_twin(record.name, twin, stage, before))
+
+    async def _exchange_twin(self, volume: str, twin: Twin, stage: Path, before: SnapshotRecord) -> None:
+        """Do the last steps of the same."""
+        coming = await in_thread(self.shelf.identify, twin.directory)
+        before = msgspec.structs.replace(before, exchanged_for=coming)
+        if before.keep:
+            await in_thread(self.shelf.write, stage, before)
+        await twin.exchange()
         if before.keep:
             await in_thread(self.shelf.publish, stage, volume, before.name)
 
@@ -286,13 +318,16 @@ class Copies:
             said = await self._copy(f"{what} {source}", still.path(source.volume), stage, told, verb)
         return _made(said, still.report)
 
-    async def _copy(self, what: str, source: Path, stage: Path, told: Told, verb: str = "copy") -> copying.Copied:
+    async def _copy(
+        self, what: str, source: Path, stage: Path, told: Told, verb: str = "copy", cure: str = ""
+    ) -> copying.Copied:
         try:
             return await copying.copy_tree(
                 source, stage / DATA, verb=verb, stall_limit_s=self._stall_limit_s, told=told
             )
         except copying.TreeNotCopied as exc:
-            raise CopyFailed(what, str(exc), full=exc.full, where=str(self.shelf.root)) from exc
+            cure = (cure or f"make room on the disk of {self.shelf.root}") if exc.full else ""
+            raise CopyFailed(what, str(exc), cure=cure) from exc
 
     # -- after a crash
 

@@ -23,7 +23,7 @@ from berth.base.errors import SystemFault
 from berth.base.ids import new_id
 from berth.kernel import btrfs
 from berth.kernel.files import (
-    exchange,
+    exchange_directories,
     identity,
     rename_exclusively,
     sync_directory,
@@ -33,6 +33,7 @@ from berth.kernel.files import (
 from berth.kernel.removal import remove_tree
 from berth.volumes.copies.errors import NoSuchSnapshot, SnapshotNameInUse
 from berth.volumes.copies.model import SnapshotRecord, snapshot_data
+from berth.volumes.drivers.local_storage import IMAGE
 
 log = logging.getLogger(__name__)
 
@@ -129,17 +130,13 @@ class Shelf:
             sync_directory(self._place(volume))
 
     def identify(self, stage: Path) -> str:
-        """Return what tells a copy from what it is to be exchanged for."""
-        return identity(stage / DATA)
+        """Return what tells a copy, or a volume's twin, from what it is to be exchanged for."""
+        return _identity(stage)
 
     def exchange(self, volume: str, stage: Path) -> None:
         """Exchange the volume's data for what is in a directory, in one step."""
         with _said(f"exchange the data of volume {volume}"):
-            times = [path.stat() for path in (stage / DATA, self.data(volume))]
-            exchange(self.data(volume), stage / DATA)
-            # XFS has a directory that got another parent look changed (xfs_inode.c, xfs_cross_rename).
-            for path, seen in zip((self.data(volume), stage / DATA), times, strict=True):
-                os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+            exchange_directories(self.data(volume), stage / DATA)
             sync_directory(stage)
             sync_directory(self.root / volume)
 
@@ -166,7 +163,7 @@ class Shelf:
         return record is None or not record.keep or not self._exchanged(volume, record)
 
     def _exchanged(self, volume: str, record: SnapshotRecord) -> bool:
-        return bool(record.exchanged_for) and identity(self.data(volume)) == record.exchanged_for
+        return bool(record.exchanged_for) and _identity(self.root / volume) == record.exchanged_for
 
     def settle(self, volume: str) -> bool:
         """Finish a rollback whose exchange was made; True if there was one to finish."""
@@ -189,6 +186,12 @@ class Shelf:
             return sorted(where / name for name in os.listdir(where) if name.startswith("."))
         except FileNotFoundError:
             return []
+
+
+def _identity(place: Path) -> str:
+    """Return what tells the data of a volume from other data: of the file it is in, if it is in one."""
+    image = place / IMAGE
+    return f"image {image.stat().st_ino}" if image.exists() else identity(place / DATA)
 
 
 def _read(place: Path) -> SnapshotRecord | None:

@@ -231,6 +231,26 @@ class LocalDriver:
             found[name] = await self._sizes.finish(name, _options(known[name]))
         return found
 
+    def owns_data(self, record: VolumeRecord) -> bool:
+        """Tell whether the data is in the engine's own directory, or in a file there."""
+        return not _options(record).wants_mount
+
+    async def make_twin(self, record: VolumeRecord, twin: VolumeRecord) -> None:
+        """Make empty storage that keeps the size a volume has."""
+        await in_thread(self._storage.make, twin.name)
+        await self._sizes.make_twin(record.name, twin.name, _options(record))
+
+    async def exchange(self, record: VolumeRecord, twin: VolumeRecord) -> None:
+        """Exchange the files with the file systems, or the directories that have the quota. Raises `VolumeMounted`."""
+        await self.settle(record)
+        await in_thread(self._storage.check_unmounted, twin.name)
+        await in_thread(self._sizes.exchange, record.name, twin.name)
+
+    async def drop_twin(self, name: str) -> None:
+        """Unmount storage without a record and bury it."""
+        await self._unmount(VolumeRecord(name=name))
+        await in_thread(self._storage.bury, name)
+
     async def _unmount(self, record: VolumeRecord) -> None:
         target = str(self.path(record))
         if not await foreign.unmount(target):

@@ -18,7 +18,7 @@ from berth.base.aio import finish, in_thread
 from berth.base.errors import SystemFault
 from berth.base.ownership import Owner
 from berth.kernel import image, mountinfo, quota
-from berth.kernel.files import sync_directory, write_atomically
+from berth.kernel.files import exchange, exchange_directories, sync_directory, write_atomically
 from berth.kernel.image import Space
 from berth.kernel.mount import is_mounted
 from berth.volumes.drivers.local_storage import NEXT_IMAGE, RESIZE, LocalStorage
@@ -80,6 +80,34 @@ class Sizes:
             return
         system = options.size_fs or ("xfs" if options.size >= XFS_LEAST and shutil.which("mkfs.xfs") else "ext4")
         await image.make(self._storage.new_image(name), image_bytes(options.size, system), system, options.owner)
+
+    async def make_twin(self, name: str, twin: str, options: LocalOptions) -> None:
+        """Have `twin`, whose directories are there, keep a size as `name` does. Raises `SizeLost`, `ImageFailed`."""
+        file = await in_thread(self._file, name)
+        if file is not None:
+            length, system = file.stat().st_size, await in_thread(_kind, name, file)
+            await image.make(self._storage.image(twin), length, system, options.owner)
+            return
+        kind = await in_thread(quota.kind, self._storage.data(name))
+        if not kind:
+            raise SizeLost(name, str(self._storage.image(name)))
+        await in_thread(self._limit_new, twin, kind, options)
+
+    def exchange(self, name: str, twin: str) -> None:
+        """Let what two volumes hold, neither of them mounted, change places in one step, and see that on the disk."""
+        try:
+            if (file := self._file(name)) is not None:
+                if file != self._storage.image(name):  # never mounted: what it gets now is not empty
+                    file = file.rename(self._storage.image(name))
+                exchange(file, self._storage.image(twin))
+            else:
+                exchange_directories(self._storage.data(name), self._storage.data(twin))
+            for one in (name, twin):
+                sync_directory(self._storage.directory(one))
+        except OSError as exc:
+            raise SystemFault(
+                f"cannot exchange the data of volume {name}: {(exc.strerror or str(exc)).lower()}"
+            ) from exc
 
     def ready(self, name: str, options: LocalOptions) -> None:
         """Mount the file system if the volume is one, else see that its quota is there.

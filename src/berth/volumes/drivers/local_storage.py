@@ -23,7 +23,7 @@ from berth.volumes.errors import VolumeMounted
 _DATA: Final = "_data"
 _FILLING: Final = ".filling"
 #: A file system of a volume's own; one that was never mounted; one that is to replace another.
-_IMAGE: Final = "image"
+IMAGE: Final = "image"
 _NEW_IMAGE: Final = "image.new"
 NEXT_IMAGE: Final = "image.next"
 #: The size a change under way leads to.
@@ -66,7 +66,7 @@ class LocalStorage:
 
     def image(self, name: str) -> Path:
         """Return the file with a volume's own file system, if it has one."""
-        return self.root / name / _IMAGE
+        return self.root / name / IMAGE
 
     def new_image(self, name: str) -> Path:
         """Return the same of a volume that was never mounted."""
