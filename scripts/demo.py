@@ -6,6 +6,7 @@ Starts a berthd of its own (state in .demo/, run-time state in /run/berth-demo) 
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -251,7 +252,7 @@ def run() -> int:
     report.summary()
     print(f"""
 It is left running. Look around:
-  export BERTH_HOST=unix://{SOCKET} PATH={REPO}/.venv/bin:$PATH
+  export BERTH_HOST=unix://{SOCKET} PATH={shlex.quote(str(REPO / ".venv/bin"))}:$PATH
   berth ps; berth network inspect demo_my_network; berth volume inspect my_volume; curl http://127.0.0.1:{port()}/
   DOCKER_HOST=unix://{SOCKET} docker ps          (the docker client works too)
 Take all down:
