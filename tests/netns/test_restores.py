@@ -16,6 +16,7 @@ from berth.store.sqlite import Stores
 from berth.volumes.backup.model import RestoreOptions
 from berth.volumes.backup.service import Backups
 from berth.volumes.backup.staging import Staging
+from berth.volumes.backup.unchanged import Mark
 from berth.volumes.consistency.still import Stillness
 from berth.volumes.model import VolumeRecord
 from berth.volumes.service import Volumes
@@ -82,7 +83,8 @@ class World:
         stillness = Stillness(layout, self.volumes.register, self.volumes.drivers, nobody, bus, SystemClock())
         staging = StepStaging(layout.volumes)
         staging.fault = self.fault
-        self.backups = Backups(layout, self.volumes.keeping, stillness, self.volumes.replacing, staging)
+        marks = self.stores.durable("backup_marks", Mark)
+        self.backups = Backups(layout, self.volumes.keeping, stillness, self.volumes.replacing, marks, staging)
 
     def data(self, name: str) -> Path:
         return self.root / "data/volumes" / name / "_data"

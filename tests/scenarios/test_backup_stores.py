@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from berth.kernel.fingerprint import GRAIN_NS
 from berth.store.sqlite import Stores
 from berth.volumes.backup.automatic import RunRecord
 from tests.scenarios.test_backups import data, filled, left, names
@@ -120,9 +121,17 @@ def test_a_repository_of_restics(berth: Berth, tmp_path: Path) -> None:
     before = filled(berth, "db")
     (tmp_path / "password").write_text("secret\n")
     where = ("--repo", str(tmp_path / "repo"), "--password-file", str(tmp_path / "password"))
+    written = time.time_ns()
+    wait_for(lambda: time.time_ns() > written + GRAIN_NS + 50_000_000, "all to be old enough to count as settled")
     assert "db: 32 files" in berth.berth("volume", "backup", *where, "db").out  # it counts each name of a hard link
+    (first,) = rows(berth, *where)
+    assert first["Unchanged"] == ""
     again = berth.berth("volume", "backup", *where, "db").out
-    assert "(0B added)" in again or "kB added)" in again or " B added)" in again
+    assert f"in restic:{tmp_path}/repo as {first['Name']} (unchanged since 20" in again
+    (still,) = rows(berth, *where)
+    assert still["Unchanged"] >= still["Time"] == first["Time"]
+    assert "UNCHANGED AT" in berth.berth("volume", "backup", "ls", *where).out
+    assert " added)" in berth.berth("volume", "backup", *where, "--reread", "db").out
     found = rows(berth, *where)
     assert [row["Volume"] for row in found] == ["db", "db"]
     round_trip(berth, where, before, found[0]["Name"])

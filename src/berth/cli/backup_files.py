@@ -25,6 +25,7 @@ class BackupFile:
         one.head, one.end, one.volume, one.stamp = said["Head"], said["End"], said["Volume"], said["Stamp"]
         one.encrypted = "age" if said["State"] == "encrypted" else ""
         one.shared = said["Size"] < 0
+        one.unchanged = moment(said.get("Unchanged", ""))
         return one
 
     def __init__(self, directory: str, name: str) -> None:
@@ -32,6 +33,8 @@ class BackupFile:
         self.path = os.path.join(directory, name)
         #: Whether it is not a file of its own.
         self.shared = False
+        #: When the volume was last seen to be so still, as `time`.
+        self.unchanged = ""
         with open(self.path, "rb") as source:
             beginning = source.read(4096)
             if wire.has_head(beginning):
@@ -66,8 +69,12 @@ class BackupFile:
     @property
     def time(self) -> str:
         """When it was made, as ``2026-11-24 19:47:02``."""
-        at = self.stamp
-        return f"{at[:4]}-{at[4:6]}-{at[6:8]} {at[9:11]}:{at[11:13]}:{at[13:15]}" if at else ""
+        return moment(self.stamp)
+
+
+def moment(at: str) -> str:
+    """Return a stamp (``20261124T194702Z``) as ``2026-11-24 19:47:02``."""
+    return f"{at[:4]}-{at[4:6]}-{at[6:8]} {at[9:11]}:{at[11:13]}:{at[13:15]}" if at else ""
 
 
 def listed(directory: str, volumes: set[str] | None = None) -> list[BackupFile]:

@@ -56,6 +56,7 @@ from berth.plugins.rpc import Plugins
 from berth.store.sqlite import Stores
 from berth.volumes.backup.automatic import Automatic, RunRecord
 from berth.volumes.backup.service import Backups
+from berth.volumes.backup.unchanged import Mark
 from berth.volumes.consistency.still import Stillness
 from berth.volumes.copies.comparing import Comparing
 from berth.volumes.copies.service import Copies, Instants
@@ -224,7 +225,8 @@ def build(config: Config) -> Parts:
     copies = Copies(
         volumes.shelf, volumes.register, volumes.drivers, stillness, volumes.replacing, config.mount_timeout
     )
-    backups = Backups(layout, volumes.keeping, stillness, volumes.replacing)
+    marks = stores.durable("backup_marks", Mark)
+    backups = Backups(layout, volumes.keeping, stillness, volumes.replacing, marks)
     engine = Engine(
         layout=layout,
         config=config,

@@ -42,7 +42,10 @@ def _options(call: Call) -> BackupOptions:
     passphrase = _secret(call, _PASSPHRASE)
     if recipients and passphrase:
         raise InvalidArgument("a backup is encrypted to keys or with a passphrase, not both")
-    return BackupOptions(pack=pack, level=level, recipients=recipients, passphrase=passphrase, wish=_wish(call))
+    return BackupOptions(
+        pack=pack, level=level, recipients=recipients, passphrase=passphrase, reread=call.flag("reread"),
+        wish=_wish(call),
+    )  # fmt: skip
 
 
 async def backup(call: Call) -> web.StreamResponse:
@@ -148,7 +151,7 @@ def _store(call: Call) -> Store:
 def _entry(entry: Entry) -> dict[str, object]:
     return {
         "Name": entry.name, "Volume": entry.volume, "Stamp": entry.stamp, "Size": entry.size, "State": entry.state,
-        "Head": entry.head, "End": entry.end,
+        "Head": entry.head, "End": entry.end, "Unchanged": entry.unchanged,
     }  # fmt: skip
 
 

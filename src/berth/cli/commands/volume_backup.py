@@ -50,11 +50,13 @@ def _query(parsed: Parsed, names: list[str]) -> dict[str, Any]:
         "consistency": parsed.text("consistency") or None,
         "pre": parsed.text("pre") or None,
         "post": parsed.text("post") or None,
+        "reread": True if parsed.flag("reread") else None,
         "recipient": _recipients(parsed.list("encrypt")) or None,
     }
 
 
 def _keep(session: Session, parsed: Parsed, names: list[str], place: stores.Place) -> None:
+    from berth.cli.backup_files import moment
     from berth.cli.human import size
 
     query = {**_query(parsed, names), **place.query}
@@ -67,7 +69,8 @@ def _keep(session: Session, parsed: Parsed, names: list[str], place: stores.Plac
             continue
         end = one["End"]
         what = f"{end['files']} files, {size(end['bytes'])}"
-        session.line(f"{one['Volume']}: {what}, in {place.text} as {one['Name']} ({size(end['packed'])} added)")
+        since = f"unchanged since {moment(one['Stamp'])}" if one["Unchanged"] else f"{size(end['packed'])} added"
+        session.line(f"{one['Volume']}: {what}, in {place.text} as {one['Name']} ({since})")
 
 
 def _receive(session: Session, pieces: Iterator[bytes], output: str, *, quiet: bool) -> None:
@@ -288,6 +291,7 @@ BACKUP = Command(
         Flag("passphrase-file", "", "string", "Encrypt with the passphrase in the first line of a file"),
         Flag("pre", "", "string", "Command to run before in the containers that use the volume"),
         Flag("post", "", "string", "Command to run after in the containers that use the volume"),
+        Flag("reread", "", "bool", "Let restic read all, also of a volume that seems unchanged since its last backup"),
         _QUIET,
     ),
     least=1,

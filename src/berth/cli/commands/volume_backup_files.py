@@ -27,6 +27,7 @@ def _columns() -> Columns:
         "Size": ("SIZE", lambda one: size(one.size) if one.size >= 0 else "shared"),
         "Consistency": ("CONSISTENCY", lambda one: (one.head.get("consistency") or {}).get("Mode", "")),
         "State": ("STATE", lambda one: one.state),
+        "Unchanged": ("UNCHANGED AT", lambda one: one.unchanged),
         "Name": ("NAME", lambda one: one.name),
     }
 
@@ -46,11 +47,13 @@ def _list(session: Session, parsed: Parsed) -> None:
     else:
         told = session.client.get("/berth/volumes/stores/backups", place.query)
         found = [BackupFile.told(one) for one in told if not only or one["Volume"] in only]
+    unchanged = "{{.Unchanged}}\t" if any(one.unchanged for one in found) else ""
     print_rows(
         found,
         _columns(),
         parsed.text("format"),
-        default="{{.Volume}}\t{{.Time}}\t{{.Files}}\t{{.Bytes}}\t{{.Size}}\t{{.Consistency}}\t{{.State}}\t{{.Name}}",
+        default="{{.Volume}}\t{{.Time}}\t{{.Files}}\t{{.Bytes}}\t{{.Size}}\t{{.Consistency}}\t{{.State}}\t"
+        f"{unchanged}{{{{.Name}}}}",
         quiet="{{.Name}}" if parsed.flag("quiet") else "",
         kind="*volume.backupContext",
     )

@@ -24,6 +24,8 @@ class BackupOptions(msgspec.Struct, frozen=True, kw_only=True):
     level: int = 3
     recipients: tuple[str, ...] = ()
     passphrase: str = ""
+    #: Read everything, also what seems to be as it was at the last backup.
+    reread: bool = False
     wish: Wish = Wish()
 
     @property

@@ -19,6 +19,8 @@ from berth.base.ids import new_id
 from berth.base.paths import Layout
 from berth.kernel.archiving import Packer, Packing, Unpacked, Unpacking, unpack
 from berth.kernel.copying import TreeNotCopied, copy_tree
+from berth.kernel.fingerprint import Fingerprint, fingerprint
+from berth.store.base import Records
 from berth.volumes.backup.claim import Claim, discard
 from berth.volumes.backup.errors import TooLargeToRestore
 from berth.volumes.backup.model import (
@@ -33,6 +35,7 @@ from berth.volumes.backup.schedule import Plan
 from berth.volumes.backup.staging import Staging
 from berth.volumes.backup.stores.base import Entry, Store, condemned
 from berth.volumes.backup.stores.opening import open_store
+from berth.volumes.backup.unchanged import Mark, Marks
 from berth.volumes.consistency.still import Still, Stillness
 from berth.volumes.keeping import Keeping
 from berth.volumes.model import VolumeRecord
@@ -69,6 +72,7 @@ class Archiving:
         self._now_ns = now_ns
         self.names = still.names
         self.stamp = stamp(now_ns)
+        self.reread = options.reread
 
     def head(self, name: str) -> dict[str, Any]:
         """Return what the backup of a volume says of itself."""
@@ -78,6 +82,18 @@ class Archiving:
     def path(self, name: str) -> Path:
         """Return where a volume's data is to be read; only helper processes may touch it."""
         return self._still.path(name)
+
+    async def tree(self, name: str) -> Fingerprint | None:
+        """Return what the data are like, if any change from now on will show; None for what may hang, too.
+
+        It is the volume itself that is looked at, not a copy: what changed after the instant counts as too young.
+        """
+        record = self._backups.register.get(name)
+        if self._backups.away(record):
+            return None
+        report = self._still.report
+        found = await fingerprint(self._still.home(name), sync=bool(report.containers))
+        return found if found is not None and found.settled(report.at_ns) else None
 
     def packing(self, name: str) -> Packing:
         """Return how a volume is archived."""
@@ -108,6 +124,7 @@ class Backups:
         keeping: Keeping,
         stillness: Stillness,
         replacing: Replacing,
+        marks: Records[Mark],
         staging: Staging | None = None,
     ) -> None:
         self.register = stillness.register
@@ -116,7 +133,12 @@ class Backups:
         self._keeping = keeping
         self._replacing = replacing
         self._scratch = layout.exec_root / "restic"
+        self._marks = Marks(marks, self.register.records.keys, self.register.clock)
         self._staging = staging or Staging(layout.volumes)
+
+    def away(self, record: VolumeRecord) -> bool:
+        """Tell whether calls on a volume's path may hang."""
+        return self._drivers.of(record).away(record)
 
     @asynccontextmanager
     async def archiving(self, names: Collection[str], options: BackupOptions) -> AsyncIterator[Archiving]:
@@ -178,7 +200,7 @@ class Backups:
 
     def store(self, target: str, password_file: str = "") -> Store:
         """Return the store a text names. Raises `BadBackupOption`."""
-        return open_store(target, password_file, self._scratch)
+        return open_store(target, password_file, self._scratch, self._marks)
 
     async def _stage(self, stack: AsyncExitStack) -> Path:
         ident = new_id()[:12]

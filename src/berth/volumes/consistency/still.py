@@ -88,6 +88,10 @@ class Still:
         """Return where a volume's data is to be read."""
         if name in self._points:
             return self._points[name].path
+        return self.home(name)
+
+    def home(self, name: str) -> Path:
+        """Return where the data themselves are, also if a copy of one instant is to be read."""
         return self._of.drivers.of(self._record(name)).path(self._record(name))
 
     def away(self, name: str) -> bool:

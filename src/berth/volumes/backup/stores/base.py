@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from berth.kernel.fingerprint import Fingerprint
 from berth.wire import backups as wire
 
 
@@ -22,6 +23,8 @@ class Entry(msgspec.Struct, kw_only=True):
     end: dict[str, Any] = {}
     #: ``complete``, ``cut short``, ``encrypted``.
     state: str = "complete"
+    #: When its volume was last seen to be so still, as a stamp; empty where nobody looked.
+    unchanged: str = ""
 
     @property
     def key(self) -> str:
@@ -33,6 +36,8 @@ class Volume(Protocol):
     """A volume that holds still, to be stored (`berth.volumes.backup.service.Archiving`)."""
 
     stamp: str
+    #: Whether all is to be read, though nothing seems to have changed.
+    reread: bool
 
     def head(self, name: str) -> dict[str, Any]:
         """Return what its backup says of itself."""
@@ -40,6 +45,10 @@ class Volume(Protocol):
 
     def path(self, name: str) -> Path:
         """Return where its data is to be read."""
+        ...
+
+    async def tree(self, name: str) -> Fingerprint | None:
+        """Return what its data are like, if any change of them from now on will show; they may be read after that."""
         ...
 
     def packing(self, name: str) -> Any:  # noqa: ANN401  berth.kernel.archiving.Packing

@@ -4,9 +4,11 @@ restic does all of it (deduplication, encryption, retention, checks); see restic
 file beside the data in its snapshot. Each call is a process with a limit that dies with the engine.
 """
 
+import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,12 +18,16 @@ from berth.base.aio import in_thread
 from berth.kernel import process
 from berth.kernel.files import write_atomically
 from berth.volumes.backup.errors import BadBackupOption, StoreFailed, StoreUnavailable
+from berth.volumes.backup.model import stamp
 from berth.volumes.backup.stores.base import Entry, Volume
+from berth.volumes.backup.unchanged import Mark, Marks
 
 #: How long one call may take, in seconds: the first backup of terabytes over a slow line.
 _LIMIT_S: Final = 48 * 3600.0
 _TAG: Final = "berth"
 _VOLUME_TAG: Final = "volume="
+#: Endings of a backup that made a snapshot; 3 means that something could not be read.
+_MADE: Final = (0, 3)
 #: What of the engine's environment restic may need: credentials of its backends, where its cache is.
 _PASSED: Final = ("AWS_", "RESTIC_", "B2_", "AZURE_", "GOOGLE_", "OS_", "HOME", "PATH", "TMPDIR", "XDG_CACHE_HOME")
 
@@ -29,7 +35,7 @@ _PASSED: Final = ("AWS_", "RESTIC_", "B2_", "AZURE_", "GOOGLE_", "OS_", "HOME", 
 class ResticStore:
     """One repository."""
 
-    def __init__(self, repository: str, password_file: str, scratch: Path) -> None:
+    def __init__(self, repository: str, password_file: str, scratch: Path, marks: Marks) -> None:
         if not repository:
             raise BadBackupOption("restic: needs a repository, as in restic:/backups/repo or restic:s3:https://…")
         if not password_file:
@@ -37,45 +43,88 @@ class ResticStore:
         self._repository = repository
         self._password_file = password_file
         self._scratch = scratch
+        self._marks = marks
 
     async def save(self, volume: Volume, name: str) -> Entry:
-        """Back up into the repository, which is made if there is none."""
-        await self._initialised()
+        """Back up into the repository, which is made if there is none; what is in it already is only looked for."""
+        head = volume.head(name)
+        mark = None if volume.reread else self._marks.find(self._repository, name, head)
+        if mark is None:
+            seen = await volume.tree(name)
+        else:  # restic takes its time to open a repository: both at once
+            seen, newest = await asyncio.gather(volume.tree(name), self._newest(name))
+            if seen is not None and seen.sum == mark.sum and newest.startswith(mark.snapshot):
+                return await self._found_again(mark, newest, head)
+        summary, changed = await self._backup(volume, name, head)
+        files, size = int(summary["total_files_processed"]) - 1, int(summary["total_bytes_processed"])
+        snapshot, end = str(summary["snapshot_id"]), {"files": files, "bytes": size}
+        if changed or seen is None:
+            await self._marks.forget(self._repository, name)
+        else:
+            await self._marks.made(
+                self._repository, name, head, seen, snapshot=snapshot, stamp=volume.stamp, files=files, size=size
+            )
+        told = {**end, "packed": int(summary["data_added"]), **({"changed": changed} if changed else {})}
+        return Entry(name=snapshot[:8], volume=name, stamp=volume.stamp, head=head, end=told)
+
+    async def _found_again(self, mark: Mark, snapshot: str, head: dict[str, Any]) -> Entry:
+        now_ns = self._marks.clock.now_ns()
+        await self._marks.found_again(mark, snapshot, now_ns)
+        end: dict[str, Any] = {"files": mark.files, "bytes": mark.bytes, "packed": 0}
+        return Entry(
+            name=mark.snapshot[:8], volume=mark.volume, stamp=mark.stamp, head=head, end=end, unchanged=stamp(now_ns)
+        )
+
+    async def _newest(self, name: str) -> str:
+        """Return the whole name of a volume's newest snapshot; empty for none, or if the repository does not say.
+
+        Its list is what counts: a snapshot that somebody forgot may be in restic's cache still.
+        """
+        said = await self._run("snapshots", "--json", "--no-lock", "--tag", f"{_VOLUME_TAG}{name}", accepted=None)
+        if said.returncode != 0:
+            return ""  # the backup that follows says why
+        found = msgspec.json.decode(said.stdout) or ()
+        return str(max(found, key=lambda one: datetime.fromisoformat(one["time"]))["id"]) if found else ""
+
+    async def _backup(self, volume: Volume, name: str, head: dict[str, Any]) -> tuple[dict[str, Any], Sequence[str]]:
+        """Let restic make a snapshot; return its summary, and what it could not read."""
         # The same paths each time: by them restic finds the snapshot that a new one is compared with.
         beside = self._scratch / f"{name}.json"
-        head = volume.head(name)
         await in_thread(self._scratch.mkdir, 0o700, parents=True, exist_ok=True)
         await in_thread(write_atomically, beside, msgspec.json.encode(head), mode=0o600)
-        path = str(volume.path(name))
-        said = await self._run(
+        words = (
             "backup", "--json", "--one-file-system", "--tag", _TAG, "--tag", f"{_VOLUME_TAG}{name}", "--host", "berth",
-            path, str(beside), accepted=(0, 3),
+            *(("--force",) if volume.reread else ()), str(volume.path(name)), str(beside),
         )  # fmt: skip
+        try:
+            said = await self._run(*words, accepted=_MADE)
+        except StoreFailed:
+            if await self._there():
+                raise
+            await self._run("init")
+            said = await self._run(*words, accepted=_MADE)
         summary: dict[str, Any] = {}
         for line in said.stdout.splitlines():
             told = msgspec.json.decode(line)
             if told.get("message_type") == "summary":
                 summary = told
+        complaints = said.stderr.decode(errors="replace").strip()
         if not summary.get("snapshot_id"):
-            raise StoreFailed(self._repository, said.stderr.decode(errors="replace").strip() or "restic said nothing")
-        end: dict[str, Any] = {
-            "files": int(summary["total_files_processed"]) - 1,
-            "bytes": int(summary["total_bytes_processed"]),
-            "packed": int(summary["data_added"]),
-        }
-        if said.returncode == 3:  # some files could not be read: the snapshot is there, without them
-            end["changed"] = said.stderr.decode(errors="replace").strip().splitlines()[:20]
-        return Entry(name=str(summary["snapshot_id"])[:8], volume=name, head=head, end=end)
+            raise StoreFailed(self._repository, complaints or "restic said nothing")
+        return summary, complaints.splitlines()[:20] if said.returncode else ()
 
     async def entries(self) -> Sequence[Entry]:
         """Return the snapshots that are ours."""
         said = await self._run("snapshots", "--json", "--tag", _TAG)
+        known = self._marks.seen(self._repository)
         found = []
         for one in msgspec.json.decode(said.stdout) or ():
             volume = next((tag.removeprefix(_VOLUME_TAG) for tag in one["tags"] if tag.startswith(_VOLUME_TAG)), "")
-            stamp = f"{one['time'][:19]}Z".replace("-", "").replace(":", "")
+            made = f"{one['time'][:19]}Z".replace("-", "").replace(":", "")
             head = {"volume": volume, "time": one["time"], "paths": one["paths"]}
-            found.append(Entry(name=one["short_id"], volume=volume, stamp=stamp, head=head))
+            seen_ns = known.get(one["id"][:8], 0)
+            unchanged = stamp(seen_ns) if seen_ns else ""
+            found.append(Entry(name=one["short_id"], volume=volume, stamp=made, head=head, unchanged=unchanged))
         return found
 
     async def describe(self, name: str) -> dict[str, Any] | None:
@@ -112,14 +161,9 @@ class ResticStore:
         if names:
             await self._run("forget", "--prune", *names)
 
-    async def _initialised(self) -> None:
+    async def _there(self) -> bool:
         known = await self._run("cat", "config", accepted=None)
-        if known.returncode == 0:
-            return
-        said = known.stderr.decode(errors="replace")
-        if "wrong password" in said:
-            raise StoreFailed(self._repository, "wrong password")
-        await self._run("init")
+        return known.returncode == 0 or b"wrong password" in known.stderr
 
     async def _run(self, *words: str, accepted: Sequence[int] | None = (0,)) -> process.Finished:
         environment = {key: value for key, value in os.environ.items() if key.startswith(_PASSED)}
