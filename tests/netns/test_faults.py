@@ -290,6 +290,50 @@ async def test_a_change_of_which_a_record_cannot_be_written_changes_nothing(tmp_
 
 
 @isolated
+async def test_a_network_has_one_name_everywhere_whenever_the_daemon_is_killed(tmp_path: Path) -> None:
+    world = StoredWorld(tmp_path)
+    await world.service.adopt(set())
+    ident = await world.network("red")
+    one, stopped = await world.container("one", "red"), await world.container("off", "red")
+    by_id = await world.container("by-id", ident[:12])
+    await stopped.close()
+
+    async def restart() -> StoredWorld:
+        world.fresh()
+        world.runner.recover(world.service.is_recorded)
+        await world.service.adopt({one.id, by_id.id})
+        return world
+
+    def rename(name: str) -> Callable[[StoredWorld], Awaitable[None]]:
+        return lambda world: world.service.change.rename(ident, name)
+
+    def name() -> str:
+        """The one name there is, wherever one looks."""
+        now = world.service.inspect(ident)["Name"]
+        for box in (one, stopped, by_id):
+            assert list(world.service.settings(box.id)["Networks"]) == [now]
+        for box in (one, stopped):
+            assert world.service.mode(box.id, "red") == now, "what it was created with"
+        assert world.service.mode(by_id.id, ident[:12]) == ident[:12]
+        return str(now)
+
+    steps = 0
+    async for steps in failing(world.fault, lambda: rename("blue")(world)):
+        assert name() == "red", steps
+    assert steps == 7, "a note; the network's record; what three want; what two have"
+    assert name() == "blue"
+    await rename("red")(world)
+    seen = []
+    async for _, _ in killing(world, rename("blue"), restart):
+        seen.append(name())
+        if seen[-1] != "red":
+            await rename("red")(world)
+    await restart()
+    assert name() == "blue"
+    assert seen == ["red"] + ["blue"] * 12, "the note says it all; then six records, before and after each"
+
+
+@isolated
 async def test_an_address_is_the_one_of_the_lease_on_record_whenever_the_daemon_is_killed(tmp_path: Path) -> None:
     world, neighbour = StoredWorld(tmp_path), lan(tmp_path)
     await world.service.adopt(set())

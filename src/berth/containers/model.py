@@ -6,7 +6,6 @@ from berth.base.ids import short
 from berth.containers.states import ALIVE, State
 from berth.volumes.mounts.model import MountPoint
 from berth.wire.containers import ContainerConfig, HostConfig
-from berth.wire.networks import EndpointSettings
 
 
 class HealthProbe(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +41,6 @@ class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True):
     image_ref: str
     config: ContainerConfig
     host_config: HostConfig
-    networks: dict[str, EndpointSettings | None] = {}
     path: str = ""
     args: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()

@@ -83,6 +83,10 @@ class NetworkPart(Protocol):
         """Reconcile the kernel; containers that are not alive are closed."""
         ...
 
+    def mode(self, container_id: str, recorded: str) -> str:
+        """Return ``HostConfig.NetworkMode``: the network named at creation, by the name it has now."""
+        ...
+
     def settings(self, container_id: str) -> dict[str, Any]:
         """Return ``NetworkSettings`` of inspect."""
         ...

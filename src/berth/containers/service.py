@@ -317,19 +317,6 @@ class Containers:
             self._register.give_back_name(record.name, record.id)
         self._announce(renamed, "rename", oldName=f"/{record.name}")
 
-    async def network_renamed(self, old: str, new: str) -> None:
-        """Follow a network's new name in the containers that name it."""
-        for found in self._register.all():
-            async with self._locks.hold(found.id):
-                record = self._register.get(found.id)
-                if record is None or not (record.host_config.network_mode == old or old in record.networks):
-                    continue
-                host = record.host_config
-                if host.network_mode == old:
-                    host = msgspec.structs.replace(host, network_mode=new)
-                networks = {new if name == old else name: settings for name, settings in record.networks.items()}
-                await self._register.put(record, host_config=host, networks=networks)
-
     @asynccontextmanager
     async def still(self, idents: Collection[str]) -> AsyncIterator[None]:
         """Keep containers from being started, stopped for good, changed or removed."""
@@ -433,13 +420,21 @@ class Containers:
         image = self._images.by_id(record.image_id)
         sizes = await self._sizes(record, image) if size else None
         return inspection.render(
-            record,
+            self._as_called(record),
             layout=self._layout,
             networks=self._networks.settings(record.id),
             log_path=str(self._launched.launcher.log_path(record) or ""),
             restarting=record.state is State.RESTARTING,
             sizes=sizes,
         )
+
+    def _as_called(self, record: ContainerRecord) -> ContainerRecord:
+        """Return a record that calls the container's network what it is called now."""
+        host = record.host_config
+        mode = self._networks.mode(record.id, host.network_mode)
+        if mode == host.network_mode:
+            return record
+        return msgspec.structs.replace(record, host_config=msgspec.structs.replace(host, network_mode=mode))
 
     async def _sizes(self, record: ContainerRecord, image: ImageRecord | None) -> tuple[int, int]:
         writable = await self._writable_size(record)
@@ -463,7 +458,7 @@ class Containers:
             image = self._images.by_id(record.image_id)
             rows.append(
                 lists.render(
-                    record,
+                    self._as_called(record),
                     now_ns=self._clock.now_ns(),
                     image_name=self._image_name(record, image),
                     ports=self._networks.ports(record.id),

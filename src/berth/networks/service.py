@@ -256,6 +256,10 @@ class Networks:
         live = self._live.get(container_id)
         return live is not None and live.netns_path == namespace
 
+    def mode(self, container_id: str, recorded: str) -> str:
+        """Return ``HostConfig.NetworkMode`` of a container that was created with `recorded`."""
+        return self._showing.mode(container_id, recorded)
+
     def settings(self, container_id: str) -> dict[str, Any]:
         """Return ``NetworkSettings`` of container inspect."""
         return self._showing.settings(container_id)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from berth.networks import render
 from berth.networks.errors import NetworkNotFound
-from berth.networks.model import LiveSandbox, NetworkRecord, Tenant
+from berth.networks.model import PREDEFINED, LiveSandbox, NetworkRecord, Tenant
 from berth.networks.register import Register
 from berth.networks.tenants import Tenants
 from berth.store.base import Records
@@ -62,6 +62,15 @@ class Showing:
         return render.network(record, members, self._register.usage(record))
 
     # -- containers
+
+    def mode(self, container_id: str, recorded: str) -> str:
+        """Return ``HostConfig.NetworkMode`` of a container created with `recorded`: a renamed network by its new name.
+
+        What a container wants is changed with its network, all or nothing; the container's own record is not.
+        """
+        now = self._tenants.of(container_id).mode
+        fixed = (*PREDEFINED, "", "default")
+        return recorded if recorded in fixed or now in PREDEFINED or now.startswith("container:") else now
 
     def settings(self, container_id: str) -> dict[str, Any]:
         """Return ``NetworkSettings`` of container inspect."""

@@ -99,8 +99,7 @@ async def rename(call: Call) -> web.StreamResponse:
     name = call.text("name")
     if not name:
         raise InvalidArgument("Neither old nor new names may be empty")
-    old, new = await call.engine.networks.change.rename(call.path["id"], name)
-    await call.engine.containers.network_renamed(old, new)
+    await call.engine.networks.change.rename(call.path["id"], name)
     return call.empty()
 
 

@@ -59,8 +59,8 @@ class Changer:
                 await finish(self._change(old, new))
         return new
 
-    async def rename(self, ref: str, name: str) -> tuple[str, str]:
-        """Give a network another name; return the old one and the new. Raises `NetworkNameTaken`."""
+    async def rename(self, ref: str, name: str) -> None:
+        """Give a network another name. Raises `NetworkNameTaken`."""
         async with self._attachments.sharing.alone():
             old = self._register.find(ref)
             new = revise.renamed(old, name)
@@ -71,7 +71,6 @@ class Changer:
                 await finish(self._change(old, new))
             finally:
                 self._creating.discard(name)
-        return old.name, new.name
 
     async def resume(self) -> bool:
         """Write down what an engine that was killed had done; return whether there was anything."""
