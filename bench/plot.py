@@ -42,7 +42,7 @@ class Curve(NamedTuple):
 
 def lines(title: str, curves: Sequence[Curve]) -> str:
     """Draw how values change; both scales begin at 0."""
-    width, height, left, top, bottom = 760, 420, 60, 40, 110
+    width, height, left, top, bottom = 760, 440, 60, 40, 130
     most_x = max((x for curve in curves for x, _ in curve.points), default=1.0)
     most_y = max((y for curve in curves for _, y in curve.points), default=1.0) * 1.05
 

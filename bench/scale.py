@@ -1,11 +1,12 @@
-"""What the thousandth network costs: networks and endpoints by the API, on Berth and on dockerd, as many as time allows.
+"""What the thousandth network costs: networks, endpoints and published ports by the API, on Berth and on dockerd.
 
     sudo .venv/bin/python -m bench.scale                        1,000 networks, 2,000 endpoints; about ten minutes
     sudo .venv/bin/python -m bench.scale --networks 200 --limit 60 --only berth
 
-Each network gets two of a hundred running containers. An engine that is slow stops where its time for a step is over:
-its curve ends there. Prints the first and the last of each kind, and writes a table, the figures and a plot to
-bench/results/.
+Each network gets two of a hundred running containers, and every fifth a container that publishes a port and stays:
+"publish" is its start, "remove published" its end. Networks, connections and ports come in turns, so that each is measured
+with few and with many of all. An engine that is slow stops where its time for a step is over: its curve ends there. Prints
+the first and the last of each kind, and writes a table, the figures and a plot to bench/results/.
 """
 
 import argparse
@@ -29,6 +30,8 @@ from bench.plot import Curve, lines
 from bench.run import RESULTS, memory_mb
 
 CONTAINERS = 100
+#: Networks made in one turn, and how many of them are between one published port and the next.
+TURN, PUBLISHED = 50, 5
 #: How many measurements at either end of a curve make its first and its last.
 ENDS = 25
 _SLEEP = {"Image": "busybox", "Cmd": ["sleep", "100000"], "StopTimeout": 0}
@@ -83,10 +86,18 @@ class Stopwatch:
         self.engine, self.result, self.limit_s = engine, result, limit_s
 
     def each(self, what: str, jobs: Iterator[Callable[[], Any]]) -> int:
-        """Do and time jobs one after the other; return how many were done."""
+        """Do and time jobs one after the other, and say how long they took; return how many were done so far."""
+        done = self.turn(what, jobs)
+        self.say(what)
+        return done
+
+    def turn(self, what: str, jobs: Iterator[Callable[[], Any]]) -> int:
+        """Do and time jobs, unless the time for their kind is over; return how many were done so far."""
         took = self.result.calls.setdefault(what, [])
         busy = self.result.cpu.setdefault(what, [])
-        deadline = time.monotonic() + self.limit_s
+        deadline = time.monotonic() + self.limit_s - sum(took) / 1e3
+        if took and time.monotonic() > deadline:
+            return len(took)
         for job in jobs:
             before, began = busy_ms(self.engine), time.perf_counter()
             job()
@@ -94,10 +105,13 @@ class Stopwatch:
             busy.append(busy_ms(self.engine) - before)
             if time.monotonic() > deadline:
                 break
-        ends = self.result.ends(what)
+        return len(took)
+
+    def say(self, what: str) -> None:
+        """Print what jobs of a kind took."""
+        took, ends = self.result.calls[what], self.result.ends(what)
         first, last = ends or (statistics.median(took), statistics.median(took))
         print(f"{self.engine.kind:8} {what:20} {len(took):5} times, {first:8.1f} ms, then {last:8.1f} ms", flush=True)
-        return len(took)
 
 
 def _call(engine: Engine, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401  JSON
@@ -127,21 +141,42 @@ def measure(engine: Engine, networks: int, limit_s: float) -> Result:
 
     with ThreadPoolExecutor(4) as pool:
         guests = list(pool.map(start, range(CONTAINERS)))
-    made = watch.each(
-        "network create", (call("POST", "/networks/create", {"Name": f"scale{n}"}) for n in range(networks))
-    )
-    joined = watch.each(
-        "network connect",
-        (
-            call("POST", f"/networks/scale{number}/connect", {"Container": _guest(number, turn, guests)})
-            for number in range(made)
-            for turn in (0, 1)
-        ),
-    )
+
+    def publish(numbers: range) -> Iterator[Callable[[], Any]]:
+        for number in numbers:
+            want = _SLEEP | {"HostConfig": {"NetworkMode": f"scale{number}", "PortBindings": {"80/tcp": [{}]}}}
+            published.append(str(_call(engine, "POST", "/containers/create", want)["Id"]))
+            yield call("POST", f"/containers/{published[-1]}/start")
+
+    def connect(numbers: range) -> Iterator[Callable[[], Any]]:
+        for number in numbers:
+            for turn in (0, 1):
+                yield call("POST", f"/networks/scale{number}/connect", {"Container": _guest(number, turn, guests)})
+
+    def create(numbers: range) -> Iterator[Callable[[], Any]]:
+        return (call("POST", "/networks/create", {"Name": f"scale{number}"}) for number in numbers)
+
+    published: list[str] = []
+    made = joined = 0
+    while made < networks:
+        turn = range(made, min(made + TURN, networks))
+        made = watch.turn("network create", create(turn))
+        if joined == 2 * turn.start:
+            joined = watch.turn("network connect", connect(range(turn.start, made)))
+        watch.turn("publish", publish(range(turn.start, made, PUBLISHED)))
+        if made < turn.stop:
+            break
+    for what in ("network create", "network connect", "publish"):
+        watch.say(what)
     result.memory[made] = memory_mb(engine)
+    if engine.kind == "berth":
+        watch.each("port ls", (call("GET", "/berth/ports") for _ in range(5)))
     watch.each("network ls", (call("GET", "/networks") for _ in range(5)))
     watch.each("network inspect", (call("GET", f"/networks/scale{n}") for n in range(min(made, 50))))
     watch.each("run and remove", (lambda: _run(engine) for _ in range(20)))
+    watch.each("remove published", (call("DELETE", f"/containers/{ident}?force=1") for ident in reversed(published)))
+    for ident in published:  # those it had no time for
+        engine.api("DELETE", f"/containers/{ident}?force=1", timeout=300)
     watch.each(
         "network disconnect",
         (
@@ -193,20 +228,22 @@ def table(results: list[Result], many: str) -> str:
     return "\n".join(rows) + "\n"
 
 
-def smoothed(took: list[float]) -> list[tuple[float, float]]:
-    """Return the medians of neighbours, so that the course is seen and not the noise."""
+def smoothed(took: list[float], per_network: float) -> list[tuple[float, float]]:
+    """Return the medians of neighbours by how many networks there were, so that the course is seen and not the noise."""
     return [
-        (at + ENDS / 2, statistics.median(took[at : at + ENDS])) for at in range(0, max(len(took) - ENDS, 0) + 1, ENDS)
+        ((at + ENDS / 2) / per_network, statistics.median(took[at : at + ENDS]))
+        for at in range(0, max(len(took) - ENDS, 0) + 1, ENDS)
     ]
 
 
 def curves(results: list[Result]) -> list[Curve]:
-    """What is drawn: making networks and joining them."""
-    colours = {"berth": "#2a7f62", "dockerd": "#b5482a"}
+    """What is drawn: making networks, joining them, and publishing on them."""
+    colours = {"berth": ("#2a7f62", "#7cc4a8"), "dockerd": ("#b5482a", "#e5a58f")}
+    kinds = (("network create", 0, False, 1.0), ("network connect", 0, True, 2.0), ("publish", 1, False, 1 / PUBLISHED))
     return [
-        Curve(f"{result.kind}: {what}", colours[result.kind], dashed, smoothed(result.cpu[what]))
+        Curve(f"{result.kind}: {what}", colours[result.kind][shade], dashed, smoothed(result.cpu[what], per_network))
         for result in results
-        for what, dashed in (("network create", False), ("network connect", True))
+        for what, shade, dashed, per_network in kinds
     ]
 
 
@@ -262,7 +299,7 @@ def _write(results: list[Result], text: str) -> None:
     (RESULTS / "scale.md").write_text(said + text, encoding="utf-8")
     figures = {result.kind: {"calls": result.calls, "cpu": result.cpu, "memory": result.memory} for result in results}
     (RESULTS / "scale.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    title = "Processor time of the daemon for one call, in milliseconds, by how many there are already"
+    title = "Processor time of the daemon for one call, in milliseconds, by how many networks there are already"
     (RESULTS / "scale.svg").write_text(lines(title, curves(results)), encoding="utf-8")
 
 
