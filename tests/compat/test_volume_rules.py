@@ -139,6 +139,14 @@ def test_inspect(place: Engine) -> None:
     mixed = place.docker("volume", "inspect", "nosuch", "seen", check=False)
     assert (mixed.code, [one["Name"] for one in json.loads(mixed.out)]) == (1, ["seen"])
     assert "get nosuch: no such volume" in mixed.err
+    slashed = place.docker("volume", "inspect", "some/where", check=False)
+    assert (slashed.code, "get some/where: no such volume" in slashed.err) == (1, True)
+
+
+def test_a_large_body(place: Engine) -> None:
+    large = "x" * (3 << 20)
+    assert place.api("POST", "/volumes/create", {"Name": "large", "Labels": {"k": large, "none": None}}).status == 201
+    assert place.api("GET", "/volumes/large").body["Labels"] == {"k": large, "none": ""}
 
 
 def test_rm(place: Engine) -> None:

@@ -139,6 +139,22 @@ def test_labels_change_while_the_volume_is_used(berth: Berth) -> None:
     assert "must provide one or more flags" in cli(berth, "volume", "update", "labelled", check=False)
 
 
+def test_a_volume_that_is_there_with_other_options_is_told(berth: Berth) -> None:
+    words = ("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "--label", "a=1")
+    assert berth.berth(*words, "asked").err == ""
+    assert berth.berth(*words, "asked").err == "", "the same again"
+    again = berth.berth("volume", "create", "--label", "a=2", "-o", "o=size=1m", "-o", "type=tmpfs", "asked")
+    assert again.out == "asked\n"
+    assert "asked was there already and stays as it is: it has no option o" in again.err
+    assert "its label a is '1', not '2'" in again.err
+    strict = berth.berth("volume", "create", "--strict", "--label", "a=2", "asked", check=False)
+    assert (strict.code, strict.err) == (1, "volume asked exists, and its label a is '1', not '2'\n")
+    assert berth.berth("volume", "create", "--strict", "--label", "a=1", "asked").err == ""
+    empty = berth.berth("volume", "rm", "", check=False)
+    assert (empty.code, empty.err) == (1, "invalid name or ID: value is empty\n")
+    cli(berth, "volume", "rm", "asked")
+
+
 def test_a_used_volume_gets_another_name(berth: Berth) -> None:
     ident = berth.docker("run", "-d", "--name", "user", "-v", "before:/d", "--stop-timeout", "0", "busybox", "sleep",
                          "600").out.strip()  # fmt: skip
@@ -159,6 +175,7 @@ def test_a_used_volume_gets_another_name(berth: Berth) -> None:
     assert os.listdir(data(berth, "before")) == []
     assert "a volume named after exists" in cli(berth, "volume", "rename", "before", "after", check=False)
     assert "volume name is too short" in cli(berth, "volume", "rename", "before", "x", check=False)
+    assert "same name as its current name" in cli(berth, "volume", "rename", "after", "after", check=False)
     assert "no such volume" in cli(berth, "volume", "rename", "nosuch", "other", check=False)
 
 

@@ -105,7 +105,13 @@ class Call:
             length = self.request.content_length or 0
             if length > MAX_BODY_BYTES:
                 raise InvalidArgument(f"request body of {length} bytes exceeds {MAX_BODY_BYTES}")
-            self._raw = await self.request.read()
+            pieces, length = [], 0
+            async for piece in self.request.content.iter_any():
+                length += len(piece)
+                if length > MAX_BODY_BYTES:
+                    raise InvalidArgument(f"request body exceeds {MAX_BODY_BYTES} bytes")
+                pieces.append(piece)
+            self._raw = b"".join(pieces)
         return self._raw
 
     def json(self, value: Any, status: int = 200) -> web.Response:  # noqa: ANN401  any JSON value

@@ -8,7 +8,10 @@ from berth.base.errors import InvalidArgument
 #: Highest port number (RFC 793, section 3.1: 16 bits).
 MAX_PORT: Final = 65_535
 
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?b)?\Z", re.IGNORECASE)
+#: Greatest size that anything here can have, in bytes (off_t).
+MAX_SIZE: Final = (1 << 63) - 1
+
+_SIZE: Final = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)\s*([kmgtp]?)(i?b)?\Z", re.IGNORECASE)
 _SCALE: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _DURATION_PART: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _DAYS: Final = re.compile(r"(\d+(?:\.\d+)?)([dw])")
@@ -37,7 +40,11 @@ def parse_bytes(text: str) -> int:
     match = _SIZE.match(text.strip())
     if match is None:
         raise BadSize(text)
-    return int(float(match[1]) * 1024 ** _SCALE[match[2].lower()])
+    scale = 1024 ** _SCALE[match[2].lower()]
+    count = int(match[1]) * scale if match[1].isdecimal() else int(float(match[1]) * scale)
+    if count > MAX_SIZE:
+        raise BadSize(text)
+    return count
 
 
 def parse_duration_ns(text: str) -> int:

@@ -18,7 +18,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from berth.client.errors import ApiError, ConnectionBroken
+from berth.client.errors import ApiError, ClientError, ConnectionBroken
 from berth.client.host import choose_host, dial
 
 TYPE_CHECKING = False
@@ -44,7 +44,9 @@ def quote(text: str) -> str:
 
 
 def part(text: str) -> str:
-    """Escape one segment of a path: a name that holds a slash stays one segment."""
+    """Escape one segment of a path: a name that holds a slash stays one segment. Raises `ClientError` for none."""
+    if not text:
+        raise ClientError("invalid name or ID: value is empty")
     return quote(text).replace("/", "%2F")
 
 

@@ -15,7 +15,7 @@ import msgspec
 from berth.base.aio import finish
 from berth.volumes.drivers.base import movable
 from berth.volumes.drivers.registry import Drivers
-from berth.volumes.errors import CannotRename, RenameHeldUp, VolumeNameInUse
+from berth.volumes.errors import CannotRename, RenameHeldUp, SameName, VolumeNameInUse
 from berth.volumes.model import VolumeRecord
 from berth.volumes.options import check_name
 from berth.volumes.register import Register
@@ -93,6 +93,8 @@ class Changing:
         return self._containers.still(idents)
 
     def _check(self, record: VolumeRecord, new: str) -> None:
+        if new == record.name:
+            raise SameName(new)
         if self._register.find(new) is not None:
             raise VolumeNameInUse("rename", record.name, new)
         self._register.check_unoccupied("rename", record.name)

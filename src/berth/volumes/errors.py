@@ -36,6 +36,13 @@ class NameInvalid(InvalidArgument):
         )
 
 
+class NameTooLong(InvalidArgument):
+    """A volume's name is longer than that of any directory."""
+
+    def __init__(self, name: str, most: int) -> None:
+        super().__init__(f"create {name}: volume name is too long: {len(name)} characters, at most {most} are possible")
+
+
 class NameTaken(Conflict):
     """A volume of this name belongs to another driver."""
 
@@ -123,6 +130,13 @@ class VolumeNameInUse(Conflict):
             f"{action} {old}: conflict: a volume named {new} exists. Choose another name, or remove it first: "
             f"docker volume rm {new}"
         )
+
+
+class SameName(InvalidArgument):
+    """The new name is the old one."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Renaming a volume with the same name as its current name: {name}")
 
 
 class ReadOnlyVolume(Conflict):

@@ -10,7 +10,7 @@ from berth.base.filesystems import may_hang
 from berth.base.names import is_restricted_name
 from berth.base.ownership import NOBODY_SAID, Owner
 from berth.base.units import parse_bytes
-from berth.volumes.errors import BadOption, NameInvalid, NameTooShort
+from berth.volumes.errors import BadOption, NameInvalid, NameTooLong, NameTooShort
 
 #: Options of mount(8) whose value is a password (mount.cifs(8)).
 _SECRET: Final = ("password", "pass", "password2")
@@ -54,8 +54,10 @@ def check_name(name: str) -> None:
     """Raise `NameTooShort` or `NameInvalid` unless `name` can name a volume."""
     if len(name) == 1:
         raise NameTooShort(name)
-    if not is_restricted_name(name) or len(name) > NAME_MAX:
+    if not is_restricted_name(name):
         raise NameInvalid(name)
+    if len(name) > NAME_MAX:
+        raise NameTooLong(name, NAME_MAX)
 
 
 def parse_local(name: str, options: Mapping[str, str]) -> LocalOptions:

@@ -7,7 +7,7 @@ import msgspec
 
 T = TypeVar("T")
 
-_NULL_AT: Final = re.compile(r"got `null`(?: - at `(?P<path>[^`]*)`)?")
+_NULL_AT: Final = re.compile(r"Expected `(?P<kind>[^`]*)`, got `null`(?: - at `(?P<path>[^`]*)`)?")
 _PART: Final = re.compile(r"\.(?P<key>[^.\[]+)|\[(?P<index>\d+)\]|(?P<any>\[\.\.\.\])")
 #: How many places may hold a null; more is no request of a client.
 _MAX_NULLS: Final = 256
@@ -34,18 +34,21 @@ def decode(raw: bytes, kind: type[T]) -> T:
             return msgspec.convert(data, kind)
         except msgspec.ValidationError as exc:
             where = _NULL_AT.search(str(exc))
-            if where is None or not _drop(data, where["path"] or ""):
+            if where is None or not _drop(data, where["path"] or "", where["kind"]):
                 raise
     return msgspec.convert(data, kind)
 
 
-def _drop(data: Any, path: str) -> bool:  # noqa: ANN401  any JSON value
-    """Leave out the null at `path`, as msgspec spells it; False if it is not found."""
+def _drop(data: Any, path: str, kind: str) -> bool:  # noqa: ANN401  any JSON value
+    """Leave out the null at `path`, as msgspec spells it; False if it is not found.
+
+    In a map of texts (labels) the key stays, with an empty text.
+    """
     places = [data]
     parts = list(_PART.finditer(path))
     for part in parts[:-1]:
         places = [inner for place in places for inner in _inner(place, part)]
-    gone = [_drop_last(place, parts[-1]) for place in places] if parts else []
+    gone = [_drop_last(place, parts[-1], kind) for place in places] if parts else []
     return any(gone)
 
 
@@ -61,12 +64,15 @@ def _inner(place: Any, part: "re.Match[str]") -> list[Any]:  # noqa: ANN401
     return []
 
 
-def _drop_last(place: Any, part: "re.Match[str]") -> bool:  # noqa: ANN401
+def _drop_last(place: Any, part: "re.Match[str]", kind: str) -> bool:  # noqa: ANN401
     if isinstance(place, dict):
         keys = [part["key"]] if part["key"] is not None else list(place)
         gone = [key for key in keys if key in place and place[key] is None]
         for key in gone:
-            del place[key]
+            if part["any"] and kind == "str":
+                place[key] = ""
+            else:
+                del place[key]
         return bool(gone)
     if isinstance(place, list) and None in place:
         place[:] = [item for item in place if item is not None]

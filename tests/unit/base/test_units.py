@@ -9,13 +9,22 @@ from berth.base.units import BadDuration, BadSize, human_size, parse_bytes, pars
 
 @pytest.mark.parametrize(
     ("text", "count"),
-    [("0", 0), ("64m", 64 << 20), ("1.5GiB", 3 << 29), ("100", 100), ("7kb", 7168), ("2 G", 2 << 30), ("10B", 10)],
+    [
+        ("0", 0),
+        ("64m", 64 << 20),
+        ("1.5GiB", 3 << 29),
+        ("100", 100),
+        ("7kb", 7168),
+        ("2 G", 2 << 30),
+        ("10B", 10),
+        ("9007199254740993", (1 << 53) + 1),
+    ],
 )
 def test_sizes(text: str, count: int) -> None:
     assert parse_bytes(text) == count
 
 
-@pytest.mark.parametrize("text", ["", "m", "1x", "-1", "1e3", "1mm", "0x10"])
+@pytest.mark.parametrize("text", ["", "m", "1x", "-1", "1e3", "1mm", "0x10", "8192p", "9" * 20 + "g", "9" * 5000])
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(BadSize):
         parse_bytes(text)

@@ -51,3 +51,11 @@ JSON = st.recursive(
 def test_any_json_is_decoded_or_refused(value: object) -> None:
     with contextlib.suppress(msgspec.DecodeError):
         assert isinstance(decode(msgspec.json.encode(value), Outer), Outer)
+
+
+class Labelled(msgspec.Struct):
+    labels: dict[str, str] | None = msgspec.field(name="Labels", default=None)
+
+
+def test_a_null_in_a_map_of_texts_is_an_empty_text() -> None:
+    assert decode(b'{"Labels":{"a":null,"b":"x"}}', Labelled) == Labelled({"a": "", "b": "x"})

@@ -62,7 +62,7 @@ ROUTES: Final = (
     Route("POST", "/volumes/create", create),
     Route("POST", "/volumes/prune", prune),
     Route("GET", "/volumes", list_),
-    Route("GET", "/volumes/{name}", inspect),
-    Route("PUT", "/volumes/{name}", update),
-    Route("DELETE", "/volumes/{name}", remove),
+    Route("GET", "/volumes/{name:.*}", inspect),
+    Route("PUT", "/volumes/{name:.*}", update),
+    Route("DELETE", "/volumes/{name:.*}", remove),
 )

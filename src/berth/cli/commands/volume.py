@@ -12,6 +12,7 @@ from berth.client.http import part
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from berth.cli.formatting import Columns
@@ -138,13 +139,30 @@ def _create(session: Session, parsed: Parsed) -> None:
     for flag in _OPTION_FLAGS:
         if parsed.given(flag):
             options[flag] = parsed.text(flag)
+    labels = pairs(parsed.list("label"))
     body = {
         "Name": name,
         "Driver": parsed.text("driver"),
         "DriverOpts": options,
-        "Labels": pairs(parsed.list("label")),
+        "Labels": labels,
     }
-    session.line(session.client.post("/volumes/create", None, body)["Name"])
+    made = session.client.post("/volumes/create", None, body)
+    for said in _differences(made, options, labels):
+        if parsed.flag("strict"):
+            raise CommandFailed(f"volume {made['Name']} exists, and {said}")
+        session.warn(f"WARNING: volume {made['Name']} was there already and stays as it is: {said}")
+    session.line(made["Name"])
+
+
+def _differences(made: dict[str, Any], options: dict[str, str], labels: dict[str, str]) -> Iterator[str]:
+    """Say what a volume that was there already has not of what was asked for; the engine gives it back silently."""
+    for what, wanted, has in (("option", options, made.get("Options")), ("label", labels, made.get("Labels"))):
+        for key, value in wanted.items():
+            there = (has or {}).get(key)
+            if there is None:
+                yield f"it has no {what} {key}"
+            elif there != value:
+                yield f"its {what} {key} is {there!r}, not {value!r}"
 
 
 def _remove(session: Session, parsed: Parsed) -> int:
@@ -181,6 +199,7 @@ CREATE = Command(
         Flag("uid", "", "string", "User number that owns the volume, whatever an image has there (-o uid=)"),
         Flag("gid", "", "string", "Group number that owns it (-o gid=)"),
         Flag("mode", "", "string", "Octal mode of its directory (-o mode=)"),
+        Flag("strict", "", "bool", "Fail if the volume is there with other options or labels"),
     ),
     most=1,
 )

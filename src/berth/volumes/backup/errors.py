@@ -22,8 +22,8 @@ class RestoreWouldOverwrite(Conflict):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"restore {name}: a volume named {name} is there already. Restore beside it: --as OTHER; "
-            "or replace its data: --overwrite"
+            f"restore {name}: a volume named {name} is there already. Restore beside it: --as OTHER "
+            "(import: another name); or replace its data: --overwrite"
         )
 
 

@@ -58,7 +58,8 @@ async def _resolved(host: str) -> str:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as exc:
-        raise _Unreachable(f"error resolving passed in network volume address: lookup {host}: {exc}") from exc
+        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+        raise _Unreachable(f"error resolving passed in network volume address: lookup {host}: {reason}") from exc
     return str(found[0][4][0])
 
 

@@ -83,11 +83,23 @@ def tcp_port(options: LocalOptions) -> int:
 
 def explained(options: LocalOptions, reason: str) -> str:
     """Add to the kernel's word for a refused mount what it means here."""
+    if reason == os.strerror(errno.ENODEV).lower() and options.type == "none":
+        return f"{reason}: to mount the directory {options.device}, add bind to o= (o=bind)"
+    if reason == os.strerror(errno.ENOENT).lower() and not options.networked:
+        return f"{reason}: is {options.device} there?{_remedy(options)}"
     if reason == os.strerror(errno.ENODEV).lower():
         return f"{reason}: this machine's kernel has no file system {options.type!r}; try: modprobe {options.type}"
     if reason == os.strerror(errno.ENOTBLK).lower():
         return f"{reason}: {options.device} is no block device; if it is a file with a file system, add loop to o="
     return reason
+
+
+def _remedy(options: LocalOptions) -> str:
+    if options.type != "none":
+        return ""
+    if not options.device.startswith("/"):
+        return " A directory is named by its absolute path"
+    return f" A directory is made with: mkdir -p {options.device}"
 
 
 def failed_text(options: LocalOptions, target: str, reason: str) -> str:

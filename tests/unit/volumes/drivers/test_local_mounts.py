@@ -81,4 +81,10 @@ def test_refusals_are_explained() -> None:
     assert said == "no such device: this machine's kernel has no file system 'nfs'; try: modprobe nfs"
     said = explained(LocalOptions("ext4", "", "/images/a"), "block device required")
     assert said.startswith("block device required: /images/a is no block device; if it is a file with a file system")
+    said = explained(LocalOptions("none", "", "/srv/data"), "no such device")
+    assert said == "no such device: to mount the directory /srv/data, add bind to o= (o=bind)"
+    said = explained(LocalOptions("none", "bind", "/srv/data"), "no such file or directory")
+    assert said.endswith("is /srv/data there? A directory is made with: mkdir -p /srv/data")
+    said = explained(LocalOptions("none", "bind", "./data"), "no such file or directory")
+    assert said.endswith("A directory is named by its absolute path")
     assert explained(LocalOptions("ext4", "", "/dev/x"), "invalid argument") == "invalid argument"
