@@ -7,6 +7,7 @@ import sys
 import threading
 
 from berth.cli.errors import CommandFailed
+from berth.cli.files import leave_at_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,13 +42,16 @@ class Target:
         self.path = os.path.join(output, name) if not output or os.path.isdir(output) else output
         if not output or os.path.isdir(output):
             self.path = _free(self.path)
-        self._partial = os.path.join(
-            os.path.dirname(self.path) or ".", f".berth-{os.getpid()}-{os.path.basename(self.path)}"
-        )
+        # A device or a pipe is written as it is: a file that took its place would be the end of it.
+        special = os.path.exists(self.path) and not os.path.isfile(self.path)
+        if not special:
+            place = os.path.dirname(os.path.realpath(self.path))
+            self._partial = os.path.join(place, f".berth-{os.urandom(4).hex()}.partial")
         try:
-            self._file = open(self._partial, "xb")  # noqa: SIM115  closed by `finish` or `drop`
+            self._file = open(self._partial or self.path, "wb" if special else "xb")  # noqa: SIM115  `finish`, `drop`
         except OSError as error:
             raise CommandFailed(f"open {self.path}: {str(error.strerror).lower()}") from None
+        leave_at_signals()
 
     def write(self, data: bytes) -> None:
         """Write a piece; the disk gets what came before meanwhile, so that little is left for the end."""
@@ -63,6 +67,8 @@ class Target:
                 self._file.flush()
                 self._syncing = threading.Thread(target=_sync, args=(os.dup(self._file.fileno()), self._failed))
                 self._syncing.start()
+        except BrokenPipeError:
+            raise
         except OSError as error:
             raise CommandFailed(f"write {self.path}: {str(error.strerror).lower()}") from None
 
@@ -75,23 +81,29 @@ class Target:
                 raise self._failed[0]
             self._file.flush()
             if not self._partial:
+                if self.path != "-":
+                    self._file.close()
                 return
             os.fsync(self._file.fileno())
             self._file.close()
-            os.replace(self._partial, self.path)
-            directory = os.open(os.path.dirname(self.path) or ".", os.O_RDONLY | os.O_DIRECTORY)
+            path = os.path.realpath(self.path)
+            os.replace(self._partial, path)
+            directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
             os.fsync(directory)
             os.close(directory)
+        except BrokenPipeError:
+            raise
         except OSError as error:
             raise CommandFailed(f"write {self.path}: {str(error.strerror).lower()}") from None
 
     def drop(self) -> None:
         """Remove what has been written."""
-        if self._partial:
+        if self.path != "-":
             try:
                 self._file.close()
             except OSError:
                 pass  # a disk that is full; the file goes anyway
+        if self._partial:
             try:
                 os.unlink(self._partial)
             except FileNotFoundError:

@@ -13,6 +13,18 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 
+def leave_at_signals() -> None:
+    """Let SIGTERM and SIGHUP end the process as an error would: what was written of a file is removed."""
+    import signal
+
+    def leave(number: int, _frame: object) -> None:
+        sys.exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, leave)
+
+
 class binary_output:  # noqa: N801  reads as a function in a with statement
     """Writes to a file that appears only once it is whole, or to standard output if the path is empty.
 
@@ -45,6 +57,7 @@ class binary_output:  # noqa: N801  reads as a function in a with statement
             self._file = open(self._partial, "wb")
         except OSError as error:
             raise CommandFailed(f"open {self._path}: {str(error.strerror).lower()}") from None
+        leave_at_signals()
         return self._file.write
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

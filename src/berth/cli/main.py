@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 PROGRAM = "berth"
 
+#: Status of a command whose reader has gone: what a shell shows of one that SIGPIPE ended, as it ends Docker's client.
+_PIPE = 141
+
 GLOBAL_FLAGS = (
     Flag("config", "", "string", "Location of client config files", shown='"~/.docker"'),
     Flag("context", "c", "string", "Name of the context to use to connect to the daemon", hidden=True),
@@ -43,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if arguments is not None:
         return _guarded(arguments)
+    _open_closed()
     for stream in (sys.stdout, sys.stderr):
         # As Docker's client: always UTF-8, and bytes that are none pass through.
         stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
@@ -51,8 +55,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
     except BrokenPipeError:
-        status = status or 1
+        status = status or _PIPE
+    except OSError as error:
+        if not status:
+            status = _unwritten(error)
     os._exit(status)
+
+
+def _open_closed() -> None:
+    """Let a stream that was closed before lead nowhere, instead of into the next file that is opened."""
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            place = os.open(os.devnull, os.O_RDWR)
+            if place != fd:
+                os.dup2(place, fd, inheritable=True)
+                os.close(place)
+            setattr(sys, name, open(fd, "w" if fd else "r", closefd=False))  # noqa: SIM115  open to the end
+
+
+def _unwritten(error: OSError) -> int:
+    """Say that a file, or the output, could not be read or written."""
+    where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "write"
+    try:
+        sys.stderr.write(f"{where}: {(error.strerror or str(error)).lower()}\n")
+        sys.stderr.flush()
+    except OSError:
+        return 1  # nobody is left to tell
+    return 1
 
 
 def _guarded(arguments: Sequence[str]) -> int:
@@ -63,7 +92,9 @@ def _guarded(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         # The reader of our output has gone (`| head`): nothing more to say, also not at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
+        return _PIPE
+    except OSError as error:
+        return _unwritten(error)
 
 
 def dispatch(arguments: Sequence[str]) -> int:
