@@ -468,7 +468,7 @@ def test_killed_it_is_back_with_all_names_within_a_second(world: World) -> None:
             for i, container in enumerate(containers):
                 wanted = {f"10.1.0.{(i + 1) % 30}"}
                 while True:
-                    assert time.monotonic() - begun < 5
+                    assert time.monotonic() - begun < 20
                     try:
                         with container.connected(tcp=False) as sock:
                             sock.settimeout(0.05)

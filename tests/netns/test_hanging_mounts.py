@@ -20,8 +20,8 @@ from tests.support.hangs import Hangable, hangable, is_missing
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(bool(is_missing()), reason=is_missing())]
 
-#: Time limits of these tests, in seconds.
-SHORT = Limits(look_s=0.5, mount_s=0.5)
+#: Time limits of these tests, in seconds: a busy machine takes a second to start what asks a server that answers.
+SHORT = Limits(look_s=2, mount_s=2)
 
 __all__ = ["world"]
 
@@ -106,9 +106,9 @@ def test_a_start_on_a_hanging_server_ends_at_its_limit(world: World, server: Han
         await world.volumes.create("far", driver_opts={"type": "none", "o": "bind", "device": f"{server.at}/dir"})
         server.hang()
         began = time.monotonic()
-        with pytest.raises(EngineError, match=r"does not answer: no reply of its file system within 0\.5 s|no answer"):
+        with pytest.raises(EngineError, match=r"does not answer: no reply of its file system within 2 s|no answer"):
             await world.start("c1", wishes)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 10
         assert not is_mounted(str(world.layout.volumes / "far/_data"))
         server.go_on()
         entries = await world.start("c2", wishes)
@@ -127,7 +127,7 @@ def test_others_go_on_beside_a_hanging_volume(world: World, server: Hangable) ->
         server.hang()
         stuck = [asyncio.create_task(world.start(f"s{n}", Wishes(binds=["far:/x"]))) for n in range(8)]
         began = time.monotonic()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await volumes.create("other")
             assert [one.name for one in volumes.list(Filters())] == ["far", "near", "other"]
             volumes.inspect(volumes.get("far"))
@@ -140,7 +140,7 @@ def test_others_go_on_beside_a_hanging_volume(world: World, server: Hangable) ->
                 world.layout, volumes.register.records, world.bus, lambda: list(world.containers.items()), limits=SHORT
             )
             await again.adopt({"c1", *(f"s{n}" for n in range(8))})
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 8  # one start after the other would take sixteen
         for ended in await asyncio.gather(*stuck, return_exceptions=True):
             assert isinstance(ended, EngineError)
         await world.stop("c1")
