@@ -11,11 +11,12 @@ import pytest
 
 from tests.support.clients import OLD_CLIENT, OTHER_ORIGINAL
 from tests.support.engines import CGROUPS, RUN, Berth, Dockerd, Engine, busybox_tar, running, wait_for
+from tests.support.uml import NOT_OF_THE_DISTRIBUTION
 
 IN_CI = bool(os.environ.get("CI"))
 _skipped: list[str] = []
 #: How reasons begin that are not the machine's set-up but the distribution's.
-_DISTRIBUTIONS = tuple(f"Skipped: {one}" for one in (OLD_CLIENT, OTHER_ORIGINAL))
+_DISTRIBUTIONS = tuple(f"Skipped: {one}" for one in (OLD_CLIENT, OTHER_ORIGINAL, NOT_OF_THE_DISTRIBUTION))
 #: Where this run's tests have their directories.
 _directories: list[str] = []
 

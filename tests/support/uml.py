@@ -5,6 +5,7 @@ It boots in a second or two with the machine's root file system, read-only, and 
 
 import contextlib
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.engines import REPO
+
+#: How the reason of a skip begins where no setting up by us brings such a kernel.
+NOT_OF_THE_DISTRIBUTION = "this distribution"
 
 #: Where Debian's package user-mode-linux keeps the modules of its kernel.
 MODULES = Path("/usr/lib/uml/modules")
@@ -87,6 +91,8 @@ def run(program: Path, place: Path, *, modules: tuple[str, ...] = (), limit_s: f
 
 def is_missing() -> str:
     """Return why there can be no such kernel here, or nothing."""
+    if shutil.which("linux.uml") is None and platform.freedesktop_os_release().get("ID") == "ubuntu":
+        return f"{NOT_OF_THE_DISTRIBUTION}, Ubuntu, has no user-mode-linux: needs a kernel of its own"
     absent = [name for name in ("linux.uml", "modprobe") if shutil.which(name) is None]
     return f"needs {' and '.join(absent)} (Debian: apt-get install user-mode-linux kmod)" if absent else ""
 
