@@ -230,7 +230,14 @@ def test_removed_volumes_take_their_snapshots_to_the_trash_and_back(engine: Bert
 
 def test_labels_options_and_words_of_snapshots(engine: Berth) -> None:
     engine.berth("volume", "create", "--label", "a=b", "site")
+    (data(engine, "site") / "page").write_text("x" * 2000)
     auto = engine.berth("volume", "snapshot", "create", "site").out.strip()
+    listed = engine.berth("volume", "snapshot", "ls", "--format", "{{.Reference}} {{.Size}}").out
+    assert listed == f"{auto} 2kB\n"
+    shown = engine.berth("volume", "ls", "--size").out.splitlines()
+    assert (shown[0].split()[-1], shown[1].split()[-2:]) == ("SNAPSHOTS", ["1", "(2kB)"])
+    assert "Volume Snapshots" in engine.berth("system", "df").out
+    assert "Volume Snapshots space usage: 1, 2kB" in engine.berth("system", "df", "-v").out
     assert engine.berth("volume", "snapshot", "create", "site", "x/y", check=False).code == 1
     engine.berth("volume", "snapshot", "create", "site@second")
     again = engine.berth("volume", "snapshot", "create", "site", "second", check=False)

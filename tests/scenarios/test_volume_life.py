@@ -70,7 +70,9 @@ def test_a_removed_volume_is_had_back(berth: Berth) -> None:
     berth.docker("volume", "create", "gone")
     assert os.listdir(data(berth, "gone")) == [], "a new one of the name is fresh"
     listed = cli(berth, "volume", "trash", "ls")
-    assert re.search(r"TRASH ID +VOLUME NAME +SIZE +REMOVED +DELETED IN\n[0-9a-f]{12} +gone .* (23|24) hours\n", listed)
+    head = r"TRASH ID +VOLUME NAME +SIZE +REMOVED +DELETED IN\n"
+    assert re.search(head + r"[0-9a-f]{12} +gone +8B .* (23|24) hours\n", listed)
+    assert re.search(r"Removed Volumes +1 +0 +8B +8B \(100%\)", cli(berth, "system", "df"))
     refused = cli(berth, "volume", "trash", "restore", "gone", check=False)
     assert "restore gone: conflict: a volume named gone exists" in refused
     assert cli(berth, "volume", "trash", "restore", "gone", "--as", "back") == "back\n"

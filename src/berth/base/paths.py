@@ -105,6 +105,11 @@ class Layout:
         return self.data_root / "volumes-seen.json"
 
     @property
+    def volumes_resting(self) -> Path:
+        """Sizes of snapshots and removed volumes, which can be found out again."""
+        return self.data_root / "volumes-resting.json"
+
+    @property
     def volume_holders(self) -> Path:
         """Directory that says which running containers hold a volume that had to be mounted."""
         return self.exec_root / "volumes"

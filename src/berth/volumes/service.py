@@ -29,6 +29,7 @@ from berth.volumes.pruning import Pruning
 from berth.volumes.references import Users
 from berth.volumes.register import Register, States
 from berth.volumes.replacing import Replacing
+from berth.volumes.resting import Resting
 from berth.volumes.seen import Seen
 from berth.volumes.sight import OWN_FILTERS, Sight
 from berth.volumes.sizing import Sizing
@@ -83,7 +84,8 @@ class Volumes:
         self.mounting = Mounting(layout, self.register, self.drivers, self.keeping, shelf, limits)
         self.live = LiveMounts(layout, self.register, self.drivers, self.keeping, self.mounting)
         self.seen = Seen(self.register, self.drivers, layout.volumes_seen, tasks)
-        self.sight = Sight(self.register, self.seen, self.inspect)
+        self.resting = Resting(self.shelf, self.drivers, self.register.clock, layout.volumes_resting, tasks)
+        self.sight = Sight(self.register, self.seen, self.inspect, self.shelf, self.resting)
         self.looking = Looking(self.register, self.drivers)
         self.pruning = Pruning(self.register, self.keeping, self.seen)
         self.sizing = Sizing(self.register, self.drivers)

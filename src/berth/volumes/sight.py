@@ -6,16 +6,20 @@ Must not: look at data; `seen` has been asked before.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
+from berth.base.aio import in_thread
 from berth.base.clock import rfc3339
 from berth.base.errors import InvalidArgument
 from berth.base.units import parse_age_ns, parse_bytes
+from berth.volumes.copies.shelf import Shelf
 from berth.volumes.errors import User
 from berth.volumes.model import VolumeRecord
 from berth.volumes.mounts.model import MountPoint, MountType
 from berth.volumes.register import Register
+from berth.volumes.resting import Resting
 from berth.volumes.seen import Figure, Seen
 from berth.wire.filters import Filters
 
+_NO_SNAPSHOTS: Final[dict[str, Any]] = {"Snapshots": 0, "SnapshotsSize": 0}
 OWN_FILTERS: Final = ("used-by", "larger-than", "unused-for")
 
 
@@ -30,19 +34,37 @@ class Inspect(Protocol):
 class Sight:
     """Shows the volumes of one engine."""
 
-    def __init__(self, register: Register, seen: Seen, inspect: Inspect) -> None:
+    def __init__(self, register: Register, seen: Seen, inspect: Inspect, shelf: Shelf, resting: Resting) -> None:
         self._register = register
         self._seen = seen
         self._inspect = inspect
+        self._shelf = shelf
+        self._resting = resting
 
     async def show(self, records: Sequence[VolumeRecord], *, fresh: bool = False) -> list[dict[str, Any]]:
         """Render volumes; `fresh`: their sizes are measured now, however long that takes."""
         sizes = await self._seen.sizes(records, fresh=fresh)
+        snapshots = await self._snapshots(records)
         uses, mounted = self._uses(), self._register.mounted_names()
         return [
             self._render(record, uses.get(record.name, []), sizes.get(record.name), in_use=record.name in mounted)
+            | snapshots.get(record.name, _NO_SNAPSHOTS)
             for record in records
         ]
+
+    async def _snapshots(self, records: Sequence[VolumeRecord]) -> Mapping[str, dict[str, Any]]:
+        """Return how many snapshots volumes have, and their sizes together; -1 while one of them is not known."""
+        names = [record.name for record in records]
+        listed = await in_thread(self._shelf.every, names)
+        sizes = await self._resting.snapshots(listed)
+        found: dict[str, list[int]] = {}
+        for volume, one in listed:
+            figure = sizes.get((volume, one.name))
+            found.setdefault(volume, []).append(-1 if figure is None else figure.size)
+        return {
+            volume: {"Snapshots": len(each), "SnapshotsSize": -1 if -1 in each else sum(each)}
+            for volume, each in found.items()
+        }
 
     def _uses(self) -> Mapping[str, list[dict[str, Any]]]:
         found: dict[str, list[dict[str, Any]]] = {}

@@ -6,7 +6,7 @@ first line has a status of its own.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -14,10 +14,11 @@ from aiohttp import web
 
 from berth.api.call import Call
 from berth.api.routes import Route
+from berth.base.clock import rfc3339
 from berth.base.errors import EngineError, InvalidArgument
 from berth.kernel.copying import Copied
 from berth.volumes.consistency.model import HOOK_LIMIT_S, Wish, parse_mode
-from berth.volumes.copies.model import Copy
+from berth.volumes.copies.model import Copy, SnapshotRecord
 from berth.wire.volume_copies import CopyRequest
 
 #: How often it is said how far a copy is, in seconds.
@@ -103,15 +104,27 @@ async def take(call: Call) -> web.StreamResponse:
 
 
 async def list_(call: Call) -> web.StreamResponse:
-    """GET /berth/volume-snapshots: those of every volume, or of ``volume``."""
-    copies = call.engine.copies
-    return call.json([copies.inspect(*one) for one in await copies.all(call.text("volume"))])
+    """GET /berth/volume-snapshots: those of every volume, or of ``volume``, with their sizes."""
+    return call.json(await _shown(call, await call.engine.copies.all(call.text("volume"))))
 
 
 async def inspect(call: Call) -> web.StreamResponse:
     """GET /berth/volumes/{name}/snapshots/{snapshot}."""
-    copies = call.engine.copies
-    return call.json(copies.inspect(*await copies.get(_reference(call))))
+    (shown,) = await _shown(call, [await call.engine.copies.get(_reference(call))])
+    return call.json(shown)
+
+
+async def _shown(call: Call, listed: Sequence[tuple[str, SnapshotRecord]]) -> list[dict[str, Any]]:
+    """Render snapshots with their apparent sizes; -1 for one that is still being measured."""
+    copies, sizes = call.engine.copies, await call.engine.volumes.resting.snapshots(listed)
+    return [
+        copies.inspect(volume, one)
+        | {
+            "Size": sizes[volume, one.name].size if (volume, one.name) in sizes else -1,
+            "SizeAt": rfc3339(sizes[volume, one.name].taken_ns if (volume, one.name) in sizes else 0),
+        }
+        for volume, one in listed
+    ]
 
 
 async def remove(call: Call) -> web.StreamResponse:
@@ -150,7 +163,7 @@ def _reference(call: Call) -> str:
 ROUTES: Final = (
     Route("POST", "/berth/volumes/{name}/clone", clone, stream=True),
     Route("POST", "/berth/volumes/{name}/snapshots", take, stream=True),
-    Route("GET", "/berth/volume-snapshots", list_),
+    Route("GET", "/berth/volume-snapshots", list_, stream=True),
     Route("GET", "/berth/volume-diff", diff, stream=True),
     Route("GET", "/berth/volumes/{name}/snapshots/{snapshot}", inspect),
     Route("DELETE", "/berth/volumes/{name}/snapshots/{snapshot}", remove),

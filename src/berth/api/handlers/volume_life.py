@@ -10,6 +10,7 @@ from berth.api.routes import Route
 from berth.base.clock import rfc3339
 from berth.base.errors import InvalidArgument
 from berth.volumes.model import TrashRecord
+from berth.volumes.seen import Figure
 from berth.volumes.trash import Trash
 from berth.wire.volume_changes import VolumeUpdate
 
@@ -55,7 +56,7 @@ async def rename(call: Call) -> web.StreamResponse:
     return call.json(volumes.inspect(await volumes.changing.rename(call.path["name"], call.text("name"))))
 
 
-def _shown(trash: Trash, entry: TrashRecord) -> dict[str, Any]:
+def _shown(trash: Trash, entry: TrashRecord, figure: Figure | None = None) -> dict[str, Any]:
     return {
         "Id": entry.id,
         "Name": entry.volume.name,
@@ -64,13 +65,18 @@ def _shown(trash: Trash, entry: TrashRecord) -> dict[str, Any]:
         "Options": entry.volume.options,
         "RemovedAt": rfc3339(entry.removed_ns),
         "GoesAt": rfc3339(trash.goes_ns(entry)),
+        "Size": -1 if figure is None else figure.size,
+        "SizeAt": rfc3339(0 if figure is None else figure.taken_ns),
     }
 
 
 async def trash_list(call: Call) -> web.StreamResponse:
-    """``GET /berth/volume-trash``."""
-    trash = call.engine.volumes.trash
-    return call.json({"KeepSeconds": trash.keep_ns // 10**9, "Volumes": [_shown(trash, one) for one in trash.all()]})
+    """``GET /berth/volume-trash``: with apparent sizes, snapshots included; -1 for what is still being measured."""
+    volumes = call.engine.volumes
+    trash, entries = volumes.trash, volumes.trash.all()
+    sizes = await volumes.resting.removed(entries)
+    shown = [_shown(trash, one, sizes.get(one.id)) for one in entries]
+    return call.json({"KeepSeconds": trash.keep_ns // 10**9, "Volumes": shown})
 
 
 async def trash_restore(call: Call) -> web.StreamResponse:
@@ -99,7 +105,7 @@ ROUTES: Final = (
     Route("POST", "/berth/volumes/{name}/unprotect", unprotect),
     Route("POST", "/berth/volumes/{name}/update", update),
     Route("POST", "/berth/volumes/{name}/rename", rename),
-    Route("GET", "/berth/volume-trash", trash_list),
+    Route("GET", "/berth/volume-trash", trash_list, stream=True),
     Route("POST", "/berth/volume-trash/{id}/restore", trash_restore),
     Route("DELETE", "/berth/volume-trash/{id}", trash_remove),
     Route("DELETE", "/berth/volume-trash", trash_empty),

@@ -32,6 +32,7 @@ def columns() -> Columns:
         "Mountpoint": ("MOUNTPOINT", lambda volume: volume.get("Mountpoint", "")),
         "Labels": ("LABELS", lambda volume: labels_text(volume.get("Labels"))),
         "Label": ("", lambda volume: label_lookup(volume.get("Labels"))),
+        "Snapshots": ("SNAPSHOTS", _snapshots),
         "Links": ("LINKS", lambda volume: _usage(volume, "RefCount")),
         "Size": ("SIZE", lambda volume: _usage(volume, "Size")),
         "Group": ("GROUP", lambda _: "N/A"),
@@ -64,6 +65,7 @@ def _own_columns() -> Columns:
     return columns() | {
         "Size": ("SIZE", size_text),
         "SizeAge": ("MEASURED", age),
+        "Snapshots": ("SNAPSHOTS", _snapshots),
         "Links": ("LINKS", lambda volume: str(len({it["Id"] for it in volume["UsedBy"]}))),
         "UsedBy": ("USED BY", users),
         "LastUsed": ("LAST USED", last_used),
@@ -79,6 +81,15 @@ def size_text(volume: dict[str, Any]) -> str:
     return "N/A" if volume["Size"] < 0 else size(volume["Size"])
 
 
+def _snapshots(volume: dict[str, Any]) -> str:
+    """Print how many snapshots there are and how large: apparent sizes, whatever they share with the volume."""
+    from berth.cli.human import size
+
+    if not volume.get("Snapshots"):
+        return "0"
+    return f"{volume['Snapshots']} ({'N/A' if volume['SnapshotsSize'] < 0 else size(volume['SnapshotsSize'])})"
+
+
 def _own_list(session: Session, parsed: Parsed) -> bool:
     """Print the list with what Docker's has not, if any of that was asked for."""
     form = parsed.text("format")
@@ -92,6 +103,8 @@ def _own_list(session: Session, parsed: Parsed) -> bool:
     default = "{{.Driver}}\t{{.Name}}"
     if parsed.flag("size") or parsed.flag("fresh"):
         default += "\t{{.Size}}\t{{.SizeAge}}"
+        if any(it.get("Snapshots") for it in volumes):
+            default += "\t{{.Snapshots}}"
     if parsed.flag("used-by"):
         default += "\t{{.UsedBy}}"
     if parsed.flag("last-used"):

@@ -98,6 +98,7 @@ def _diff(session: Session, parsed: Parsed) -> int:
 
 
 def _columns() -> Columns:
+    from berth.cli.commands.volume import size_text
     from berth.cli.human import ago, epoch
 
     def worth(it: dict[str, Any]) -> str:
@@ -112,6 +113,7 @@ def _columns() -> Columns:
         "How": ("HOW", lambda it: it["How"]),
         "Consistent": ("CRASH-CONSISTENT", worth),
         "UsedBy": ("USED BY", lambda it: str(len(it["UsedBy"]))),
+        "Size": ("APPARENT SIZE", size_text),
         "Automatic": ("AUTOMATIC", lambda it: str(it["Automatic"]).lower()),
     }
 
@@ -135,7 +137,7 @@ def _snapshot_list(session: Session, parsed: Parsed) -> None:
         session.client.get("/berth/volume-snapshots", query),
         _columns(),
         parsed.text("format"),
-        default="{{.Reference}}\t{{.CreatedSince}}\t{{.How}}\t{{.Consistent}}\t{{.UsedBy}}",
+        default="{{.Reference}}\t{{.CreatedSince}}\t{{.How}}\t{{.Size}}\t{{.Consistent}}\t{{.UsedBy}}",
         quiet="{{.Reference}}" if parsed.flag("quiet") else "",
         kind="*volume.snapshotContext",
     )

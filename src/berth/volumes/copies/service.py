@@ -201,7 +201,7 @@ class Copies:
     async def all(self, volume: str = "") -> Sequence[tuple[str, SnapshotRecord]]:
         """Return the snapshots of a volume, or of every one, with their volumes' names."""
         names = [self._register.get(volume).name] if volume else sorted(self._register.records.keys())
-        return [(name, one) for name in names for one in await in_thread(self.shelf.all, name)]
+        return await in_thread(self.shelf.every, names)
 
     async def get(self, reference: str) -> tuple[str, SnapshotRecord]:
         """Return one snapshot and its volume's name. Raises `NoSuchVolume`, `NoSuchSnapshot`."""
