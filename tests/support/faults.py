@@ -5,19 +5,30 @@
     assert steps == 5, "and this is how much there was to take back"
 
 A step is one of a plan's, carried out in the kernel by `FailingKernel`, or one record's, written by `FailingRecords`.
+
+Programs that work for the engine die alone, at each call of theirs that changes something:
+
+    async for cut in cutting("treecopy_child.py", lambda: copies.clone("one", "two")):
+        assert what_there_is() == before, cut
 """
 
 import asyncio
+import contextlib
 import os
+import re
+import shutil
 import signal
+import tempfile
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import pytest
 
 from berth.base.errors import EngineError, SystemFault
-from berth.kernel import link, nft
+from berth.kernel import link, nft, process
 from berth.kernel.actuator import KernelActuator
 from berth.plan.model import Step
 from berth.store.base import Records
@@ -190,3 +201,92 @@ def _go_on(world: W, work: Callable[[W], Awaitable[object]]) -> None:
         traceback.print_exc()
     else:
         os._exit(0)
+
+
+# -- programs that work for the engine, and die alone
+
+#: Calls by which a program changes files or mounts, or says something, and the last one of all (syscalls(2)).
+CHANGES: Final = (
+    "mkdir,mkdirat,mknod,mknodat,rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,rmdir,"
+    "chmod,fchmod,fchmodat,chown,fchown,lchown,fchownat,utimensat,setxattr,fsetxattr,lsetxattr,removexattr,"
+    "write,pwrite64,copy_file_range,sendfile,truncate,ftruncate,fallocate,mount,umount2,open_tree,move_mount,"
+    "mount_setattr,fsmount,setns,exit_group"
+)
+#: The last one of all: what the program had to say is said.
+_LAST: Final = "exit_group"
+_CALL: Final = re.compile(r"^(\w+)\(", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A program was killed as it entered a call; the engine answered with `error`, or none."""
+
+    call: str
+    error: EngineError | None
+
+    @property
+    def said(self) -> str:
+        return str(self.error or "")
+
+    @property
+    def last(self) -> bool:
+        """Whether the program had done and said everything."""
+        return self.call.startswith(_LAST)
+
+
+async def cutting(
+    program: str, change: Callable[[], Awaitable[object]], *, every: int = 1, again: bool = False
+) -> AsyncIterator[Cut]:
+    """Kill a program of the engine's in its last call, then in each before it that changes something; yield each time.
+
+    `program` is the end of a word of its command line. Of several that are started during `change` the first one dies,
+    with `again` each of them, also those that are to undo something. With `every` calls are left out. When the loop
+    ends `change` has gone through with nobody killed; what a change did whose program died in its last call is for the
+    body of the loop to take back.
+    """
+    with tempfile.TemporaryDirectory() as place:
+
+        async def cut(name: str, number: int) -> tuple[Cut, list[str]]:
+            log, error = Path(place) / f"{name}-{number}", None
+            how = [f"--trace={CHANGES}", f"--inject={name}:signal=SIGKILL:when={number}"]
+            how += [] if name == _LAST else [f"--inject={_LAST}:signal=SIGKILL"]
+            with _traced(program, how, log, again=again):
+                try:
+                    await change()
+                except EngineError as exc:
+                    error = exc
+            assert log.exists(), f"{program} was not started"
+            text = log.read_text()
+            # strace itself is killed by the engine now and then before it has written that down.
+            assert name == _LAST or "killed by SIGKILL" in text or text.endswith("= ?\n"), text
+            calls = _CALL.findall(text)
+            if calls[-1] != _LAST and name == _LAST:
+                calls.append(_LAST)
+            return Cut(f"{calls[-1]} {calls.count(calls[-1])}", error), calls
+
+        first, calls = await cut(_LAST, 1)
+        yield first
+        met: dict[str, int] = {}
+        for at, name in enumerate(calls[:-1]):
+            met[name] = met.get(name, 0) + 1
+            if at % every == 0:
+                yield (await cut(name, met[name]))[0]
+    await change()
+
+
+@contextlib.contextmanager
+def _traced(program: str, how: Collection[str], log: Path, *, again: bool) -> Iterator[None]:
+    """Let the engine start a program under strace(1); of several only the first writes to `log`."""
+    real, strace = process.spawn, shutil.which("strace")
+    assert strace, "needs strace (scripts/setup tests installs it)"
+
+    def spawn(argv: Any, **more: Any) -> process.Child:
+        if any(word.endswith(program) for word in argv) and (again or not log.exists()):
+            to = Path("/dev/null") if log.exists() else log
+            to.touch()
+            argv = [strace, "-qq", f"--output={to}", *how, *argv]
+        return real(argv, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "spawn", spawn)
+        yield

@@ -89,7 +89,8 @@ async def told_by(argv: Sequence[str], at: str, stall_limit_s: float) -> AsyncGe
         async with asyncio.timeout(stall_limit_s):
             status = await child.wait()
         if status:
-            raise TreeNotCopied(at, f"{Path(argv[0]).stem} ended with status {status}: {_heard(child.stderr.fileno())}")
+            said = _heard(child.stderr.fileno())
+            raise TreeNotCopied(at, f"the process at work {process.ended(status)}{f': {said}' if said else ''}")
     except TimeoutError:
         why = f"nothing could be copied for {stall_limit_s:g} s; is a server it is on reachable?"
         raise TreeNotCopied(at, why) from None

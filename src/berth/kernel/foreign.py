@@ -78,7 +78,7 @@ async def unmount(target: str, *, timeout_s: float = UNMOUNT_TIMEOUT_S) -> bool:
     if not await asyncio.to_thread(is_mounted, target):
         return True
     for how in ("unmount", "detach"):
-        with contextlib.suppress(process.ProgramTimedOut):  # the mount table decides
+        with contextlib.suppress(process.ProgramTimedOut, ForeignMountFailed):  # the mount table decides
             await _ask((how, target), timeout_s)
         if not await asyncio.to_thread(is_mounted, target):
             return True
@@ -141,5 +141,9 @@ async def pin(source: str, subpath: str, place: str, *, timeout_s: float) -> boo
 
 
 async def _ask(args: tuple[str, ...], timeout_s: float) -> _Said:
-    answer = await process.run((sys.executable, "-I", "-S", _CHILD, *args), timeout_s=timeout_s, env={})
+    """Have the program do something. Raises `ForeignMountFailed` if it ends before it has said how that went."""
+    try:
+        answer = await process.run((sys.executable, "-I", "-S", _CHILD, *args), timeout_s=timeout_s, env={})
+    except process.ProgramFailed as exc:
+        raise ForeignMountFailed(f"the process that was to do it ({args[0]}) {exc.how}") from exc
     return msgspec.json.decode(answer.stdout, type=_Said)

@@ -73,7 +73,7 @@ async def make(path: Path, length: int, fstype: str, owner: Owner) -> None:
         if isinstance(exc, OSError):
             raise ImageFailed("make", path, _words(exc)) from exc
         if isinstance(exc, process.ProgramFailed):
-            raise ImageFailed("make", path, _full(path) or exc.said.strip() or str(exc)) from exc
+            raise ImageFailed("make", path, _full(path) or exc.said.strip() or f"mkfs {exc.how}") from exc
         raise
 
 
@@ -130,7 +130,7 @@ async def copy(source: Path, into: Path, fstype: str) -> None:
         except OSError as exc:
             raise ImageFailed("copy", source, _words(exc)) from exc
         except process.ProgramFailed as exc:
-            raise ImageFailed("copy", source, exc.said.strip().rpartition("\n")[2] or str(exc)) from exc
+            raise ImageFailed("copy", source, exc.said.strip().rpartition("\n")[2] or f"cp {exc.how}") from exc
     await in_thread(_sync, into)
 
 

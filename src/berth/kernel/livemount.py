@@ -70,6 +70,7 @@ async def carry_out(order: Order, lock: int) -> None:
         error = str(msgspec.json.decode(said.stdout)["error"])
     except (msgspec.DecodeError, KeyError, TypeError):
         last = said.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise LiveMountFailed(f"the process that changes mounts ended with {said.returncode}: {last}") from None
+        how = process.ended(said.returncode)
+        raise LiveMountFailed(f"the process that changes mounts {how}{f': {last}' if last else ''}") from None
     if error:
         raise LiveMountFailed(error, as_before=True)

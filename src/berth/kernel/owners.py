@@ -56,4 +56,6 @@ async def _ask(order: dict[str, object], timeout_s: float) -> Mapped:
         answer = await process.run(argv, timeout_s=timeout_s, env={})
     except process.ProgramTimedOut:
         raise OwnersFailed(f"{order['source']}: no end within {timeout_s:g} s") from None
+    except process.ProgramFailed as exc:
+        raise OwnersFailed(f"{order['source']}: the process that changes owners {exc.how}") from exc
     return msgspec.json.decode(answer.stdout, type=Mapped)

@@ -27,6 +27,13 @@ _REAP_LIMIT_S: Final = 2.0
 _SAID_LIMIT: Final = 2_000
 
 
+def ended(status: int) -> str:
+    """Say how a program ended, in words that follow its name; `status` as `Child.wait` gives it."""
+    if status >= 0:
+        return f"ended with status {status}"
+    return f"was killed by {signal.Signals(-status).name if -status in set(signal.Signals) else f'signal {-status}'}"
+
+
 class ProgramMissing(SystemFault):
     """A program the engine drives is not installed."""
 
@@ -39,7 +46,10 @@ class ProgramFailed(SystemFault):
     """A program ended with an error."""
 
     def __init__(self, argv: Sequence[str], returncode: int, said: str) -> None:
-        super().__init__(f"{argv[0]} failed with status {returncode}: {said.strip()[-_SAID_LIMIT:]}")
+        words = said.strip()[-_SAID_LIMIT:]
+        #: How it ended: ``was killed by SIGKILL``, ``failed with status 1: …``.
+        self.how = ended(returncode) if returncode < 0 else f"failed with status {returncode}: {words}"
+        super().__init__(f"{argv[0]} {self.how}")
         self.returncode = returncode
         self.said = said
 

@@ -81,7 +81,7 @@ async def look(
         finally:
             code = await child.wait()
         if code not in (0, _TAR_DIFFERS):
-            raise SystemFault(f"{path}: reading ended with status {code}")
+            raise SystemFault(f"{path}: the process that reads it {process.ended(code)}")
     finally:
         os.close(reader)
 
