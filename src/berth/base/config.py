@@ -6,6 +6,7 @@ known one.
 
 import difflib
 import ipaddress
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -162,7 +163,9 @@ def load(path: Path | None, flags: Mapping[str, Any]) -> Config:
     except msgspec.ValidationError as exc:
         raise BadSetting(f"{wanted}: {exc}") from None
     _check(config)
-    return config
+    # The table of mounts knows no symbolic links: what is mounted below one would never be found there.
+    roots = {name: os.path.realpath(getattr(config, name)) for name in ("data_root", "exec_root")}
+    return msgspec.structs.replace(config, **roots)
 
 
 #: Settings of dockerd's networks for which there is nothing here → why.

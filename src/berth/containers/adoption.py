@@ -11,6 +11,7 @@ from berth.containers.life import Life
 from berth.containers.model import ContainerRecord
 from berth.containers.parts import NetworkPart
 from berth.containers.register import Register
+from berth.containers.retarget import data_moved
 from berth.kernel import pidfd
 
 
@@ -28,6 +29,7 @@ def make_roots(layout: Layout) -> None:
 
 async def adopt(layout: Layout, register: Register, life: Life, launcher: Launcher, networks: NetworkPart) -> None:
     """Find what still runs, tell the networks, finish what was left half done, remove what belongs to no record."""
+    await _follow_data(layout, register)
     alive = {record.id: held for record in register.all() if (held := _still_held(record)) is not None}
     await networks.adopt(set(alive))
     for record in register.all():
@@ -37,6 +39,15 @@ async def adopt(layout: Layout, register: Register, life: Life, launcher: Launch
         else:
             await _settle(layout, life, launcher, record)
     await _sweep(layout, register, launcher)
+
+
+async def _follow_data(layout: Layout, register: Register) -> None:
+    """Let records say where things are, if somebody moved the data while no engine ran."""
+    volumes = Path(await in_thread(os.path.realpath, layout.volumes))
+    for record in register.all():
+        moved = data_moved(record, layout.data_root, volumes)
+        if moved is not record:
+            await register.put(record, mounts=moved.mounts, layers=moved.layers)
 
 
 def _still_held(record: ContainerRecord) -> pidfd.Held | None:

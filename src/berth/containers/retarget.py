@@ -1,11 +1,13 @@
-"""What a volume's new name changes in a container's record. Pure."""
+"""What a volume's new name, or another place of all data, changes in a container's record. Pure."""
 
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from berth.containers.model import ContainerRecord
 from berth.volumes.copies.model import snapshot_data
+from berth.volumes.model import LOCAL
 from berth.volumes.mounts.model import MountPoint, MountType
 from berth.wire.volumes import Mount
 
@@ -41,3 +43,27 @@ def volume_renamed(record: ContainerRecord, old: str, new: str, source: str) -> 
     if host.mounts:
         host = msgspec.structs.replace(host, mounts=[mount(one) for one in host.mounts])
     return msgspec.structs.replace(record, mounts=points, host_config=host)
+
+
+#: What of a layer's path is the same wherever the data is.
+_LAYERS: Final = "/images/layers/"
+
+
+def data_moved(record: ContainerRecord, data_root: Path, volumes: Path) -> ContainerRecord:
+    """Return the record with its paths as they are with all data at `data_root` and volumes at `volumes`."""
+
+    def point(one: MountPoint) -> MountPoint:
+        if one.type is not MountType.VOLUME or one.driver != LOCAL:
+            return one
+        data = volumes / one.name / "_data"
+        place = str(snapshot_data(data, one.snapshot)) if one.snapshot else str(data)
+        return one if one.source == place else msgspec.structs.replace(one, source=place)
+
+    def layer(path: str) -> str:
+        _, mark, rest = path.rpartition(_LAYERS)
+        return f"{data_root}{_LAYERS}{rest}" if mark else path
+
+    points, layers = tuple(map(point, record.mounts)), tuple(map(layer, record.layers))
+    if (points, layers) == (record.mounts, record.layers):
+        return record
+    return msgspec.structs.replace(record, mounts=points, layers=layers)

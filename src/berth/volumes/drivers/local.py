@@ -41,7 +41,8 @@ class LocalDriver:
     def __init__(self, layout: Layout, limits: Limits) -> None:
         self._limits = limits
         self._holders = layout.volume_holders
-        self._storage = LocalStorage(layout.volumes)
+        # Resolved, because the table of mounts is: the directory may be a link to another disk.
+        self._storage = LocalStorage(Path(os.path.realpath(layout.volumes)))
         self._sizes = Sizes(self._storage)
 
     def check(self, name: str, options: Mapping[str, str]) -> None:
