@@ -1,6 +1,7 @@
 """Directories become archives and archives directories: nothing is lost, and nothing gets out of its place."""
 
 import asyncio
+import contextlib
 import io
 import os
 import shutil
@@ -25,6 +26,7 @@ from berth.kernel.archiving import (
     UnpackingFailed,
     unpack,
 )
+from berth.kernel.removal import remove_tree
 from tests.support import trees
 from tests.support.engines import wait_for
 
@@ -72,6 +74,58 @@ def test_any_tree_comes_back_as_it_was(tree: tuple[trees.Node, ...], tmp_path_fa
     unpacked(packed(top / "from", level=1), top / "to")
     assert trees.difference(before, trees.look(top / "to")) == []
     shutil.rmtree(top)
+
+
+def _deepen(root: Path, depth: int) -> list[tuple[int, int, int]]:
+    """Make directories within each other, with files in the last; or return what is there, level by level."""
+    found = []
+    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    for level in range(depth):
+        name = f"level-{level}-of-a-tree"
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o700 + level % 8, dir_fd=fd)
+        below = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=fd)
+        seen = os.fstat(below)
+        found.append((seen.st_mode, seen.st_nlink, level))
+        os.close(fd)
+        fd = below
+    if not os.listdir(fd):
+        file = os.open("file", os.O_RDWR | os.O_CREAT, dir_fd=fd)
+        os.write(file, b"deep")
+        os.setxattr(file, "user.kept", b"yes")
+        os.close(file)
+        top = os.open(root, os.O_PATH)
+        os.link("file", "shallow", src_dir_fd=fd, dst_dir_fd=top)
+        os.link("file", "another", src_dir_fd=fd, dst_dir_fd=fd)
+        os.close(top)
+        os.symlink("file", "link", dir_fd=fd)
+        os.mkfifo("fifo", dir_fd=fd)
+    found += [
+        ((seen := os.stat(name, dir_fd=fd, follow_symlinks=False)).st_mode, seen.st_nlink, seen.st_size)
+        for name in sorted(os.listdir(fd))
+    ]
+    os.close(fd)
+    return found
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Iterator[Path]:
+    """Give a place for trees that pytest itself could not remove."""
+    yield tmp_path
+    for entry in tmp_path.iterdir():
+        remove_tree(entry)
+
+
+def test_a_tree_deeper_than_any_path_comes_back(deep: Path) -> None:
+    for name in ("from", "to"):
+        (deep / name).mkdir()
+    _deepen(deep / "from", 1000)
+    before = _deepen(deep / "from", 1000)
+    unpacked(packed(deep / "from"), deep / "to")
+    assert _deepen(deep / "to", 1000) == before
+    assert (deep / "to" / "shallow").read_bytes() == b"deep"
+    assert os.getxattr(deep / "to" / "shallow", "user.kept") == b"yes"
+    assert (deep / "to" / "shallow").stat().st_nlink == 3
 
 
 @pytest.mark.parametrize("pack", ["zstd", "gzip", "none"])

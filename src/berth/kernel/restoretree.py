@@ -21,6 +21,9 @@ _HARMLESS: Final = (b"user.", b"system.posix_acl_", b"security.capability")
 #: Attributes that this file system or kernel does not take.
 _NOT_HERE: Final = (errno.EOPNOTSUPP, errno.EPERM, errno.EINVAL)
 _NOTES: Final = 20
+#: Bytes of a path that the kernel takes in any case (PATH_MAX, limits.h, is 4096); trees may be deeper.
+_LONGEST: Final = 4000
+_HERE: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class RestoreTree(TarTree):
@@ -34,6 +37,8 @@ class RestoreTree(TarTree):
         self._first = b""
         self._below = True
         self.notes: list[str] = []
+        #: The directory the process is in.
+        self._at = b""
 
     @property
     def prefix(self) -> str:
@@ -53,12 +58,28 @@ class RestoreTree(TarTree):
             try:
                 self._add(path, entry)
             except OSError as exc:
-                if exc.filename is None:
+                if not isinstance(exc.filename, bytes) or not exc.filename.startswith(b"/"):
                     exc.filename = path
                 raise
         for path, made in reversed(self._known.items()):
             if made is not None:
-                self._finish_directory(path, made)
+                self._finish_directory(self._near(path), made)
+
+    def _near(self, path: bytes) -> bytes:
+        """Return a path the kernel takes for a file in a directory that is there: `path`, or its name from there."""
+        if len(path) <= _LONGEST:
+            return path
+        parent, _, name = path.rpartition(b"/")
+        if self._at != parent:
+            os.chdir("/")
+            self._at = b""
+            rest = parent[1:]
+            while rest:
+                piece = rest if len(rest) <= _LONGEST else rest[: rest.rindex(b"/", 0, _LONGEST)]
+                os.chdir(piece)
+                rest = rest[len(piece) + 1 :]
+            self._at = parent
+        return name
 
     def _add(self, path: bytes, entry: Entry) -> None:
         if path == b"/":
@@ -81,18 +102,18 @@ class RestoreTree(TarTree):
     def _make(self, path: bytes, entry: Entry) -> None:
         kind = entry.kind
         if kind == b"0":
-            self._make_file(path, entry)
+            self._make_file(self._near(path), entry)
         elif kind == b"5":
-            os.mkdir(path, 0o700)
+            os.mkdir(self._near(path), 0o700)
             self._known[path] = entry
         elif kind == b"1":
             self._link(path, entry)
         elif kind == b"2":
-            self._make_symlink(path, entry)
+            self._make_symlink(self._near(path), entry)
         else:
             if kind != b"6" and self._stream.head is None:
                 raise BadTar(f"{show(entry.name)}: is a device; devices are only made from backups of this engine")
-            self._make_special(path, entry)
+            self._make_special(self._near(path), entry)
 
     def _link(self, path: bytes, entry: Entry) -> None:
         target = inside(entry.link, "volume")
@@ -100,20 +121,29 @@ class RestoreTree(TarTree):
         if above not in self._known:
             raise BadTar(f"{show(entry.name)}: is a link to {show(entry.link)}, which is not in the archive")
         try:
-            os.link(target, path, follow_symlinks=False)
+            self._link_to(target, path)
         except FileNotFoundError:
             raise BadTar(f"{show(entry.name)}: is a link to {show(entry.link)}, which is not in the archive") from None
         except PermissionError:
             raise BadTar(f"{show(entry.name)}: is a link to the directory {show(entry.link)}") from None
 
+    def _link_to(self, target: bytes, path: bytes) -> None:
+        near = self._near(target)
+        there = os.open(b"/" if near.startswith(b"/") else b".", _HERE)
+        try:
+            os.link(near, self._near(path), src_dir_fd=there, follow_symlinks=False)
+        finally:
+            os.close(there)
+
     def _clear(self, path: bytes) -> None:
-        if stat.S_ISDIR(os.lstat(path).st_mode):
+        near = self._near(path)
+        if stat.S_ISDIR(os.lstat(near).st_mode):
             below = path + b"/"
             for known in [known for known in self._known if known == path or known.startswith(below)]:
                 del self._known[known]
-            remove_tree(path)
+            remove_tree(near)
         else:
-            os.unlink(path)
+            os.unlink(near)
 
     def _parents(self, parent: bytes, entry: Entry) -> None:
         """Make the directories above a member; what is there already and is none, is in the way."""
@@ -123,22 +153,23 @@ class RestoreTree(TarTree):
             if path in self._known:
                 continue
             try:
-                os.mkdir(path, 0o755)
+                os.mkdir(self._near(path), 0o755)
             except FileExistsError:
-                what = "a symlink" if stat.S_ISLNK(os.lstat(path).st_mode) else "no directory"
+                what = "a symlink" if stat.S_ISLNK(os.lstat(self._near(path)).st_mode) else "no directory"
                 raise BadTar(f"{show(entry.name)}: leads through {show(path[1:])}, which is {what}") from None
             self._known[path] = None
 
     def _attribute(self, where: int | bytes, path: bytes, key: bytes, value: bytes) -> None:
+        name = show(path.lstrip(b"/"))
         if self._stream.head is None and not key.startswith(_HARMLESS):
-            self._note(f"{show(path[1:])}: attribute {show(key)} was left out: the archive is no backup of this engine")
+            self._note(f"{name}: attribute {show(key)} was left out: the archive is no backup of this engine")
             return
         try:
             set_attribute(where, key, value)
         except OSError as exc:
             if exc.errno not in _NOT_HERE:
                 raise
-            self._note(f"{show(path[1:])}: attribute {show(key)} cannot be kept here: {str(exc.strerror).lower()}")
+            self._note(f"{name}: attribute {show(key)} cannot be kept here: {str(exc.strerror).lower()}")
 
     def _note(self, words: str) -> None:
         if len(self.notes) < _NOTES:
