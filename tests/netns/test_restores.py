@@ -1,6 +1,10 @@
 """Restores that fail, or whose engine dies, at each step of it: the volume is as it was, and nothing is left."""
 
 import asyncio
+import contextlib
+import os
+import shutil
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,15 +17,17 @@ from berth.base.paths import Layout
 from berth.events.bus import Bus
 from berth.kernel.archiving import Packer, Packing
 from berth.store.sqlite import Stores
+from berth.volumes.backup.errors import RestoreWouldOverwrite
 from berth.volumes.backup.model import RestoreOptions
 from berth.volumes.backup.service import Backups
 from berth.volumes.backup.staging import Staging
 from berth.volumes.backup.unchanged import Mark
 from berth.volumes.consistency.still import Stillness
+from berth.volumes.errors import VolumeOccupied
 from berth.volumes.model import VolumeRecord
 from berth.volumes.service import Volumes
 from tests.netns.test_volume_life import StepRecords
-from tests.support import trees
+from tests.support import filesystems, trees
 from tests.support.faults import Fault, failing, killing
 
 pytestmark = pytest.mark.root
@@ -104,11 +110,12 @@ def world(tmp_path: Path) -> Iterator[World]:
     made.stores.close()
 
 
-async def backup_of(world: World, nodes: tuple[trees.Node, ...]) -> bytes:
+async def backup_of(world: World, nodes: tuple[trees.Node, ...], options: dict[str, str] | None = None) -> bytes:
     source = world.root / "source"
     source.mkdir()
     trees.plant(source, nodes)
-    packer = Packer(Packing(directory=str(source), head={"volume": "db", "labels": {"a": "b"}, "time": "2026"}))
+    head = {"volume": "db", "labels": {"a": "b"}, "time": "2026", "options": options}
+    packer = Packer(Packing(directory=str(source), head=head))
     return b"".join([piece async for piece in packer.pieces()])
 
 
@@ -176,5 +183,120 @@ def test_a_restore_whose_engine_dies_at_any_step_leaves_the_old_or_the_new(world
         assert seen.count("old") >= 3
         assert seen.count("new") == (1 if replacing else 0)
         last[-1].stores.close()
+
+    asyncio.run(work())
+
+
+# -- what was answered stays
+
+
+@contextlib.contextmanager
+def _mounted(image: Path, at: Path) -> Iterator[Path]:
+    at.mkdir()
+    subprocess.run(["mount", "-o", "loop", image, at], check=True)
+    try:
+        yield at
+    finally:
+        subprocess.run(["umount", at], check=True)
+
+
+@pytest.mark.parametrize("options", [None, {"size": "16m"}], ids=["plain", "with a size"])
+@pytest.mark.parametrize("replacing", [True, False])
+def test_a_restored_volume_is_whole_after_a_power_failure(
+    tmp_path: Path, options: dict[str, str] | None, *, replacing: bool
+) -> None:
+    """The file system's file as it is when the answer has come: what is only in memory is not in it."""
+    image, cut = tmp_path / "ext4.img", tmp_path / "cut.img"
+    with filesystems.mounted("ext4", tmp_path, size_mib=128) as disk:
+        world = World(disk)
+        try:
+            data = asyncio.run(backup_of(world, NEW, options))
+            if replacing:
+                asyncio.run(world.volumes.create("db", "", options, None))
+            asyncio.run(restoring(data)(world))
+            (disk / "unwritten").write_bytes(b"x" * 10_000)
+            shutil.copyfile(image, cut)
+        finally:
+            world.stores.close()
+    with _mounted(cut, tmp_path / "after") as after:
+        unwritten = after / "unwritten"
+        assert not unwritten.exists() or not unwritten.stat().st_size, "this is how much such a copy does not have"
+        volumes = after / "data/volumes"
+        assert [name for name in os.listdir(volumes) if name.startswith(".unfinished")] == []
+        source = trees.look(after / "source")
+        if options is None:
+            assert trees.difference(source, trees.look(volumes / "db/_data")) == []
+        else:
+            with _mounted(volumes / "db/image", tmp_path / "inner") as inner:
+                assert trees.difference(source, trees.look(inner), but=["xattrs"]) == []
+
+
+# -- several at once
+
+
+def test_of_several_restores_to_one_name_one_makes_the_volume(world: World) -> None:
+    async def work() -> None:
+        data = await backup_of(world, NEW)
+        restores = (world.backups.restore(_once(data), RestoreOptions()) for _ in range(3))
+        done = await asyncio.gather(*restores, return_exceptions=True)
+        refused = [one for one in done if isinstance(one, Exception)]
+        assert len(refused) == 2
+        assert {type(one) for one in refused} <= {RestoreWouldOverwrite, VolumeOccupied}
+        assert trees.difference(trees.look(world.root / "source"), trees.look(world.data("db"))) == []
+        assert world.everything()["beside"] == []
+
+    asyncio.run(work())
+
+
+def test_a_restore_does_not_take_away_a_volume_that_got_its_name_meanwhile(world: World) -> None:
+    async def work() -> None:
+        data = await backup_of(world, NEW)
+
+        async def late() -> AsyncIterator[bytes]:
+            await world.volumes.create("db", "", None, {"somebody": "else's"})
+            trees.plant(world.data("db"), OLD)
+            yield data
+
+        with pytest.raises(RestoreWouldOverwrite):
+            await world.backups.restore(late(), RestoreOptions(name="db"))
+        assert world.volumes.get("db").labels == {"somebody": "else's"}
+        assert (world.data("db") / "row").read_bytes() == b"old"
+        assert world.everything()["beside"] == []
+
+    asyncio.run(work())
+
+
+def test_a_refused_restore_leaves_the_note_of_the_one_that_goes_on(world: World) -> None:
+    """Were it gone, an engine that dies now would leave an empty volume that looks like a restored one."""
+
+    async def work() -> None:
+        data = await backup_of(world, (*NEW, trees.Node(b"much", content=os.urandom(6 << 20))))
+        there, go_on = asyncio.Event(), asyncio.Event()
+        begin = world.backups._staging.begin
+        loop = asyncio.get_running_loop()
+
+        def noted(name: str) -> None:
+            begin(name)
+            loop.call_soon_threadsafe(there.set)
+
+        world.backups._staging.begin = noted  # type: ignore[method-assign]
+
+        async def slow() -> AsyncIterator[bytes]:
+            yield data[: 4 << 20]
+            await go_on.wait()
+            yield data[4 << 20 :]
+
+        async def second() -> AsyncIterator[bytes]:  # it was begun when there was no volume yet
+            await there.wait()
+            yield data
+
+        options = RestoreOptions(overwrite=True)
+        first = asyncio.ensure_future(world.backups.restore(slow(), options))
+        with pytest.raises((RestoreWouldOverwrite, VolumeOccupied)):
+            await world.backups.restore(second(), RestoreOptions(name="db"))
+        assert ".unfinished-db" in world.everything()["beside"]
+        go_on.set()
+        assert (await first).new
+        assert world.everything()["beside"] == []
 
     asyncio.run(work())

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Collection
 
 from berth.base.aio import finish, in_thread
+from berth.store.base import First
 from berth.volumes.copies.errors import HasSnapshots
 from berth.volumes.copies.shelf import Shelf
 from berth.volumes.deleting import Deleting
@@ -31,9 +32,17 @@ class Keeping:
         self._shelf = shelf
 
     async def ensure(
-        self, name: str, driver: str, options: dict[str, str] | None, labels: dict[str, str] | None
+        self,
+        name: str,
+        driver: str,
+        options: dict[str, str] | None,
+        labels: dict[str, str] | None,
+        first: First | None = None,
     ) -> tuple[VolumeRecord, bool]:
-        """Return a volume and whether it is new. Raises `NameTaken`, `BadOption`, `NoSuchDriver`, `NameInvalid`."""
+        """Return a volume and whether it is new; `first` is done before a new one is made, and for nothing else.
+
+        Raises `NameTaken`, `BadOption`, `NoSuchDriver`, `NameInvalid`.
+        """
         async with self._register.hold(name):
             known = self._register.find(name)
             if known is not None:
@@ -44,6 +53,8 @@ class Keeping:
             check_name(name)
             self._register.check_not_moving("create", name)
             self._drivers.get(name, driver).check(name, options or {})
+            if first is not None:
+                await in_thread(first)
             record = VolumeRecord(
                 name=name,
                 driver=driver or LOCAL,

@@ -95,14 +95,23 @@ class Claim:
             await in_thread(self._staging.finished, self._name)
 
     async def _made(self, head: dict[str, Any]) -> VolumeRecord:
-        self.new = True
-        await in_thread(self._staging.begin, self._name)
-        self._stack.push_async_callback(self._undo)
-        record, new = await self._keeping.ensure(self._name, *self._kind(head), head.get("labels"))
-        if not new:  # it came meanwhile: not ours to take away
-            self._settled = True
-            await in_thread(self._staging.finished, self._name)
+        noted = False
+
+        def note() -> None:
+            nonlocal noted
+            noted = True
+            self._staging.begin(self._name)
+
+        try:
+            record, new = await self._keeping.ensure(self._name, *self._kind(head), head.get("labels"), first=note)
+        except BaseException:
+            if noted:  # and not made: whatever has the name by now is somebody else's
+                await finish(in_thread(self._staging.finished, self._name))
+            raise
+        if not new:  # it came meanwhile: not ours to take away, nor to say anything of
             raise RestoreWouldOverwrite(self._name)
+        self.new = True
+        self._stack.push_async_callback(self._undo)
         return self._stack.enter_context(self._register.occupy(record.name, "restore", exclusive=True))
 
     def _kind(self, head: dict[str, Any]) -> tuple[str, dict[str, str] | None]:

@@ -19,6 +19,7 @@ from berth.base.ids import new_id
 from berth.base.paths import Layout
 from berth.kernel.archiving import Packer, Packing, Unpacked, Unpacking, unpack
 from berth.kernel.copying import TreeNotCopied, copy_tree
+from berth.kernel.files import sync_filesystem
 from berth.kernel.fingerprint import Fingerprint, fingerprint
 from berth.store.base import Records
 from berth.volumes.backup.claim import Claim, discard
@@ -220,15 +221,21 @@ class Backups:
         driver = self._drivers.of(record)
         if not driver.wants_mount(record):
             data, marker = driver.path(record), driver.filling(record)
-            await in_thread(self._staging.swap, filled, data, marker, replacing=not claim.new)
+            await in_thread(self._staging.swap, filled, data, marker)
         elif claim.new:
             async with self._replacing.mounted(record) as data:
                 await copy_tree(filled, data, verb="into")
+                await self._settle(record, data)
+            await self._settle(record, driver.path(record).parent)  # a file system in a file is a file there
         else:
             await self._replace(record, filled)
         await claim.settle()
         self.register.publish("restore", record.name, driver=record.driver)
         return Restored(record.name, unpacked, claim.new, (*unpacked.notes, *claim.notes))
+
+    async def _settle(self, record: VolumeRecord, path: Path) -> None:
+        if not self.away(record):  # what is on a server is so when its files are closed
+            await in_thread(sync_filesystem, path)
 
     async def _replace(self, record: VolumeRecord, filled: Path) -> None:
         """Let what was unpacked be the data of a volume that keeps a size."""

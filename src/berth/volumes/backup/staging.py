@@ -33,19 +33,16 @@ class Staging:
         data.chmod(0o755)  # whatever the umask
         return data
 
-    def swap(self, filled: Path, data: Path, marker: Path, *, replacing: bool) -> None:
+    def swap(self, filled: Path, data: Path, marker: Path) -> None:
         """Let the filled directory be a volume's data from now on; the stage holds the former data then.
 
-        With `replacing`, the new are on their disk before the former go; a new volume's get there as the kernel sees
-        fit, like those of any program that copies files. `marker` says that the volume's first filling
-        from an image has not ended: with new data it never will.
+        The new are on their disk before the former go, and a new volume's before anybody is told of it. `marker` says
+        that the volume's first filling from an image has not ended: with new data it never will.
         """
-        if replacing:
-            sync_filesystem(self._root)
+        sync_filesystem(self._root)
         marker.unlink(missing_ok=True)
         exchange(filled, data)
-        if replacing:
-            sync_directory(data.parent)
+        sync_directory(data.parent)
 
     def close(self, ident: str) -> None:
         """Remove a stage and what is in it."""
@@ -57,8 +54,9 @@ class Staging:
         sync_directory(self._root)
 
     def finished(self, name: str) -> None:
-        """Take `begin` back: it is a volume now, or gone."""
+        """Take `begin` back: it is a volume now, or gone. Were the note there again after a power cut, it would go."""
         (self._root / f"{_UNFINISHED}{name}").unlink(missing_ok=True)
+        sync_directory(self._root)
 
     def unfinished(self) -> tuple[str, ...]:
         """Remove the stages of a dead engine; return the volumes its restores had begun to make."""
