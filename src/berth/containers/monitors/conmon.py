@@ -8,7 +8,7 @@ process ends writes the exit code to ``EXIT_DIR/ID`` and ends itself. In the bun
     ctl      FIFO: ``1 HEIGHT WIDTH\n`` sets the terminal's size, ``2 0 0\\n`` reopens the log
     winsz    FIFO: ``HEIGHT WIDTH\n``
 
-(conmon 2.1.6, src/conn_sock.c, src/ctrl.c, src/parent_pipe_fd.c).
+(conmon 2.1.6, src/conn_sock.c, src/ctrl.c, src/parent_pipe_fd.c). It leaves them there when it ends.
 """
 
 import asyncio
@@ -37,6 +37,12 @@ def attach_socket(bundle: Path) -> Path:
 def control_fifo(bundle: Path) -> Path:
     """Where conmon takes orders."""
     return bundle / "ctl"
+
+
+def _forget_fifos(bundle: Path) -> None:
+    """Remove the FIFOs of a run before: conmon 2.0 (Ubuntu 22.04) ends without a word where they are."""
+    for name in ("ctl", "winsz"):
+        (bundle / name).unlink(missing_ok=True)
 
 
 def exit_file(exit_dir: Path, ident: str) -> Path:
@@ -107,6 +113,7 @@ class _Said(msgspec.Struct):
 
 async def launch(order: Order) -> Launched:
     """Start conmon and wait until the runtime has created the container. Raises `RuntimeRefused`."""
+    _forget_fifos(order.bundle)
     reader, writer = os.pipe2(os.O_CLOEXEC)
     try:
         try:
