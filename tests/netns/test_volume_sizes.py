@@ -16,6 +16,7 @@ from berth.volumes.drivers.local_sizes import image_bytes
 from berth.volumes.service import Volumes
 from berth.volumes.sizing import level_of
 from tests.netns.test_volume_mounts import Wishes, World, go, nobody, world
+from tests.support import filesystems
 from tests.support.engines import wait_for
 
 pytestmark = pytest.mark.root
@@ -48,6 +49,10 @@ def data(world: World, name: str) -> Path:
 
 def image_of(world: World, name: str) -> Path:
     return world.layout.volumes / name / "image"
+
+
+def punch_hole(file: Path, start: int, length: int) -> None:
+    subprocess.run(["fallocate", "--punch-hole", "-o", str(start), "-l", str(length), file], check=True)
 
 
 def fill(directory: Path, name: str, length: int) -> None:
@@ -230,6 +235,127 @@ def test_a_smaller_file_system_has_all_that_was_there(world: World) -> None:
         await world.stop("c1")
 
     go(work)
+
+
+def test_room_that_is_kept_from_the_start(world: World) -> None:
+    async def work() -> None:
+        await world.volumes.create("kept", driver_opts={"size": "24m", "reserve": "true"})
+        await world.start("c1", Wishes(binds=["kept:/d"]))
+        file = image_of(world, "kept")
+        fill(data(world, "kept"), "f", 16 * MIB)
+        (data(world, "kept") / "f").unlink()
+        os.sync()
+        assert file.stat().st_blocks * 512 >= file.stat().st_size
+        await world.stop("c1")
+        await world.volumes.sizing.resize("kept", "40m")
+        assert file.stat().st_blocks * 512 >= file.stat().st_size >= 40 * MIB
+        assert (await status(world, "kept"))["AllocatedBytes"] == file.stat().st_blocks * 512
+        punch_hole(file, 40 * MIB, 8 * MIB)  # as if the engine had been killed before it had all
+        assert file.stat().st_blocks * 512 < file.stat().st_size
+        await world.volumes.mounting.attach("c1", world.containers["c1"], world.rootfs, nobody)
+        assert file.stat().st_blocks * 512 >= file.stat().st_size
+        await world.stop("c1")
+        with pytest.raises(InvalidArgument, match="a quota keeps no room free"):
+            await world.volumes.create("quota", driver_opts={"size": "9m", "reserve": "true", "size-mode": "quota"})
+        for wrong in ({"reserve": "true"}, {"size": "9m", "reserve": "much"}):
+            with pytest.raises(InvalidArgument):
+                await world.volumes.create("wrong", driver_opts=wrong)
+
+    go(work)
+
+
+@pytest.fixture
+def small(world: World) -> Iterator[World]:
+    """A world whose data root is on a disk with little room."""
+    with filesystems.mounted("ext4", world.root / "disk", size_mib=96) as disk:
+        world.layout.data_root.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["mount", "--bind", disk, world.layout.data_root], check=True)
+        try:
+            yield world
+        finally:
+            subprocess.run(["umount", world.layout.data_root], check=True)
+
+
+def usage(world: World) -> list[str]:
+    return [event.attributes["level"] for event in world.bus.past(0) if event.action == "usage"]
+
+
+def test_a_file_that_promises_more_than_the_disk_has(small: World, caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> None:
+        world = small
+        fits = await world.volumes.create("fits", driver_opts={"size": "8m"})
+        assert await world.volumes.thin.warnings(fits) == []
+        with pytest.raises(EngineError, match="no space left on device"):
+            await world.volumes.create("firm", driver_opts={"size": "2g", "reserve": "true"})
+        assert not (world.layout.volumes / "firm").exists()
+        await world.volumes.create("firm", driver_opts={"size": "8m", "reserve": "true"})
+        file = world.layout.volumes / "firm/image.new"
+        before = file.stat()
+        with pytest.raises(EngineError, match="no space left on device"):
+            await world.volumes.sizing.resize("firm", "2g")
+        after = file.stat()
+        assert (before.st_size, before.st_blocks) == (after.st_size, after.st_blocks)
+        await world.volumes.remove("firm", force=False)
+        await world.volumes.trash.empty()
+        large = await world.volumes.create("large", driver_opts={"size": "2g", "size-fs": "ext4"})
+        (said,) = await world.volumes.thin.warnings(large)
+        assert "volume large may take 2." in said
+        assert "MB are free on the disk of" in said
+        assert "-o reserve=true" in said
+        await world.start("c1", Wishes(binds=["large:/d"]))
+        for _ in range(2):
+            await world.volumes.sizing.check()
+        assert usage(world) == ["disk-low"], "it is said before, and once"
+        assert "volume large may take" in caplog.text
+        with contextlib.suppress(OSError):
+            fill(data(world, "large"), "f", 128 * MIB)
+        await world.volumes.sizing.check()
+        assert usage(world)[:1] == ["disk-low"]
+        assert usage(world)[-1] in ("disk-full", "failed")
+        shown = await status(world, "large")
+        assert int(str(shown["DiskFreeBytes"])) < 32 * MIB
+        if usage(world)[-1] == "failed":
+            assert "stop and start what uses large" in str(shown["Trouble"])
+        await world.stop("c1")
+
+    go(work)
+
+
+def test_ext4_that_may_not_grow_under_its_users_does_at_its_next_mount(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> None:
+        await world.volumes.create("sized", driver_opts={"size": "20m", "size-fs": "ext4"})
+        await world.start("c1", Wishes(binds=["sized:/d"]))
+        fill(data(world, "sized"), "f", 8 * MIB)
+        if _may_grow():  # as on a machine whose engine has not got the capability
+
+            def refused(*_: object) -> None:
+                raise PermissionError(errno.EPERM, "made to lack CAP_SYS_RESOURCE")
+
+            monkeypatch.setattr(image, "_grow_mounted", refused)
+        changed = await world.volumes.sizing.resize("sized", "40m")
+        (said,) = await world.volumes.thin.warnings(changed)
+        assert "only with CAP_SYS_RESOURCE, which this engine has not got" in said
+        assert "docker restart c1" in said
+        assert (await status(world, "sized"))["GrowsAtNextMount"] is True
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+            fill(data(world, "sized"), "g", 30 * MIB)
+        (data(world, "sized") / "g").unlink()
+        await world.stop("c1")
+        await world.volumes.mounting.attach("c1", world.containers["c1"], world.rootfs, nobody)
+        fill(data(world, "sized"), "g", 30 * MIB)
+        assert (data(world, "sized") / "f").stat().st_size == 8 * MIB
+        assert "GrowsAtNextMount" not in await status(world, "sized")
+        assert await world.volumes.thin.warnings(changed) == []
+        await world.stop("c1")
+
+    go(work)
+
+
+def _may_grow() -> bool:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff"))
+    return bool(int(line.split()[1], 16) >> 24 & 1)
 
 
 def test_a_volume_without_a_size_gets_none(world: World) -> None:

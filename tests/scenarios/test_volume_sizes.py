@@ -50,6 +50,10 @@ def test_a_container_meets_the_end_of_its_volume(berth: Berth) -> None:
 
 
 def test_it_grows_under_a_running_container(berth: Berth) -> None:
+    berth.berth("volume", "create", "--size", "16m", "--reserve", "firm")
+    shown = json.loads(berth.docker("volume", "inspect", "firm").out)[0]
+    assert shown["Options"] == {"reserve": "true", "size": "16m"}
+    assert shown["Status"]["AllocatedBytes"] >= 16 << 20
     berth.berth("volume", "create", "--size", "300m", "--gid", "7", "large")
     ident = berth.docker("run", "-d", "-v", "large:/d", "busybox", "sleep", "600").out.strip()
     before = int(berth.docker("exec", ident, "sh", "-c", "df -m /d | tail -1 | tr -s ' ' | cut -d' ' -f2").out)

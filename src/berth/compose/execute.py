@@ -170,7 +170,9 @@ class Performer:
 
     def _create_volume(self, client: Client, operation: Operation) -> None:
         resource = self.project.volumes[operation.resource]
-        client.post("/volumes/create", None, bodies.volume_body(self.project, operation.resource, resource))
+        made = client.post("/volumes/create", None, bodies.volume_body(self.project, operation.resource, resource))
+        for warning in made.get("Warnings") or ():
+            self.progress.warn(warning)
 
     def _remove_volume(self, client: Client, operation: Operation) -> None:
         try:

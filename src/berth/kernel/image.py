@@ -26,6 +26,8 @@ MAKE_LIMIT_S: Final = 120.0
 #: How long content may take to move into a smaller file system, in seconds.
 COPY_LIMIT_S: Final = 24 * 3600.0
 BLOCK_BYTES: Final = 4096
+#: In which stat(2) counts what a file has of its disk.
+_SECTOR_BYTES: Final = 512
 #: Options of mount(8): what is deleted is given back; a clone has the identity of what it was made from.
 _OPTIONS: Final = {"ext4": ("discard",), "xfs": ("discard", "nouuid")}
 #: linux/ext4.h: EXT4_IOC_RESIZE_FS, _IOW('f', 16, __u64).
@@ -62,12 +64,17 @@ class Space(NamedTuple):
         return cls((used + seen.f_bavail) * seen.f_frsize, used * seen.f_frsize)
 
 
-async def make(path: Path, length: int, fstype: str, owner: Owner) -> None:
-    """Make a file system in a new file of `length` bytes, empty but for its root. Raises `ImageFailed`."""
+async def make(path: Path, length: int, fstype: str, owner: Owner, *, reserve: bool = False) -> None:
+    """Make a file system in a new file of `length` bytes, empty but for its root. Raises `ImageFailed`.
+
+    With `reserve` the disk has room for all of it from now on; without, only for what is in it.
+    """
     try:
-        await in_thread(_allot, path, length)
+        await in_thread(_allot, path, length, reserve)
         await process.run(process.ending_with_us(_mkfs(path, length, fstype)), timeout_s=MAKE_LIMIT_S)
         await in_thread(_dress, path, fstype, owner)
+        if reserve:  # what those who made the file system have given back
+            await in_thread(reserve_all, path)
     except BaseException as exc:
         await in_thread(path.unlink, missing_ok=True)
         if isinstance(exc, OSError):
@@ -77,18 +84,34 @@ async def make(path: Path, length: int, fstype: str, owner: Owner) -> None:
         raise
 
 
-def mount(path: Path, fstype: str, target: str) -> None:
-    """Mount the file system in a file at `target`. Raises `ImageFailed`."""
+def mount(path: Path, fstype: str, target: str, *, reserve: bool = False) -> None:
+    """Mount the file system in a file at `target`; with `reserve` it gives nothing back. Raises `ImageFailed`."""
+    options = [one for one in _OPTIONS[fstype] if not (reserve and one == "discard")]
     try:
         with loop.attached(str(path)) as (device, _):
-            kernel_mount.mount(device, target, fstype, 0, ",".join(_OPTIONS[fstype]))
+            kernel_mount.mount(device, target, fstype, 0, ",".join(options))
     except kernel_mount.MountFailed as exc:
         raise ImageFailed("mount", path, exc.reason.lower()) from exc
     except OSError as exc:
         raise ImageFailed("mount", path, _words(exc)) from exc
 
 
-def grow(path: Path, length: int, fstype: str) -> None:
+def reserve_all(path: Path) -> None:
+    """Have the disk keep room for all of a file. Raises `OSError`."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.posix_fallocate(fd, 0, os.fstat(fd).st_size)
+    finally:
+        os.close(fd)
+
+
+def room(path: Path) -> tuple[int, int]:
+    """Return how long a file is, and how much of the disk it has."""
+    seen = path.stat()
+    return seen.st_size, seen.st_blocks * _SECTOR_BYTES
+
+
+def grow(path: Path, length: int, fstype: str, *, reserve: bool = False) -> None:
     """Let a file and the file system in it have `length` bytes, mounted or not. Raises `ImageFailed`.
 
     On failure both are what they were, or the file system has grown in part and is whole. May be repeated.
@@ -99,6 +122,8 @@ def grow(path: Path, length: int, fstype: str) -> None:
             try:
                 if length > before:
                     os.truncate(path, length)
+                    if reserve:
+                        reserve_all(path)
                 loop.follow_size(fd)
                 with fsmount.mounted(device, fstype, _OPTIONS[fstype]) as root:
                     blocks = os.statvfs(root).f_blocks
@@ -189,11 +214,13 @@ def _mkfs(path: Path, length: int, fstype: str) -> list[str]:
     ]  # fmt: skip
 
 
-def _allot(path: Path, length: int) -> None:
+def _allot(path: Path, length: int, reserve: bool = False) -> None:  # noqa: FBT001, FBT002  for a thread
     path.unlink(missing_ok=True)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.ftruncate(fd, length)
+        if reserve:
+            os.posix_fallocate(fd, 0, length)
     finally:
         os.close(fd)
 

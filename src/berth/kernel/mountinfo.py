@@ -43,6 +43,20 @@ def mounts_below(path: str) -> list[str]:
     return sorted(_plain(point) for point in points if point == want or point.startswith(want + "/"))
 
 
+def super_options(path: str) -> set[str] | None:
+    """Return the options of the file system that is mounted at `path`; None if nothing is."""
+    want = _escaped(path)
+    raw = _table()
+    if os.fsencode(f" {want} ") not in raw:  # one search, however many mounts there are
+        return None
+    found = None
+    for line in os.fsdecode(raw).splitlines():
+        left, _, right = line.partition(" - ")
+        if left.split(" ", 5)[4] == want:  # of several the last lies on top
+            found = set(right.split(" ")[2].split(","))
+    return found
+
+
 def fstype_of(path: str) -> str:
     """Return the type of the file system that `path`, absolute and without symlinks, is on."""
     best, found = "", ""

@@ -16,7 +16,7 @@ from berth.volumes.errors import BadOption, NameInvalid, NameTooLong, NameTooSho
 _SECRET: Final = ("password", "pass", "password2")
 #: Longest name of a directory entry, in bytes (linux/limits.h, NAME_MAX).
 NAME_MAX: Final = 255
-_KNOWN: Final = ("type", "o", "device", "size", "size-mode", "size-fs", "uid", "gid", "mode")
+_KNOWN: Final = ("type", "o", "device", "size", "size-mode", "size-fs", "reserve", "uid", "gid", "mode")
 #: How a size is kept: by whatever can, by quotas of the file system below, by a file with a file system.
 SIZE_MODES: Final = ("auto", "quota", "image")
 #: File systems that a file of ours may have; empty: chosen by what is installed.
@@ -37,6 +37,8 @@ class LocalOptions(msgspec.Struct, frozen=True):
     size: int = 0
     size_mode: str = "auto"
     size_fs: str = ""
+    #: The disk keeps room for all of a file with a file system, from the start.
+    reserve: bool = False
     owner: Owner = NOBODY_SAID
 
     @property
@@ -86,12 +88,13 @@ def parse_local(name: str, options: Mapping[str, str]) -> LocalOptions:
         raise BadOption(name, f'invalid option: "size-fs" is one of {", ".join(SIZE_SYSTEMS[1:])}, not "{system}"')
     if system == "xfs" and size < XFS_LEAST:
         raise BadOption(name, f"a file system of type xfs needs a size of {XFS_LEAST >> 20}m at least")
-    return LocalOptions(kind, o, device, size, mode, system, owner)
+    reserve = _reserve(name, options, mode)
+    return LocalOptions(kind, o, device, size, "image" if reserve else mode, system, reserve, owner)
 
 
 def _size(name: str, options: Mapping[str, str]) -> int:
     if "size" not in options:
-        for key in ("size-mode", "size-fs"):
+        for key in ("size-mode", "size-fs", "reserve"):
             if key in options:
                 raise BadOption(name, 'missing required option: "size"')
         return 0
@@ -99,6 +102,15 @@ def _size(name: str, options: Mapping[str, str]) -> int:
         return parse_bytes(options["size"])
     except InvalidArgument as exc:
         raise BadOption(name, str(exc)) from None
+
+
+def _reserve(name: str, options: Mapping[str, str], mode: str) -> bool:
+    text = options.get("reserve", "false")
+    if text not in ("true", "false"):
+        raise BadOption(name, f'invalid option: "reserve" is true or false, not "{text}"')
+    if text == "true" and mode == "quota":
+        raise BadOption(name, '"reserve" is for a file with a file system: a quota keeps no room free')
+    return text == "true"
 
 
 def _owner(name: str, options: Mapping[str, str]) -> Owner:

@@ -33,6 +33,7 @@ from berth.volumes.resting import Resting
 from berth.volumes.seen import Seen
 from berth.volumes.sight import OWN_FILTERS, Sight
 from berth.volumes.sizing import Sizing
+from berth.volumes.thin import Thin
 from berth.volumes.trash import Kept, Trash
 from berth.wire.filters import Filters
 
@@ -88,7 +89,8 @@ class Volumes:
         self.sight = Sight(self.register, self.seen, self.inspect, self.shelf, self.resting)
         self.looking = Looking(self.register, self.drivers)
         self.pruning = Pruning(self.register, self.keeping, self.seen)
-        self.sizing = Sizing(self.register, self.drivers)
+        self.thin = Thin(self.register, self.drivers, layout.volumes)
+        self.sizing = Sizing(self.register, self.drivers, self.thin)
         self.replacing = Replacing(self.register, self.drivers, layout.volumes)
 
     async def create(

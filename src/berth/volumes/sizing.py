@@ -18,6 +18,7 @@ from berth.volumes.drivers.registry import Drivers
 from berth.volumes.errors import NotSized
 from berth.volumes.model import VolumeRecord
 from berth.volumes.register import Register
+from berth.volumes.thin import Thin
 
 log = logging.getLogger(__name__)
 
@@ -61,18 +62,23 @@ def level_of(percent: float, before: int) -> int:
 class Sizing:
     """The sizes of one engine's volumes."""
 
-    def __init__(self, register: Register, drivers: Drivers) -> None:
+    def __init__(self, register: Register, drivers: Drivers, thin: Thin) -> None:
         self._register = register
+        self._thin = thin
         self._drivers = drivers
         self._levels: dict[str, int] = {}
 
     async def status(self, record: VolumeRecord) -> dict[str, object]:
         """Render what keeps a volume's size and what is used of it; empty for one without a size."""
         driver = self._drivers.of(record)
-        kept = await driver.kept(record) if isinstance(driver, Sized) else None
+        try:
+            kept = await driver.kept(record) if isinstance(driver, Sized) else None
+        except OSError as exc:  # a file system that has failed
+            log.warning("volume %s: no look at its size: %s", record.name, exc)
+            return await self._thin.status(record)
         if kept is None:
             return {}
-        return {
+        return await self._thin.status(record) | {
             "SizeMechanism": kept.mechanism,
             "FileSystem": kept.fstype,
             "LimitBytes": _limit(record, kept),
@@ -145,6 +151,7 @@ class Sizing:
                 continue
             if kept is not None:
                 self._tell(record, kept)
+        await self._thin.check(sized)
         for name in self._levels.keys() - {record.name for record in sized}:
             del self._levels[name]
 

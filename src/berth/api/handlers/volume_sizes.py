@@ -26,7 +26,8 @@ async def resize(call: Call) -> web.StreamResponse:
     want = await call.body(_Resize)
     volumes = call.engine.volumes
     record = await volumes.sizing.resize(call.path["name"], str(want.size))
-    return call.json(volumes.inspect(record) | {"Status": await volumes.sizing.status(record)})
+    status, warnings = await volumes.sizing.status(record), await volumes.thin.warnings(record)
+    return call.json(volumes.inspect(record) | {"Status": status, "Warnings": warnings or None})
 
 
 ROUTES: Final = (

@@ -19,7 +19,8 @@ async def create(call: Call) -> web.StreamResponse:
     want = await call.body(VolumeCreate)
     volumes = call.engine.volumes
     record = await volumes.create(want.name or "", want.driver or "", want.driver_opts, want.labels)
-    return call.json(volumes.inspect(record), status=201)
+    warnings = await volumes.thin.warnings(record)
+    return call.json(volumes.inspect(record) | ({"Warnings": warnings} if warnings else {}), status=201)
 
 
 async def list_(call: Call) -> web.StreamResponse:

@@ -149,6 +149,8 @@ def _create(session: Session, parsed: Parsed) -> None:
             )
         name = parsed.text("name")
     options = pairs(parsed.list("opt"))
+    if parsed.flag("reserve"):
+        options["reserve"] = "true"
     for flag in _OPTION_FLAGS:
         if parsed.given(flag):
             options[flag] = parsed.text(flag)
@@ -160,6 +162,8 @@ def _create(session: Session, parsed: Parsed) -> None:
         "Labels": labels,
     }
     made = session.client.post("/volumes/create", None, body)
+    for warning in made.get("Warnings") or ():
+        session.warn(f"WARNING: {warning}")
     for said in _differences(made, options, labels):
         if parsed.flag("strict"):
             raise CommandFailed(f"volume {made['Name']} exists, and {said}")
@@ -209,6 +213,7 @@ CREATE = Command(
         Flag("opt", "o", "map", "Set driver specific options", shown="map[]"),
         Flag("label", "", "list", "Set metadata for a volume", check=check_label),
         Flag("size", "", "string", "Greatest size, such as 10g; always possible (same as -o size=)"),
+        Flag("reserve", "", "bool", "Have the disk keep room for all of the size from the start (-o reserve=true)"),
         Flag("uid", "", "string", "User number that owns the volume, whatever an image has there (-o uid=)"),
         Flag("gid", "", "string", "Group number that owns it (-o gid=)"),
         Flag("mode", "", "string", "Octal mode of its directory (-o mode=)"),

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 def _resize(session: Session, parsed: Parsed) -> None:
     name, size = parsed.args
-    session.client.put(f"/berth/volumes/{part(name)}/size", None, {"Size": size})
+    answer = session.client.put(f"/berth/volumes/{part(name)}/size", None, {"Size": size})
+    for warning in answer.get("Warnings") or ():
+        session.warn(f"WARNING: {warning}")
     session.line(name)
 
 

@@ -16,13 +16,15 @@ from berth.base.ownership import Owner
 from berth.base.paths import Layout
 from berth.kernel import foreign, hanging
 from berth.kernel import mount as kernel_mount
+from berth.kernel.disk import free_share
 from berth.kernel.image import ImageFailed
+from berth.kernel.mountinfo import super_options
 from berth.kernel.removal import remove_tree
 from berth.kernel.tree import apparent_size
 from berth.store.base import First
 from berth.volumes.drivers import local_device
 from berth.volumes.drivers.base import Leftovers
-from berth.volumes.drivers.local_sizes import Allotment, Sizes
+from berth.volumes.drivers.local_sizes import Allotment, Sizes, Standing
 from berth.volumes.drivers.local_storage import LocalStorage
 from berth.volumes.errors import MountOfVolumeFailed, SizeLost
 from berth.volumes.model import VolumeRecord
@@ -151,6 +153,7 @@ class LocalDriver:
             await local_device.mount(options, target, self._limits)
             return
         try:
+            await self._sizes.catch_up(record.name, options)
             await in_thread(self._sizes.ready, record.name, options)
         except (ImageFailed, SizeLost, OSError) as exc:
             raise MountOfVolumeFailed(target, str(exc)) from exc
@@ -219,6 +222,24 @@ class LocalDriver:
         except BaseException:
             await in_thread(self._sizes.end, record.name)
             raise
+
+    async def standing(self, record: VolumeRecord) -> Standing:
+        """Return how a volume that is a file stands with its disk."""
+        return await in_thread(self._standing, record)
+
+    def _standing(self, record: VolumeRecord) -> Standing:
+        room = self._sizes.room(record.name)
+        if room is None:
+            return Standing()
+        mounted = super_options(str(self.path(record)))
+        return Standing(
+            length=room[0],
+            taken=room[1],
+            free=free_share(self._storage.root)[0],
+            trouble="" if mounted is None else self._sizes.trouble(record.name, mounted),
+            lags=self._sizes.lags(record.name, _options(record)),
+            mounted=mounted is not None,
+        )
 
     async def resized(self, record: VolumeRecord) -> None:
         """Say that the record has the new size, or the volume its old one again."""

@@ -7,6 +7,7 @@ is to replace another is ``image.next``. ``.resize`` holds the size that a chang
 Must not: mount or unmount on behalf of holders; know records.
 """
 
+import functools
 import logging
 import os
 import shutil
@@ -38,6 +39,25 @@ class Allotment(NamedTuple):
     mechanism: str
     fstype: str
     space: Space
+
+
+class Standing(NamedTuple):
+    """How a volume that is a file stands with the disk below it; without a file all is nothing. In bytes."""
+
+    #: How long the file is, what it has of the disk, what is free there.
+    length: int = 0
+    taken: int = 0
+    free: int = 0
+    #: What is wrong with the file system in it, if it is mounted.
+    trouble: str = ""
+    #: Whether it grows at its next mount.
+    lags: bool = False
+    mounted: bool = False
+
+    @property
+    def missing(self) -> int:
+        """What the disk has promised it, and does not keep for it."""
+        return max(0, self.length - self.taken)
 
 
 def image_bytes(size: int, fstype: str) -> int:
@@ -79,14 +99,15 @@ class Sizes:
             await in_thread(self._limit_new, name, kind, options)
             return
         system = options.size_fs or ("xfs" if options.size >= XFS_LEAST and shutil.which("mkfs.xfs") else "ext4")
-        await image.make(self._storage.new_image(name), image_bytes(options.size, system), system, options.owner)
+        length = image_bytes(options.size, system)
+        await image.make(self._storage.new_image(name), length, system, options.owner, reserve=options.reserve)
 
     async def make_twin(self, name: str, twin: str, options: LocalOptions) -> None:
         """Have `twin`, whose directories are there, keep a size as `name` does. Raises `SizeLost`, `ImageFailed`."""
         file = await in_thread(self._file, name)
         if file is not None:
             length, system = file.stat().st_size, await in_thread(_kind, name, file)
-            await image.make(self._storage.image(twin), length, system, options.owner)
+            await image.make(self._storage.image(twin), length, system, options.owner, reserve=options.reserve)
             return
         kind = await in_thread(quota.kind, self._storage.data(name))
         if not kind:
@@ -118,7 +139,7 @@ class Sizes:
         if new.exists() and not file.exists():
             new.rename(file)
         if file.exists():
-            image.mount(file, _kind(name, file), str(self._storage.data(name)))
+            image.mount(file, _kind(name, file), str(self._storage.data(name)), reserve=options.reserve)
         elif options.size:
             data = self._storage.data(name)
             kind = quota.kind(data)
@@ -139,9 +160,9 @@ class Sizes:
         return Allotment(_WORDS[kind], mountinfo.fstype_of(str(data)), quota.space(data, kind, options.size))
 
     async def resize(self, name: str, options: LocalOptions, size: int, holders: tuple[str, ...]) -> None:
-        """Let a volume have another size; on failure it keeps the one it has.
+        """Let a volume have another size; one that cannot grow under its users does by `catch_up`, at its next mount.
 
-        Raises `BelowUse`, `StillMounted`, `SizeLost`, `ImageFailed`.
+        On failure it keeps the one it has. Raises `BelowUse`, `StillMounted`, `SizeLost`, `ImageFailed`.
         """
         kept = await in_thread(self.look, name, options)
         if size < kept.space.used:
@@ -154,14 +175,62 @@ class Sizes:
         if length < file.stat().st_size:
             if mounted:
                 raise StillMounted(name, "it can be made smaller", holders)
-            await self._replace(name, file, length, kept.fstype)
+            await self._replace(name, file, length, kept.fstype, options)
+        elif mounted:
+            await self._grow(file, length, kept.fstype, options)
+        else:
+            await self._grow_unmounted(name, file, length, kept.fstype, options)
+
+    async def catch_up(self, name: str, options: LocalOptions) -> None:
+        """Let a file that is not mounted have the size of the record, and the room that is to be kept for it.
+
+        It may have neither because it could not grow under its users, or because the engine was killed. What fails is
+        said in the log: the volume is mounted as it is. Raises `SizeLost`.
+        """
+        file = await in_thread(self._file, name)
+        if file is None or not options.size:
             return
+        fstype = await in_thread(_kind, name, file)
+        length, taken = image.room(file)
+        want = image_bytes(options.size, fstype)
         try:
-            await in_thread(image.grow, file, length, kept.fstype)
-        except image.NotPermitted as exc:
-            if mounted:
-                raise StillMounted(name, f"this machine lets {kept.fstype} grow ({exc.reason})", holders) from exc
-            await self._replace(name, file, length, kept.fstype)
+            if want > length:
+                await self._grow_unmounted(name, file, want, fstype, options)
+            elif options.reserve and taken < length:
+                await in_thread(image.reserve_all, file)
+        except (image.ImageFailed, OSError) as exc:
+            log.warning("volume %s does not get the size of %d bytes it is to have: %s", name, options.size, exc)
+
+    def lags(self, name: str, options: LocalOptions) -> bool:
+        """Tell whether a volume is to grow at its next mount."""
+        file = self._file(name)
+        return file is not None and file.stat().st_size < image_bytes(options.size, _kind(name, file))
+
+    async def _grow(self, file: Path, length: int, fstype: str, options: LocalOptions) -> bool:
+        try:
+            await in_thread(functools.partial(image.grow, reserve=options.reserve), file, length, fstype)
+        except image.NotPermitted:
+            return False
+        return True
+
+    async def _grow_unmounted(self, name: str, file: Path, length: int, fstype: str, options: LocalOptions) -> None:
+        if not await self._grow(file, length, fstype, options):
+            await self._replace(name, file, length, fstype, options)
+
+    def room(self, name: str) -> tuple[int, int] | None:
+        """Return how long the file of a volume is, and how much of the disk it has by now; None without a file."""
+        file = self._file(name)
+        return None if file is None else image.room(file)
+
+    def trouble(self, name: str, options: set[str]) -> str:
+        """Say what is wrong with the file system of a volume that is mounted with options; empty for nothing."""
+        try:
+            os.stat(self._storage.data(name))
+        except OSError as exc:  # XFS after it has shut down
+            return f"shut down: {(exc.strerror or str(exc)).lower()}"
+        if "shutdown" in options:
+            return "shut down"
+        return "read-only" if {"ro", "emergency_ro"} & options else ""
 
     def begin(self, name: str, size: int) -> None:
         """Write down what a change of the size leads to."""
@@ -203,9 +272,9 @@ class Sizes:
         root = str(self._storage.root)
         return [name for name in names if os.path.exists(f"{root}/{name}/{RESIZE}")]
 
-    async def _replace(self, name: str, file: Path, length: int, fstype: str) -> None:
+    async def _replace(self, name: str, file: Path, length: int, fstype: str, options: LocalOptions) -> None:
         coming = self._storage.directory(name) / NEXT_IMAGE
-        await image.make(coming, length, fstype, Owner())
+        await image.make(coming, length, fstype, Owner(), reserve=options.reserve)
         try:
             await image.copy(file, coming, fstype)
             await finish(in_thread(_put_in_place, coming, file))
