@@ -199,6 +199,21 @@ def test_hostile_archives_are_refused(place: Path, case: str) -> None:
                             {path: one for path, one in after.items() if path in (b"", b"canary")}) == []  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "the archive is empty"),
+        (b"PK\x03\x04" + b"x" * 600, "made by zip, which is not read here; unpack it first: unzip FILE"),
+        (b"\x04\x22\x4d\x18" + b"x" * 600, "made by lz4, .*lz4 -dc FILE"),
+        (b"070701" + b"0" * 600, "made by cpio"),
+    ],
+)
+def test_what_is_no_tar_is_called_by_its_name(place: Path, data: bytes, said: str) -> None:
+    with pytest.raises(BadArchive, match=said):
+        unpacked(data, place)
+    assert list(place.iterdir()) == []
+
+
 def test_absolute_names_stay_inside(place: Path) -> None:
     unpacked(archive(("/canary", FILE, b"x"), ("//etc//passwd", FILE, b"y")), place)
     assert (place / "canary").read_text() == "x"

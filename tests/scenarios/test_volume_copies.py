@@ -282,7 +282,8 @@ def test_a_diff_tells_what_a_change_was(engine: Berth) -> None:
     brief = engine.berth("volume", "diff", "-q", "site", "site@first", check=False)
     assert (brief.code, brief.out) == (1, "site and site@first differ\n")
     for wrong in (("site", "nobody"), ("site@first", "site@second")):
-        assert "no such" in engine.berth("volume", "diff", *wrong, check=False).err
+        failed = engine.berth("volume", "diff", *wrong, check=False)
+        assert (failed.code, "no such" in failed.err) == (2, True), "status 1 would say that they differ"
 
 
 def test_a_file_that_changed_in_secret_is_only_found_by_reading(engine: Berth) -> None:

@@ -158,3 +158,16 @@ def test_a_command_with_a_volume(berth: Berth, tree: Path) -> None:
     assert unknown.code == 127
     assert "files" in json.dumps(berth.api("GET", "/volumes").body)
     assert berth.docker("ps", "-aq").out == ""
+
+
+def test_why_nothing_can_be_copied_into_a_volume_is_said(berth: Berth, tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    options = ("-o", "type=none", "-o", "o=bind", "-o", f"device={missing}")
+    berth.berth("volume", "create", *options, "bound")
+    refused = berth.berth("volume", "cp", __file__, "bound:/", check=False)
+    assert refused.code == 1
+    assert f"no such file or directory: is {missing} there? A directory is made with: mkdir -p {missing}" in refused.err
+    missing.mkdir()
+    assert berth.berth("volume", "cp", "-q", __file__, "bound:/").code == 0
+    assert (missing / Path(__file__).name).exists()
+    berth.berth("volume", "rm", "bound")

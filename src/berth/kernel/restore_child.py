@@ -22,6 +22,17 @@ MACHINES = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOMEM, er
 #: Space that is left to others, in bytes.
 RESERVE = 32 << 20
 LOOK_EVERY = 16
+#: What users have, too: first bytes, name, and what makes a tar of it.
+PACKED_OTHERWISE = (
+    (b"\x04\x22\x4d\x18", "lz4", "lz4 -dc FILE | berth volume restore --as NAME -"),
+    (b"LZIP", "lzip", "lzip -dc FILE | berth volume restore --as NAME -"),
+    (b"\x89LZO", "lzop", "lzop -dc FILE | berth volume restore --as NAME -"),
+    (b"\x5d\x00\x00", "lzma", "xz --format=lzma -dc FILE | berth volume restore --as NAME -"),
+    (b"\x1f\x9d", "compress", "gzip -dc FILE | berth volume restore --as NAME -"),
+    (b"PK\x03\x04", "zip", "unzip FILE -d DIR && tar -C DIR -c . | berth volume restore --as NAME -"),
+    (b"7z\xbc\xaf\x27\x1c", "7z", "7z x -oDIR FILE && tar -C DIR -c . | berth volume restore --as NAME -"),
+    (b"07070", "cpio", "bsdtar -cf - @FILE | berth volume restore --as NAME -"),
+)
 AGE = (b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED")
 OPENSSL = b"Salted__"
 
@@ -231,6 +242,11 @@ def unpacked(source: Source) -> Iterator[bytes]:
             cast("IO[bytes]", _File(rest)), read_size=1 << 17, read_across_frames=True
         )
         return _guarded(iter(lambda: reader.read(CHUNK), b""))
+    if not first:
+        raise Wrong("the archive is empty: there is not one byte of it")
+    for magic, name, command in PACKED_OTHERWISE:
+        if first.startswith(magic) and first[257:262] != b"ustar":
+            raise Wrong(f"the archive is made by {name}, which is not read here; unpack it first: {command}")
     return rest
 
 

@@ -60,7 +60,12 @@ def _stat(client: Client, archive: str, path: str) -> dict[str, Any]:
     import base64
     import json
 
-    response = client.stream("HEAD", archive, {"path": path})
+    try:
+        response = client.stream("HEAD", archive, {"path": path})
+    except ApiError as error:
+        if error.status != 404:
+            client.stream("GET", archive, {"path": path}).close()  # what answers HEAD has no body to say why
+        raise
     found: dict[str, Any] = json.loads(base64.b64decode(response.headers["x-docker-container-path-stat"]))
     return found
 

@@ -57,7 +57,7 @@ def _query(parsed: Parsed, names: list[str]) -> dict[str, Any]:
 
 def _keep(session: Session, parsed: Parsed, names: list[str], place: stores.Place) -> None:
     from berth.cli.backup_files import moment
-    from berth.cli.human import size
+    from berth.cli.human import plural, size
 
     query = {**_query(parsed, names), **place.query}
     made = session.client.post("/berth/volumes/stores/backups", query, None, _secrets(parsed))
@@ -68,7 +68,7 @@ def _keep(session: Session, parsed: Parsed, names: list[str], place: stores.Plac
             session.line(one["Name"])
             continue
         end = one["End"]
-        what = f"{end['files']} files, {size(end['bytes'])}"
+        what = f"{end['files']} file{plural(end['files'])}, {size(end['bytes'])}"
         since = f"unchanged since {moment(one['Stamp'])}" if one["Unchanged"] else f"{size(end['packed'])} added"
         session.line(f"{one['Volume']}: {what}, in {place.text} as {one['Name']} ({since})")
 
@@ -106,7 +106,7 @@ def _receive(session: Session, pieces: Iterator[bytes], output: str, *, quiet: b
 
 
 def _told(session: Session, volume: str, path: str, said: dict[str, Any], *, quiet: bool) -> None:
-    from berth.cli.human import size
+    from berth.cli.human import plural, size
 
     for words in (*said.get("changed", ()), *said["consistency"]["Warnings"]):
         session.warn(f"Warning: {volume}: {words}")
@@ -117,7 +117,7 @@ def _told(session: Session, volume: str, path: str, said: dict[str, Any], *, qui
         return
     how = said["consistency"]
     held = f", held still for {how['HeldMilliseconds']} ms" if how["Containers"] else ""
-    what = f"{said['files']} files, {size(said['bytes'])}"
+    what = f"{said['files']} file{plural(said['files'])}, {size(said['bytes'])}"
     session.line(f"{volume}: {what}, in {path} ({size(said['packed'])}); {how['How']}{held}")
 
 
@@ -222,11 +222,11 @@ def _restored(session: Session, parsed: Parsed, said: dict[str, Any]) -> None:
 
 
 def _contents(said: dict[str, Any]) -> str:
-    from berth.cli.human import size
+    from berth.cli.human import plural, size
 
     if said["Files"] < 0:
         return f"restored and verified by restic, as backed up at {said['Head']['time'][:19]}Z"
-    told = f"{said['Files']} files, {size(said['Bytes'])}"
+    told = f"{said['Files']} file{plural(said['Files'])}, {size(said['Bytes'])}"
     if said["Head"]:
         return f"{told}, all as backed up from {said['Head']['volume']} at {said['Head']['time'][:19]}Z"
     return f"{told}; the archive is no backup of Berth: it holds no sums to check them by"

@@ -6,6 +6,7 @@ from berth.cli.command import Command
 from berth.cli.errors import CommandFailed
 from berth.cli.flags import Flag, Parsed
 from berth.cli.formatting import FORMAT_LIST
+from berth.client.errors import ApiError, ClientError
 from berth.client.http import part
 
 TYPE_CHECKING = False
@@ -80,18 +81,23 @@ def _diff(session: Session, parsed: Parsed) -> int:
     one, other = parsed.args
     query = {"one": one, "other": other, "whole": parsed.flag("checksum")}
     last: dict[str, Any] = {}
-    with session.client.stream("GET", "/berth/volume-diff", query) as response:
-        for last in response.records():
-            if "change" not in last:
-                continue
-            if parsed.flag("quiet"):
-                session.line(f"{one} and {other} differ")
-                return 1
-            if parsed.flag("json"):
-                session.line(json.dumps(last))
-                continue
-            what = f"  ({', '.join(last['what'])})" if last.get("what") else ""
-            session.line(f"{_MARKS[last['change']]} /{last['path']}{what}")
+    try:
+        with session.client.stream("GET", "/berth/volume-diff", query) as response:
+            for last in response.records():
+                if "change" not in last:
+                    continue
+                if parsed.flag("quiet"):
+                    session.line(f"{one} and {other} differ")
+                    return 1
+                if parsed.flag("json"):
+                    session.line(json.dumps(last))
+                    continue
+                what = f"  ({', '.join(last['what'])})" if last.get("what") else ""
+                session.line(f"{_MARKS[last['change']]} /{last['path']}{what}")
+    except ApiError as error:
+        raise CommandFailed(f"Error response from daemon: {error.message}", 2) from None
+    except ClientError as error:
+        raise CommandFailed(str(error), 2) from None
     if "done" not in last:
         raise CommandFailed(f"Error response from daemon: {last.get('error', 'the comparison was cut short')}", 2)
     return 1 if last["differences"] else 0
