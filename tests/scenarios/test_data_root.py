@@ -1,11 +1,12 @@
 """Where the engine's data is: behind a symbolic link, and somewhere else than at the last start."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.engines import Berth, import_busybox
+from tests.support.engines import REPO, Berth, import_busybox
 
 pytestmark = pytest.mark.root
 
@@ -58,3 +59,14 @@ def test_data_that_was_moved_is_found_by_containers(engine: Berth, tmp_path: Pat
     assert engine.docker("start", "-a", "reader").out == "kept\n"
     place = str(engine.data_root / "volumes/data/_data")
     assert engine.docker("inspect", "-f", "{{(index .Mounts 0).Source}}", "old").out.strip() == place
+
+
+@pytest.mark.parametrize(
+    ("root", "said"), [("/etc/passwd", "is no directory"), ("/etc/passwd/x", "is no directory"), ("/proc/x", "no such")]
+)
+def test_a_root_that_cannot_be_is_refused_in_one_line(tmp_path: Path, root: str, said: str) -> None:
+    argv = [REPO / ".venv/bin/berthd", "-H", f"unix://{tmp_path}/s", "--exec-root", tmp_path, "--data-root", root]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"berthd: {root} cannot be used: {said}")
+    assert done.stderr.count("\n") == 1

@@ -166,13 +166,22 @@ def settings(argv: Sequence[str]) -> Config:
     return config
 
 
+def _lock_file(root: Path) -> int:
+    """Make a state directory, and open the file in it that is locked."""
+    try:
+        root.mkdir(parents=True, exist_ok=True, mode=0o711)
+        return os.open(root / "berthd.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        why = "is no directory" if isinstance(exc, FileExistsError | NotADirectoryError) else str(exc.strerror).lower()
+        raise SystemExit(
+            f"berthd: {root} cannot be used: {why}; choose others with --data-root and --exec-root"
+        ) from None
+
+
 @contextlib.contextmanager
 def _sole_user(layout: Layout) -> Any:  # noqa: ANN401  a context manager of nothing
     """Hold a lock on the state directories: two engines on one would undo each other's work."""
-    layout.data_root.mkdir(parents=True, exist_ok=True, mode=0o711)
-    layout.exec_root.mkdir(parents=True, exist_ok=True, mode=0o711)
-    fd = os.open(layout.exec_root / "berthd.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    data = os.open(layout.data_root / "berthd.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd, data = _lock_file(layout.exec_root), _lock_file(layout.data_root)
     try:
         for one, root in ((fd, layout.exec_root), (data, layout.data_root)):
             try:

@@ -11,7 +11,9 @@ class BadSnapshotName(InvalidArgument):
     """This cannot name a snapshot."""
 
     def __init__(self, what: str, name: str) -> None:
-        super().__init__(f'{what}: "{name}" is no name of a snapshot, only "{RESTRICTED_TEXT}" are allowed')
+        super().__init__(
+            f'{what}: "{name}" is no name of a snapshot, only "{RESTRICTED_TEXT}" are allowed, two characters at least'
+        )
 
 
 class NoSuchSnapshot(NotFound):
