@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from berth.base.errors import InvalidArgument
+from berth.wire import folding
 from berth.wire.decode import strictly
 from berth.wire.networks import NetworkingConfig, PortMap
 from berth.wire.volumes import Mount
@@ -247,6 +248,8 @@ def decode(raw: bytes, kind: type[T]) -> T:
         plain = strictly(raw, object)
         if not isinstance(plain, dict):
             raise InvalidArgument("invalid JSON: expected an object")
+        if folding.is_needed(raw, kind):
+            plain = folding.fold(plain, kind)
         return msgspec.convert(_tidied(plain), kind)
     except msgspec.DecodeError as exc:
         raise InvalidArgument(f"invalid JSON: {exc}") from None

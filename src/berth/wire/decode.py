@@ -1,9 +1,15 @@
-"""JSON bodies as Go reads them: null where a value is wanted means that nothing was said. Pure."""
+"""JSON bodies as Go reads them. Pure.
+
+Null where a value is wanted means that nothing was said, in a list or map of texts an empty one; fields have their
+names in any case.
+"""
 
 import re
 from typing import Any, Final, TypeVar
 
 import msgspec
+
+from berth.wire import folding
 
 T = TypeVar("T")
 
@@ -23,12 +29,15 @@ def strictly(raw: bytes, kind: type[T]) -> T:
 
 def decode(raw: bytes, kind: type[T]) -> T:
     """Decode `raw`; a null in a field that has no place for it is left out. Raises `msgspec.DecodeError`."""
-    try:
-        return strictly(raw, kind)
-    except msgspec.ValidationError:
-        if b"null" not in raw:
-            raise
-    data = strictly(raw, object)
+    if folding.is_needed(raw, kind):
+        data = folding.fold(strictly(raw, object), kind)
+    else:
+        try:
+            return strictly(raw, kind)
+        except msgspec.ValidationError:
+            if b"null" not in raw:
+                raise
+        data = strictly(raw, object)
     for _ in range(_MAX_NULLS):
         try:
             return msgspec.convert(data, kind)
@@ -39,16 +48,13 @@ def decode(raw: bytes, kind: type[T]) -> T:
     return msgspec.convert(data, kind)
 
 
-def _drop(data: Any, path: str, kind: str) -> bool:  # noqa: ANN401  any JSON value
-    """Leave out the null at `path`, as msgspec spells it; False if it is not found.
-
-    In a map of texts (labels) the key stays, with an empty text.
-    """
+def _drop(data: Any, path: str, wanted: str) -> bool:  # noqa: ANN401  any JSON value
+    """Leave out the null at `path`, as msgspec spells it, where `wanted` was expected; False if it is not found."""
     places = [data]
     parts = list(_PART.finditer(path))
     for part in parts[:-1]:
         places = [inner for place in places for inner in _inner(place, part)]
-    gone = [_drop_last(place, parts[-1], kind) for place in places] if parts else []
+    gone = [_drop_last(place, parts[-1], wanted) for place in places] if parts else []
     return any(gone)
 
 
@@ -64,17 +70,18 @@ def _inner(place: Any, part: "re.Match[str]") -> list[Any]:  # noqa: ANN401
     return []
 
 
-def _drop_last(place: Any, part: "re.Match[str]", kind: str) -> bool:  # noqa: ANN401
+def _drop_last(place: Any, part: "re.Match[str]", wanted: str) -> bool:  # noqa: ANN401
+    emptied = wanted == "str"
     if isinstance(place, dict):
         keys = [part["key"]] if part["key"] is not None else list(place)
         gone = [key for key in keys if key in place and place[key] is None]
         for key in gone:
-            if part["any"] and kind == "str":
+            if emptied and part["any"]:
                 place[key] = ""
             else:
                 del place[key]
         return bool(gone)
     if isinstance(place, list) and None in place:
-        place[:] = [item for item in place if item is not None]
+        place[:] = ["" if item is None else item for item in place if emptied or item is not None]
         return True
     return False

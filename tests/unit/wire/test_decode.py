@@ -59,3 +59,36 @@ class Labelled(msgspec.Struct):
 
 def test_a_null_in_a_map_of_texts_is_an_empty_text() -> None:
     assert decode(b'{"Labels":{"a":null,"b":"x"}}', Labelled) == Labelled({"a": "", "b": "x"})
+
+
+def test_a_null_among_texts_is_an_empty_one() -> None:
+    class Texts(msgspec.Struct):
+        labels: dict[str, str] = msgspec.field(name="Labels", default_factory=dict)
+        command: list[str] = msgspec.field(name="Cmd", default_factory=list)
+
+    assert decode(b'{"Labels":{"a":null,"b":"c"},"Cmd":["x",null]}', Texts) == Texts({"a": "", "b": "c"}, ["x", ""])
+
+
+def test_fields_have_their_names_in_any_case() -> None:
+    raw = (
+        b'{"number":1,"INNER":{"text":"a"},"rows":[{"tExt":"b"}],"named":{"text":{"many":["number"]}},'
+        b'"wanted":{"Number":2}}'
+    )
+    assert decode(raw, Outer) == Outer(1, Inner("a"), [Inner("b")], {"text": Inner(many=["number"])}, {"Number": 2})
+    assert decode(b'{"number":1,"Number":2}', Outer).number == 2
+    assert decode(b'{"Number":2,"number":null}', Outer).number == 7
+
+
+@given(JSON)
+def test_the_case_of_fields_is_one_whatever_stands_in_them(value: object) -> None:
+    raw = msgspec.json.encode(value)
+    mixed = raw.replace(b'"Inner"', b'"iNNER"').replace(b'"Rows"', b'"rOWS"')
+    found: list[object] = []
+    for one in (raw, mixed):
+        try:
+            found.append(decode(one, Outer))
+        except msgspec.DecodeError:
+            found.append(None)
+    # The key of a user's map keeps its case.
+    if b'"Named"' not in raw:
+        assert found[0] == found[1]
