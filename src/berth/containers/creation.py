@@ -13,12 +13,13 @@ from berth.base.errors import InvalidArgument, NotFound, SystemFault
 from berth.base.ids import new_id
 from berth.base.names import is_restricted_name
 from berth.containers import modes, options, surroundings
-from berth.containers.errors import BadName
+from berth.containers.errors import BadName, OtherPlatform
 from berth.containers.launch import Launcher
 from berth.containers.model import ContainerRecord
 from berth.containers.parts import ImagePart, NetworkPart, VolumePart
 from berth.containers.register import Register
 from berth.containers.surroundings import Host
+from berth.images.manifest import Platform, parse_platform, suits
 from berth.networks.model import Tenant
 from berth.networks.ports import sources
 from berth.volumes.mounts.model import MountPoint
@@ -57,7 +58,7 @@ class Creator:
         self._volumes = volumes
         self._clock = clock
 
-    async def make(self, name: str, want: ContainerCreate) -> tuple[ContainerRecord, list[str]]:
+    async def make(self, name: str, want: ContainerCreate, platform: str = "") -> tuple[ContainerRecord, list[str]]:
         """Make a container; return its record and warnings."""
         if not want.image:
             raise InvalidArgument(
@@ -65,6 +66,13 @@ class Creator:
             )
         wanted_name = checked_name(name)
         image = self._images.resolve(want.image)
+        if platform:
+            has, asked = (
+                Platform(image.os, image.architecture, image.variant),
+                parse_platform(platform, Platform("linux")),
+            )
+            if not suits(has, asked):
+                raise OtherPlatform(want.image, str(has), str(asked))
         config = options.checked_config(options.merged(config_of(want), image.config))
         host = options.checked_host_config(want.host_config, self._host.cpus)
         modes.check_network_mode(config_of(want), host)

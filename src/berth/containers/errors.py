@@ -35,6 +35,16 @@ class BadName(InvalidArgument):
         super().__init__(f"Invalid container name ({name}), only {RESTRICTED_TEXT} are allowed")
 
 
+class OtherPlatform(NotFound):
+    """The image that has the name runs on something else; clients pull the right one then."""
+
+    def __init__(self, ref: str, has: str, wanted: str) -> None:
+        super().__init__(
+            f"image with reference {ref} was found but its platform ({has}) does not match the specified platform "
+            f"({wanted})"
+        )
+
+
 class NoCommand(InvalidArgument):
     """Neither the request nor the image says what to run."""
 

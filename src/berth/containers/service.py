@@ -230,8 +230,7 @@ class Containers:
 
     async def create(self, name: str, want: ContainerCreate, platform: str = "") -> tuple[str, list[str]]:
         """Make a container; return its id and warnings. All is checked before anything is made."""
-        del platform  # the store holds one variant of an image
-        record, warnings = await self._launched.creator.make(name, want)
+        record, warnings = await self._launched.creator.make(name, want, platform)
         self._announce(record, "create")
         self.expect_moves()
         return record.id, warnings

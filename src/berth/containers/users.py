@@ -26,7 +26,7 @@ class NoSuchGroup(SystemFault):
 
 @dataclass(frozen=True)
 class Identity:
-    """User, group, further groups, and the home directory."""
+    """User, group, groups held besides, and the home directory."""
 
     uid: int = 0
     gid: int = 0
@@ -37,7 +37,8 @@ class Identity:
 def resolve(wanted: str, passwd: str, group: str, extra: Sequence[str] = ()) -> Identity:
     """Find out who `wanted` is; `extra` are further groups, names or numbers.
 
-    A number need not be in the files. Without a group the user's own and all that list him apply.
+    A number need not be in the files. Without a group the user's own and all that list him apply. The group itself is
+    always among `groups`: a process that drops its group by setgid keeps what that group is denied (CVE-2022-36109).
     Raises `NoSuchUser`, `NoSuchGroup`.
     """
     user, _, wanted_group = wanted.partition(":")
@@ -56,7 +57,7 @@ def resolve(wanted: str, passwd: str, group: str, extra: Sequence[str] = ()) -> 
         gid = _group(wanted_group, group)
     elif name:
         groups = [int(row[2]) for row in _rows(group, 4) if name in row[3].split(",")]
-    groups += [_group(one, group) for one in extra]
+    groups = [gid, *groups, *(_group(one, group) for one in extra)]
     return Identity(uid, gid, tuple(dict.fromkeys(groups)), home)
 
 

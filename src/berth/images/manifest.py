@@ -79,6 +79,14 @@ def machine_platform(machine: str) -> Platform:
     return Platform("linux", architecture, variant)
 
 
+def suits(image: Platform, wanted: Platform) -> bool:
+    """Whether an image is what is asked for; what either side does not say is no reason against it."""
+    pairs = zip(
+        (image.os, image.architecture, image.variant), (wanted.os, wanted.architecture, wanted.variant), strict=True
+    )
+    return all(has == asked or not has or not asked for has, asked in pairs)
+
+
 def parse_platform(text: str, default: Platform) -> Platform:
     """Parse ``os/arch[/variant]``, ``os`` or ``arch``; empty text is `default`. Raises `InvalidArgument`.
 

@@ -9,12 +9,12 @@ GROUP = "root:x:0:\npg:x:998:\ndisk:x:6:pg,root\n"
 @pytest.mark.parametrize(
     ("wanted", "who"),
     [
-        ("", Identity(0, 0, (6,), "/root")),
-        ("pg", Identity(999, 998, (6,), "/var/lib/pg")),
-        ("999", Identity(999, 998, (6,), "/var/lib/pg")),
-        ("1234", Identity(1234, 0, (), "/")),
-        ("1234:55", Identity(1234, 55, (), "/")),
-        ("pg:disk", Identity(999, 6, (), "/var/lib/pg")),
+        ("", Identity(0, 0, (0, 6), "/root")),
+        ("pg", Identity(999, 998, (998, 6), "/var/lib/pg")),
+        ("999", Identity(999, 998, (998, 6), "/var/lib/pg")),
+        ("1234", Identity(1234, 0, (0,), "/")),
+        ("1234:55", Identity(1234, 55, (55,), "/")),
+        ("pg:disk", Identity(999, 6, (6,), "/var/lib/pg")),
     ],
 )
 def test_who_it_is(wanted: str, who: Identity) -> None:
@@ -22,7 +22,7 @@ def test_who_it_is(wanted: str, who: Identity) -> None:
 
 
 def test_further_groups_are_added() -> None:
-    assert resolve("1234", PASSWD, GROUP, ("disk", "77", "disk")).groups == (6, 77)
+    assert resolve("1234", PASSWD, GROUP, ("disk", "77", "disk")).groups == (0, 6, 77)
 
 
 def test_unknown_names_are_refused_in_dockers_words() -> None:
@@ -33,4 +33,4 @@ def test_unknown_names_are_refused_in_dockers_words() -> None:
 
 
 def test_no_files_at_all() -> None:
-    assert resolve("0", "", "") == Identity(0, 0, (), "/")
+    assert resolve("0", "", "") == Identity(0, 0, (0,), "/")

@@ -17,6 +17,7 @@ from berth.images.manifest import (
     parse_manifest,
     parse_platform,
     parse_time_ns,
+    suits,
 )
 
 AMD64 = Platform("linux", "amd64")
@@ -106,3 +107,21 @@ def test_made_blobs_refer_to_each_other() -> None:
     assert body["rootfs"]["diff_ids"] == [layer.digest]
     assert body["history"] == [{"created": "2026-01-01T00:00:00Z", "created_by": "test"}]
     assert (body["architecture"], body["comment"]) == ("amd64", "why")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fits"),
+    [
+        ("linux/arm64", True),
+        ("arm64", True),
+        ("linux/arm64/v8", True),
+        ("linux", True),
+        ("linux/amd64", False),
+        ("windows/arm64", False),
+        ("linux/arm/v7", False),
+    ],
+)
+def test_what_an_image_of_a_platform_is_good_for(wanted: str, *, fits: bool) -> None:
+    asked = parse_platform(wanted, Platform("linux"))
+    assert suits(Platform("linux", "arm64", ""), asked) is fits
+    assert suits(Platform("linux", "arm64", "v8"), asked) is fits
