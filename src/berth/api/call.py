@@ -42,13 +42,15 @@ class Call:
         self.query = request.query
         self.method = request.method
         self._raw: bytes | None = None
+        self._content_type = request.headers.get("Content-Type", "")
 
     @classmethod
     def small(cls, request: SmallRequest, engine: Engine, version: Version, path: dict[str, str]) -> Call:
         """Make the call of a request that is all here already; it has no `request` to read from or stream to."""
         call = cls.__new__(cls)
         call.engine, call.version, call.path = engine, version, path
-        call.method, call.query, call._raw = request.method, request.query, request.body  # noqa: SLF001  its own
+        call.method, call.query = request.method, request.query
+        call._raw, call._content_type = request.body, request.content_type  # noqa: SLF001  its own
         return call
 
     def flag(self, name: str, *, default: bool = False) -> bool:
@@ -80,7 +82,7 @@ class Call:
 
     async def body(self, kind: type[T]) -> T:
         """Decode the JSON body; an empty one is an error. Raises `MalformedBody`."""
-        raw = await self.raw_body()
+        raw = await self.json_body()
         if not raw.strip():
             raise MalformedBody("invalid JSON: got EOF while reading request body")
         try:
@@ -94,10 +96,21 @@ class Call:
 
     async def optional_body(self, kind: type[T], default: T) -> T:
         """Decode the JSON body, or return `default` where there is none (also for ``null``)."""
-        raw = (await self.raw_body()).strip()
+        raw = (await self.json_body()).strip()
         if raw in (b"", b"null"):
             return default
         return await self.body(kind)
+
+    async def json_body(self) -> bytes:
+        """Read a body that has to be JSON and to be called so. Raises `InvalidArgument`.
+
+        A browser lets any page send texts and forms anywhere, but JSON only where the receiver agrees beforehand: this
+        keeps pages from an engine that listens on TCP.
+        """
+        raw = await self.raw_body()
+        if raw and self._content_type.partition(";")[0].strip().lower() != "application/json":
+            raise InvalidArgument(f"unsupported Content-Type header ({self._content_type}): must be 'application/json'")
+        return raw
 
     async def raw_body(self) -> bytes:
         """Read the whole body. Raises `InvalidArgument` above the limit."""

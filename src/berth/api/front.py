@@ -32,6 +32,8 @@ class Front(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._waiting = b""
         self._ended = False
+        #: Whether the client takes its answers.
+        self.writable = True
         #: The request under way.
         self.work: asyncio.Task[None] | None = None
 
@@ -48,15 +50,25 @@ class Front(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Answer what has come whole."""
         self._waiting = self._waiting + data if self._waiting else data
-        if self.work is None:
+        if not self._busy:
             self._next()
         elif len(self._waiting) > READ_AHEAD_BYTES and self._transport is not None:
             self._transport.pause_reading()
 
+    def pause_writing(self) -> None:
+        """A client that does not take its answers gets no further ones, and is soon not read from."""
+        self.writable = False
+
+    def resume_writing(self) -> None:
+        """The client caught up."""
+        self.writable = True
+        if self.work is None:
+            self._go_on()
+
     def eof_received(self) -> bool:
         """A client that will send no more still gets the answer under way."""
         self._ended = True
-        return self.work is not None
+        return self._busy
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's signature
         """Forget the connection; a request under way goes on to its end."""
@@ -66,11 +78,15 @@ class Front(asyncio.Protocol):
     def close(self) -> None:
         """Close as soon as no request is under way."""
         self._ended = True
-        if self.work is None and self._transport is not None:
+        if not self._busy and self._transport is not None:
             self._transport.close()
 
+    @property
+    def _busy(self) -> bool:
+        return self.work is not None or not self.writable
+
     def _next(self) -> None:
-        while self._waiting and self._transport is not None and self.work is None:
+        while self._waiting and self._transport is not None and not self._busy:
             if (pong := quick_answer(self._waiting)) is not None:
                 self._waiting = b""
                 self._transport.write(pong)
@@ -98,11 +114,21 @@ class Front(asyncio.Protocol):
         if self._transport is None:
             return
         self._transport.write(small.render(request, answer))
-        if not self._transport.is_reading() and not self._transport.is_closing() and not self._ended:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if not self._busy:
+            self._next()
+            self._read_or_end()
+
+    def _read_or_end(self) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._ended:
+            if not self._busy:
+                self._transport.close()
+        elif len(self._waiting) <= READ_AHEAD_BYTES and not self._transport.is_reading():
             self._transport.resume_reading()
-        self._next()
-        if self._ended and self.work is None and self._transport is not None:
-            self._transport.close()
 
     def _give_away(self) -> None:
         transport, waiting = self._transport, self._waiting

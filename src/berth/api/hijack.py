@@ -6,8 +6,10 @@ the handler then returns an answer that writes nothing.
 """
 
 import asyncio
+import logging
 import select
 import socket
+from http import HTTPStatus
 from typing import Any, Final, cast
 
 from aiohttp import web
@@ -15,6 +17,9 @@ from aiohttp.web_protocol import RequestHandler
 
 from berth.api.call import Call
 from berth.api.headers import HEADERS
+from berth.api.small import is_foreign
+
+log = logging.getLogger(__name__)
 
 #: Above this many unread bytes the client is not read from until half of them are taken.
 READ_AHEAD_BYTES: Final = 256 * 1024
@@ -216,7 +221,7 @@ class Connection(RequestHandler):
         if self._left is None:
             data = self._head + data
             end = data.find(b"\r\n\r\n")
-            if end < 0 and len(data) <= HEAD_BYTES:
+            if end < 0 and len(data) <= HEAD_BYTES and not is_foreign(data):
                 self._head = data
                 return
             self._head = b""
@@ -255,6 +260,18 @@ class Connection(RequestHandler):
                 self.close()
             elif not self.transport.is_reading():
                 self.transport.resume_reading()
+        return answer
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Answer what is no HTTP as any mistake of a client; everybody can make one, so the log is spared."""
+        if status != HTTPStatus.BAD_REQUEST or request.writer.output_size > 0:
+            return super().handle_error(request, status, exc, message)
+        said = " ".join((message or str(exc)).split())
+        log.debug("no HTTP request: %s", said)
+        answer = web.json_response({"message": f"malformed HTTP request: {said}"}, status=status)
+        answer.force_close()
         return answer
 
 

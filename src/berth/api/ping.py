@@ -4,6 +4,7 @@ Clients ping before each command they carry out. The usual ping is answered from
 requests in general, which would take as long as a small request.
 """
 
+import re
 import time
 from email.utils import formatdate
 from typing import Final
@@ -17,8 +18,8 @@ PING_HEADERS: Final[dict[str, str]] = {
     "Builder-Version": "1",
     "Swarm": "inactive",
 }
-#: What is said to each form of it.
-_BODIES: Final = {b"HEAD /_ping HTTP/1.1": b"", b"GET /_ping HTTP/1.1": b"OK"}
+#: A ping and nothing else, to the letter; any other is the HTTP server's to judge.
+_PING: Final = re.compile(rb"(GET|HEAD) /_ping HTTP/1\.1\r\n(?:[A-Za-z-]+: ?[!-~](?:[ -~]*[!-~])?\r\n)+\r\n")
 #: Headers that ask for more than an answer.
 _OTHERS: Final = (
     b"\r\ncontent-length:",
@@ -32,15 +33,15 @@ _LINES: Final = "".join(f"{name}: {value}\r\n" for name, value in (HEADERS | PIN
 
 def quick_answer(request: bytes) -> bytes | None:
     """Return the whole answer to `request` if it is a ping and nothing else, else None."""
-    line, _, _ = request.partition(b"\r\n")
-    body = _BODIES.get(line)
-    if body is None or not request.endswith(b"\r\n\r\n") or request.find(b"\r\n\r\n") != len(request) - 4:
+    found = _PING.fullmatch(request)
+    if found is None:
         return None
-    if any(other in request.lower() for other in _OTHERS):
+    lowered = request.lower()
+    if lowered.count(b"\r\nhost:") != 1 or any(other in lowered for other in _OTHERS):
         return None
-    length = 0 if line.startswith(b"HEAD") else len(body)
+    body = b"OK" if found[1] == b"GET" else b""
     head = (
         f"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n{_LINES}"
-        f"Content-Length: {length}\r\nDate: {formatdate(time.time(), usegmt=True)}\r\n\r\n"  # noqa: TID251  a header's
+        f"Content-Length: {len(body)}\r\nDate: {formatdate(time.time(), usegmt=True)}\r\n\r\n"  # noqa: TID251  a header's
     )
     return head.encode() + body

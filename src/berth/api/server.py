@@ -34,6 +34,12 @@ SHUTDOWN_S: Final = 5.0
 #: Largest request line and header, as Go's server has it: filters and credentials may be long.
 MAX_HEAD_BYTES: Final = 1024 * 1024
 
+#: How many clients may wait to be accepted, as Go has it: one more is refused, and Docker's client does not try again.
+BACKLOG: Final = 4096
+
+#: Most headers of a request.
+MAX_HEADERS: Final = 1024
+
 #: Status of an answer that nobody reads.
 CLIENT_GONE: Final = 499
 
@@ -46,7 +52,8 @@ class ApiServer:
         self._router = Router(routes)
         self._server = FrontServer(
             self._serve, answering=self._small, handler_cancellation=True, access_log=None, keepalive_timeout=3600,
-            max_line_size=MAX_HEAD_BYTES, max_field_size=MAX_HEAD_BYTES,
+            max_line_size=MAX_HEAD_BYTES, max_field_size=MAX_HEAD_BYTES, max_headers=MAX_HEADERS,
+            auto_decompress=False,  # Go's server takes a body as it comes
         )  # fmt: skip
         self._runner = web.ServerRunner(self._server, shutdown_timeout=SHUTDOWN_S)
 
@@ -54,7 +61,7 @@ class ApiServer:
         """Begin to serve on listening sockets."""
         await self._runner.setup()
         for sock in sockets:
-            await web.SockSite(self._runner, sock).start()
+            await web.SockSite(self._runner, sock, backlog=BACKLOG).start()
 
     async def stop(self) -> None:
         """Stop accepting, let requests end for a while, cancel the rest."""
@@ -109,6 +116,8 @@ class ApiServer:
         return response
 
     async def _dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method == "OPTIONS":  # to any path, as Docker does
+            return web.Response()
         version, path = versions.split(request.path)
         route, parameters = self._router.find(request.method, path)
         call = Call(request, self._engine, version, parameters)

@@ -27,6 +27,8 @@ _END: Final = b"\r\n\r\n"
 _HEAD: Final = re.compile(
     rb"(GET|HEAD|POST|PUT|DELETE) (/[!\"$-~]*) HTTP/1\.1\r\n((?:[A-Za-z-]+: ?[!-~](?:[ -~]*[!-~])?\r\n)*)\Z"
 )
+#: How something begins that is no request of HTTP/1: another protocol, or lines that end by a line feed alone.
+_FOREIGN: Final = re.compile(rb"[^A-Z]|[^\n]*(?<!\r)\n")
 #: Headers that change nothing about how a request is read; any other one, and any value but these, is unusual.
 _HARMLESS: Final = frozenset({"host", "user-agent", "content-type", "accept", "accept-encoding", "content-length"})
 _KEPT_ALIVE: Final = ("connection", "keep-alive")
@@ -36,17 +38,18 @@ _BODILESS: Final = frozenset({204, 304})
 
 
 class SmallRequest:
-    """A whole request: method, target and body."""
+    """A whole request: method, target, the type its body is said to have, and body."""
 
-    __slots__ = ("body", "method", "path", "path_qs", "query")
+    __slots__ = ("body", "content_type", "method", "path", "path_qs", "query")
 
-    def __init__(self, method: str, target: str, body: bytes) -> None:
+    def __init__(self, method: str, target: str, content_type: str, body: bytes) -> None:
         path, _, query = target.partition("?")
         url = URL.build(path=path, query_string=query, encoded=True)
         self.method = method
         self.path = url.path
         self.path_qs = target
         self.query: MultiMapping[str] = url.query
+        self.content_type = content_type
         self.body = body
 
 
@@ -54,28 +57,36 @@ class Unusual(Exception):
     """A request is not small."""
 
 
+def is_foreign(beginning: bytes) -> bool:
+    """Whether what begins so cannot become a request: there is no end of a head to wait for."""
+    return _FOREIGN.match(beginning) is not None
+
+
 def parse(data: bytes) -> tuple[SmallRequest, bytes] | None:
     """Return the first request in `data` and what follows it, or None while it is not whole. Raises `Unusual`."""
     end = data.find(_END, 0, LONGEST_HEAD)
     if end < 0:
-        if len(data) >= LONGEST_HEAD:
+        if len(data) >= LONGEST_HEAD or is_foreign(data):
             raise Unusual
         return None
     head = _HEAD.match(data, 0, end + 2)
     if head is None:
         raise Unusual
     start = end + len(_END)
-    stop = start + _length(head[3].decode("ascii"))
+    length, content_type = _said(head[3].decode("ascii"))
+    stop = start + length
     if stop > LONGEST:
         raise Unusual
     if len(data) < stop:
         return None
-    return SmallRequest(head[1].decode("ascii"), head[2].decode("ascii"), data[start:stop]), data[stop:]
+    request = SmallRequest(head[1].decode("ascii"), head[2].decode("ascii"), content_type, data[start:stop])
+    return request, data[stop:]
 
 
-def _length(lines: str) -> int:
+def _said(lines: str) -> tuple[int, str]:
+    """Return the length and the type of the body."""
     seen: set[str] = set()
-    length = 0
+    length, content_type = 0, ""
     for line in lines.split("\r\n")[:-1]:
         name, _, value = line.partition(":")
         name, value = name.lower(), value.strip()
@@ -86,9 +97,11 @@ def _length(lines: str) -> int:
             if not value.isdigit() or len(value) > len(str(LONGEST)):
                 raise Unusual
             length = int(value)
+        elif name == "content-type":
+            content_type = value
     if "host" not in seen:
         raise Unusual
-    return length
+    return length, content_type
 
 
 def render(request: SmallRequest, answer: web.Response) -> bytes:

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from berth.api.server import BACKLOG
 from berth.base.errors import Conflict, InvalidArgument
 
 #: First descriptor that socket activation hands over (sd_listen_fds(3)).
 ACTIVATION_FIRST_FD: Final = 3
-#: Connections that may wait to be accepted.
-BACKLOG: Final = 512
 
 
 class AlreadyServed(Conflict):

@@ -30,6 +30,7 @@ class Served:
         self.gate.set()
         self.entered = asyncio.Event()
         self.done: list[str] = []
+        self.padding = ""
         self.server = FrontServer(self.large, answering=self.small, handler_cancellation=True, access_log=None)
 
     def small(self, request: SmallRequest) -> "Coroutine[Any, Any, web.Response] | None":
@@ -39,7 +40,7 @@ class Served:
         self.entered.set()
         await self.gate.wait()
         self.done.append(request.path_qs)
-        return web.Response(text=f"small {request.path_qs} {request.body.decode()}")
+        return web.Response(text=f"small {request.path_qs} {request.body.decode()}{self.padding}")
 
     async def large(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.text()
@@ -179,6 +180,39 @@ def test_a_client_that_talks_on_is_not_read_for_ever(play: Callable[[Story], Non
             await asyncio.sleep(0)
         assert not sending.done()
         sending.cancel()
+
+    play(story)
+
+
+def test_a_client_that_takes_no_answers_gets_no_more(play: Callable[[Story], None]) -> None:
+    async def story(sock: socket.socket, served: Served) -> None:
+        served.padding = "x" * 50_000
+        count = 200
+        sending = asyncio.ensure_future(send(sock, SMALL * count))
+        (front,) = served.server.fronts
+        while front.writable:  # noqa: ASYNC110  it tells nobody
+            await asyncio.sleep(0)
+        before = len(served.done)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert before <= len(served.done) <= before + 1 < count
+        got = 0
+        while got < count * 50_000:
+            got += len(await asyncio.get_running_loop().sock_recv(sock, 1 << 20))
+        await sending
+        assert len(served.done) == count
+
+    play(story)
+
+
+@pytest.mark.parametrize("beginning", [b"\x16\x03\x01\x02\x00", b"GET /small HTTP/1.1\nHost: x\n\n"])
+def test_a_client_that_speaks_something_else_is_told_at_once(play: Callable[[Story], None], beginning: bytes) -> None:
+    async def story(sock: socket.socket, served: Served) -> None:
+        await send(sock, beginning)
+        got = b""
+        while piece := await asyncio.get_running_loop().sock_recv(sock, 65536):
+            got += piece
+        assert b" 400 Bad Request\r\n" in got
 
     play(story)
 

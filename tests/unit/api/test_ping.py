@@ -37,6 +37,11 @@ def test_asked_in_full_it_says_ok() -> None:
         HEAD.replace(b"Host", b"Connection: close\r\nHost"),
         HEAD.replace(b"Host", b"content-length: 2\r\nHost"),
         HEAD.replace(b"Host", b"Transfer-Encoding: chunked\r\nHost"),
+        HEAD.replace(b"Host: api\r\n", b""),
+        HEAD.replace(b"Host", b"Host: other\r\nHost"),
+        HEAD.replace(b"Host", b"Content-Length : 2\r\nHost"),
+        HEAD.replace(b"api\r\n", b"api\nContent-Length: 2\r\n"),
+        HEAD.replace(b"Host", b"X-A: b\r\n c\r\nHost"),
     ],
 )
 def test_everything_else_goes_the_usual_way(request_: bytes) -> None:

@@ -73,8 +73,23 @@ def test_a_head_without_end_is_not_waited_for_forever() -> None:
         small.parse(b"GET /" + b"a" * small.LONGEST_HEAD)
 
 
+@pytest.mark.parametrize(
+    "beginning", [b"\x16\x03\x01", b"\r\n", b"{", b"GET / HTTP/1.1\nHost: x\n\n", b"GET / HTTP/1.1\n", b"\n"]
+)
+def test_what_is_no_request_is_not_waited_for(beginning: bytes) -> None:
+    assert small.is_foreign(beginning)
+    with pytest.raises(Unusual):
+        small.parse(beginning)
+
+
+def test_the_type_of_a_body() -> None:
+    found = small.parse(CREATE)
+    assert found is not None
+    assert found[0].content_type == "application/json"
+
+
 def _rendered(method: str, answer: web.Response) -> tuple[list[str], bytes]:
-    head, _, body = small.render(SmallRequest(method, "/x", b""), answer).partition(b"\r\n\r\n")
+    head, _, body = small.render(SmallRequest(method, "/x", "", b""), answer).partition(b"\r\n\r\n")
     return head.decode().split("\r\n"), body
 
 

@@ -13,7 +13,7 @@ from berth.wire.volumes import MountsUpdate
 
 async def change(call: Call) -> web.StreamResponse:
     """``POST /berth/containers/{id}/mounts``."""
-    want = decode(await call.raw_body(), MountsUpdate)
+    want = decode(await call.json_body(), MountsUpdate)
     record, warnings = await call.engine.containers.remounting.change(call.path["id"], want)
     return call.json({"Mounts": to_wire(record.mounts), "Warnings": warnings or None})
 

@@ -14,7 +14,7 @@ from berth.wire.containers import UpdateRequest, decode, decode_create
 
 async def create(call: Call) -> web.StreamResponse:
     """``POST /containers/create``."""
-    want = decode_create(await call.raw_body())
+    want = decode_create(await call.json_body())
     check_endpoint_count(want.networking_config, call.version)
     want = as_known_then(want, call.version)
     ident, warnings = await call.engine.containers.create(call.text("name"), want, call.text("platform"))
@@ -93,7 +93,7 @@ async def rename(call: Call) -> web.StreamResponse:
 
 async def update(call: Call) -> web.StreamResponse:
     """``POST /containers/{id}/update``."""
-    want = decode(await call.raw_body(), UpdateRequest)
+    want = decode(await call.json_body(), UpdateRequest)
     return call.json({"Warnings": await call.engine.containers.update(call.path["id"], want) or None})
 
 
