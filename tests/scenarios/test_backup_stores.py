@@ -159,9 +159,10 @@ def test_labels_make_backups_and_remove_old_ones(berth: Berth, tmp_path: Path) -
     berth.start()
     wait_for(lambda: schedules()["db"]["Last"], "the backup that was missed", limit_s=40)
     first = wait_for(lambda: list(tmp_path.glob("db-*.tar.zst")), "its file")
+    wait_for(lambda: not schedules()["db"]["Running"], "its end")
     assert schedules()["db"] | {"Last": "", "Next": ""} == {
         "Volume": "db", "Schedule": "every 60s", "Target": str(tmp_path), "Last": "", "Next": "",
-        "File": first[0].name, "Error": ""}  # fmt: skip
+        "File": first[0].name, "Error": "", "Running": ""}  # fmt: skip
     assert berth.berth("volume", "verify", str(first[0])).ok
     assert [row["Result"] for row in rows(berth, "--schedules") if row["Volume"] == "db"] == [first[0].name]
     # The next one takes its place; one that fails says so, and the old one stays.

@@ -65,6 +65,9 @@ def _schedules(session: Session, parsed: Parsed) -> None:
     def moment(text: str) -> str:
         return text[:19].replace("T", " ")
 
+    def running(text: str) -> str:
+        return "waits for others" if text == "waiting" else f"running since {moment(text)}" if text else ""
+
     print_rows(
         session.client.get("/berth/volumes/schedules"),
         {
@@ -73,7 +76,8 @@ def _schedules(session: Session, parsed: Parsed) -> None:
             "Target": ("TARGET", lambda one: one["Target"]),
             "Last": ("LAST (UTC)", lambda one: moment(one["Last"]) or "never"),
             "Next": ("NEXT (UTC)", lambda one: moment(one["Next"])),
-            "Result": ("RESULT", lambda one: one["Error"] or one["File"]),
+            "Running": ("RUNNING", lambda one: one["Running"]),
+            "Result": ("RESULT", lambda one: running(one["Running"]) or one["Error"] or one["File"]),
         },
         parsed.text("format"),
         default="{{.Volume}}\t{{.Schedule}}\t{{.Target}}\t{{.Last}}\t{{.Next}}\t{{.Result}}",

@@ -36,6 +36,8 @@ from berth.volumes.backup.schedule import Plan
 from berth.volumes.backup.staging import Staging
 from berth.volumes.backup.stores.base import Entry, Store, condemned
 from berth.volumes.backup.stores.opening import open_store
+from berth.volumes.backup.stores.restic import Repositories
+from berth.volumes.backup.stores.turns import Turns
 from berth.volumes.backup.unchanged import Mark, Marks
 from berth.volumes.consistency.still import Still, Stillness
 from berth.volumes.keeping import Keeping
@@ -133,8 +135,8 @@ class Backups:
         self._stillness = stillness
         self._keeping = keeping
         self._replacing = replacing
-        self._scratch = layout.exec_root / "restic"
-        self._marks = Marks(marks, self.register.records.keys, self.register.clock)
+        known = Marks(marks, self.register.records.keys, self.register.clock)
+        self._repositories = Repositories(layout.exec_root / "restic", known, Turns())
         self._staging = staging or Staging(layout.volumes)
 
     def away(self, record: VolumeRecord) -> bool:
@@ -172,7 +174,7 @@ class Backups:
 
     async def keep(self, names: Collection[str], options: BackupOptions, store: Store) -> list[Entry]:
         """Back volumes up to a store of the engine's. Raises as `archiving` does, and `StoreFailed`."""
-        async with self.archiving(names, options) as archiving:
+        async with store.turn(tuple(names)), self.archiving(names, options) as archiving:
             return [await store.save(archiving, name) for name in archiving.names]
 
     async def take_back(self, store: Store, name: str, options: RestoreOptions) -> Restored:
@@ -201,7 +203,7 @@ class Backups:
 
     def store(self, target: str, password_file: str = "") -> Store:
         """Return the store a text names. Raises `BadBackupOption`."""
-        return open_store(target, password_file, self._scratch, self._marks)
+        return open_store(target, password_file, self._repositories)
 
     async def _stage(self, stack: AsyncExitStack) -> Path:
         ident = new_id()[:12]

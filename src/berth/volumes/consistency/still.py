@@ -11,12 +11,15 @@ their users hold still as the wish or the labels say; with ``freeze`` a point-in
 made, and the users go on already. Whatever happens — an error, a cancellation, kill -9 of the engine (see `recover`) —
 frozen containers and file systems are thawed, stopped containers started, hooks of the end run.
 
+Two operations never hold one container at once: the second waits until the first has let it go on.
+
 Order: hooks of the beginning; containers frozen (or stopped), newest first, since what depends on others is started
 after them; file systems; and all of it back in the reverse order. When the last is frozen the state of all volumes is
 that of one instant. Nothing waits without a limit: a container that cannot be frozen in time fails the operation.
 Must not: know containers; they are behind `parts.Writers`. Touch the data.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Collection, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
@@ -25,7 +28,7 @@ from typing import Final
 
 import msgspec
 
-from berth.base.aio import Tasks, finish, in_thread
+from berth.base.aio import KeyedLocks, Tasks, finish, in_thread
 from berth.base.clock import Clock
 from berth.base.errors import EngineError
 from berth.base.ids import new_id
@@ -44,6 +47,10 @@ from berth.volumes.register import Register
 
 log = logging.getLogger(__name__)
 
+#: How long another operation that holds the same container still is waited for, in seconds.
+TURN_LIMIT_S: Final = 3600.0
+#: Modes in which containers do not go on.
+_HOLDING: Final = (Mode.PAUSE, Mode.STOP, Mode.FREEZE)
 #: How much of a failed hook's output an error shows, in bytes.
 _SAID_BYTES: Final = 2_000
 
@@ -75,6 +82,8 @@ class Still:
         self._from_ns = 0
         self._held_ns = 0
         self._warnings: list[str] = []
+        #: What keeps other operations from our users' stillness.
+        self._turn = AsyncExitStack()
         #: What the report says of the instant: how it was held, and whether that is one.
         self._how = ""
         self._whole = False
@@ -118,10 +127,10 @@ class Still:
 
     async def reach(self) -> None:
         """Do what the wish says; `release` must follow, also after an error."""
-        holders = {ident for record in self._records for ident in self._of.register.writers(record.name)}
-        found, self._busy = await self._of.writers.running(sorted(holders))
-        self._writers = sorted(found, key=lambda writer: writer.started_ns, reverse=True)
-        self._mode = model.choose(self._wish, (record.labels or {} for record in self._records), self._writers)
+        await self._look()
+        if self._mode in _HOLDING:
+            await self._wait_for_turn()
+            await self._look()
         hooked = {writer.id: model.hooks(self._wish, writer) for writer in self._writers}
         names = ", ".join(writer.name for writer in self._writers)
         if self._mode is Mode.HOOK and self._writers and not any(one.pre or one.post for one in hooked.values()):
@@ -147,6 +156,29 @@ class Still:
         self._how, self._whole = self._achieved()
         if self._mode is Mode.FREEZE:
             await self._take_points()
+            if len(self._points) == len(self._records):
+                await self._turn.aclose()
+
+    async def _look(self) -> None:
+        """See who uses the volumes now, and what is to be done with them."""
+        holders = {ident for record in self._records for ident in self._of.register.writers(record.name)}
+        found, self._busy = await self._of.writers.running(sorted(holders))
+        self._writers = sorted(found, key=lambda writer: writer.started_ns, reverse=True)
+        self._mode = model.choose(self._wish, (record.labels or {} for record in self._records), self._writers)
+
+    async def _wait_for_turn(self) -> None:
+        """Have the users to ourselves: another operation that holds them still would let them go on while we read.
+
+        Those that do not run are among them: one may have been stopped for another operation.
+        """
+        holders = self._of.register.holders()
+        for ident in sorted({ident for record in self._records for ident in holders.get(record.name, ())}):
+            try:
+                async with asyncio.timeout(TURN_LIMIT_S):
+                    await self._turn.enter_async_context(self._of.turns.hold(ident))
+            except TimeoutError:
+                why = f"another operation on a volume of it has held it still for {TURN_LIMIT_S:g} s"
+                raise NotFrozen(self._what, self._of.register.describe([ident])[0].name or ident[:12], why) from None
 
     def _achieved(self) -> tuple[str, bool]:
         if not self._writers:
@@ -251,6 +283,7 @@ class Still:
             except EngineError as exc:
                 self._warn(f"container {self._named(ident)} was stopped and could not be started again: {exc}")
             await self._note(stopped=tuple(one for one in self._entry.stopped if one != ident))
+        await self._turn.aclose()
         for ident, argv in reversed(self._entry.posts):
             await self._end_hook(ident, argv)
         if self._entry.paused or self._entry.frozen:
@@ -329,6 +362,8 @@ class Stillness:
         self.points = points
         self.journal = HoldJournal(layout.holds, layout.lasting_holds)
         self._watching: list[Still] = []
+        #: Containers, by id, that one operation at a time may hold still.
+        self.turns = KeyedLocks()
         bus.on_event(self._happened)
 
     @asynccontextmanager

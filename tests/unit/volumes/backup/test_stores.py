@@ -11,11 +11,12 @@ from berth.volumes.backup.model import parse_pack, parse_recipients
 from berth.volumes.backup.stores.base import Entry, condemned
 from berth.volumes.backup.stores.directory import DirectoryStore
 from berth.volumes.backup.stores.opening import open_store
-from berth.volumes.backup.stores.restic import ResticStore
+from berth.volumes.backup.stores.restic import Repositories, ResticStore
 from berth.volumes.backup.stores.s3 import S3Store
+from berth.volumes.backup.stores.turns import Turns
 from berth.volumes.backup.unchanged import Marks
 
-MARKS = Marks(MemoryRecords(), list, SystemClock())
+EVERY = Repositories(Path("/scratch"), Marks(MemoryRecords(), list, SystemClock()), Turns())
 
 
 @pytest.mark.parametrize(
@@ -23,18 +24,18 @@ MARKS = Marks(MemoryRecords(), list, SystemClock())
     [("/backups", DirectoryStore), ("s3://bucket", S3Store), ("s3://bucket/a/b", S3Store), ("restic:/r", ResticStore)],
 )
 def test_places(text: str, kind: type) -> None:
-    assert isinstance(open_store(text, "/password", Path("/scratch"), MARKS), kind)
+    assert isinstance(open_store(text, "/password", EVERY), kind)
 
 
 @pytest.mark.parametrize("text", ["", "backups", "s3://", "s3://UPPER/x", "ftp://x", "restic:"])
 def test_no_places(text: str) -> None:
     with pytest.raises(BadBackupOption):
-        open_store(text, "/password", Path("/scratch"), MARKS)
+        open_store(text, "/password", EVERY)
 
 
 def test_a_repository_needs_its_password() -> None:
     with pytest.raises(BadBackupOption, match="--password-file"):
-        open_store("restic:/r", "", Path("/scratch"), MARKS)
+        open_store("restic:/r", "", EVERY)
 
 
 def test_each_volume_is_judged_by_itself_and_what_is_cut_short_counts_for_nothing() -> None:

@@ -291,6 +291,52 @@ async def test_several_volumes_hold_still_at_one_instant(tmp_path: Path) -> None
 MODES = (Mode.PAUSE, Mode.STOP, Mode.FREEZE, Mode.HOOK)
 
 
+@pytest.mark.parametrize(
+    ("mode", "calls"),
+    [
+        (Mode.PAUSE, ["freeze app", "read db", "thaw app"]),
+        (Mode.STOP, ["stop app", "read db", "start app"]),
+        (Mode.FREEZE, ["freeze app", "read db", "thaw app"]),
+    ],
+)
+async def test_two_operations_hold_a_container_one_after_the_other(
+    tmp_path: Path, mode: Mode, calls: list[str]
+) -> None:
+    world = World(tmp_path, Box("app"))
+    await world.volumes.create("db")
+
+    async def one() -> Report:
+        async with world.stillness.still(["db"], "backup", Wish(mode=mode)) as still:
+            await asyncio.sleep(0.02)
+            world.boxes.calls.append("read db")
+        return still.report
+
+    reports = await asyncio.gather(one(), one())
+    assert world.boxes.calls == calls * 2
+    assert [(one.containers, one.crash_consistent, one.warnings) for one in reports] == [(("app",), True, ())] * 2
+
+
+async def test_an_operation_with_a_copy_of_the_instant_keeps_no_other_waiting(tmp_path: Path) -> None:
+    world = World(tmp_path, Box("app"), points=Instants())
+    await world.volumes.create("db")
+    async with asyncio.timeout(5), world.stillness.still(["db"], "backup"), world.stillness.still(["db"], "backup"):
+        assert world.boxes.calls == ["freeze app", "thaw app"] * 2
+
+
+async def test_one_that_is_held_for_too_long_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("berth.volumes.consistency.still.TURN_LIMIT_S", 0.05)
+    world = World(tmp_path, Box("app"))
+    await world.volumes.create("db")
+    async with world.stillness.still(["db"], "backup"):
+        with pytest.raises(EngineError, match="another operation on a volume of it has held it still for"):
+            async with world.stillness.still(["db"], "backup"):
+                raise AssertionError
+        assert world.boxes.boxes["app"].frozen
+    assert not world.boxes.boxes["app"].frozen
+    assert world.notes == []
+    assert world.stillness.turns._locks == {}
+
+
 @pytest.mark.parametrize("mode", MODES)
 async def test_killed_at_any_step_the_next_engine_lets_all_go_on(tmp_path: Path, mode: Mode) -> None:
     labels = {"berth.backup.pre": "before", "berth.backup.post": "after"}

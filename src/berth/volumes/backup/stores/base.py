@@ -1,6 +1,7 @@
 """What a place for backups does, and nothing else. Must not: know any such place."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -58,6 +59,10 @@ class Volume(Protocol):
 
 class Store(Protocol):
     """A place for backups. Every method raises `StoreFailed` with the place's words."""
+
+    def turn(self, names: Sequence[str]) -> AbstractAsyncContextManager[None]:
+        """Wait until volumes can be saved, and keep what would hinder it away; before anybody holds still for it."""
+        ...
 
     async def save(self, volume: Volume, name: str) -> Entry:
         """Back one volume up; it is there whole, or not at all."""

@@ -1,15 +1,20 @@
 """Backups in a directory of the engine's machine: the same files the command line writes."""
 
 import contextlib
+import errno
+import itertools
 import os
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 from berth.base.aio import in_thread
 from berth.base.ids import new_id
-from berth.kernel.archiving import Packer
+from berth.kernel import foreign
+from berth.kernel.archiving import Packer, PackingFailed
 from berth.kernel.files import sync_directory
+from berth.kernel.hanging import served_mount
 from berth.volumes.backup.errors import StoreFailed
 from berth.volumes.backup.stores.base import Entry, Volume, described
 from berth.wire import backups as wire
@@ -24,8 +29,14 @@ class DirectoryStore:
     def __init__(self, path: Path) -> None:
         self._path = path
 
+    def turn(self, names: Sequence[str]) -> AbstractAsyncContextManager[None]:
+        """Wait for nobody: every backup is a file of its own."""
+        del names
+        return contextlib.nullcontext()
+
     async def save(self, volume: Volume, name: str) -> Entry:
         """Write a file that gets its name when it is whole and on its disk."""
+        await self._answers()
         packing = volume.packing(name)
         partial = self._path / f"{_PARTIAL}{new_id()[:12]}"
         encrypted = "age" if packing.encrypt and "recipients" in packing.encrypt else "passphrase"
@@ -38,21 +49,38 @@ class DirectoryStore:
                 await in_thread(os.fsync, fd)
             finally:
                 os.close(fd)
-            await in_thread(self._name, partial, final)
+            final = await in_thread(self._name, partial, final)
         except OSError as exc:
             raise StoreFailed(str(self._path), str(exc.strerror).lower()) from exc
+        except PackingFailed as exc:
+            if str(exc) != os.strerror(errno.ENOSPC):
+                raise
+            raise StoreFailed(str(self._path), f"{exc}; the backups there are as they were".lower()) from exc
         finally:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
         return Entry(name=final, volume=name, size=packer.end["packed"], head=volume.head(name), end=packer.end)
 
-    def _name(self, partial: Path, final: str) -> None:
-        os.link(partial, self._path / final)  # never over what is there
+    def _name(self, partial: Path, wanted: str) -> str:
+        """Give a file the name that is wanted, or one with a number: several in one second are several."""
+        stem, dot, suffix = wanted.partition(".tar")
+        for number in itertools.count(1):
+            final = wanted if number == 1 else f"{stem}-{number}{dot}{suffix}"
+            with contextlib.suppress(FileExistsError):  # never over what is there
+                os.link(partial, self._path / final)
+                break
         partial.unlink()
         sync_directory(self._path)
+        return final
+
+    async def _answers(self) -> None:
+        """See that a server the directory may be on answers: a thread that asks one that is gone never ends."""
+        if await in_thread(served_mount, str(self._path)) is not None:
+            await foreign.look(str(self._path), timeout_s=foreign.LOOK_TIMEOUT_S)
 
     async def entries(self) -> Sequence[Entry]:
         """Read the two ends of every file."""
+        await self._answers()
         try:
             return await in_thread(self._entries)
         except OSError as exc:
@@ -86,6 +114,7 @@ class DirectoryStore:
 
     async def read(self, name: str) -> AsyncIterator[bytes]:
         """Yield the file."""
+        await self._answers()
         try:
             source: Any = await in_thread(open, self._inside(name), "rb")
         except OSError as exc:
@@ -102,10 +131,11 @@ class DirectoryStore:
         return False
 
     async def drop(self, names: Sequence[str]) -> None:
-        """Remove files."""
+        """Remove files; one that is gone already may have been removed by another who prunes."""
+        await self._answers()
         try:
             for name in names:
-                await in_thread(self._inside(name).unlink)
+                await in_thread(self._inside(name).unlink, missing_ok=True)
         except OSError as exc:
             raise StoreFailed(str(self._path), str(exc.strerror).lower()) from exc
 

@@ -7,21 +7,19 @@ from typing import Final
 from berth.volumes.backup.errors import BadBackupOption
 from berth.volumes.backup.stores.base import Store
 from berth.volumes.backup.stores.directory import DirectoryStore
-from berth.volumes.backup.stores.restic import ResticStore
+from berth.volumes.backup.stores.restic import Repositories, ResticStore
 from berth.volumes.backup.stores.s3 import S3Store
-from berth.volumes.backup.unchanged import Marks
 
 _S3: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?\Z")
 
 
-def open_store(text: str, password_file: str, scratch: Path, marks: Marks) -> Store:
+def open_store(text: str, password_file: str, repositories: Repositories) -> Store:
     """Return the store: ``/directory``, ``s3://bucket/prefix``, ``restic:REPOSITORY``. Raises `BadBackupOption`.
 
-    `password_file` opens a repository; `scratch` is a directory of the engine's for what restic has to be told; `marks`
-    say what is in repositories already.
+    `password_file` opens a repository; `repositories` is what the engine has for all of them.
     """
     if text.startswith("restic:"):
-        return ResticStore(text.removeprefix("restic:"), password_file, scratch, marks)
+        return ResticStore(text.removeprefix("restic:"), password_file, repositories)
     if match := _S3.match(text):
         return S3Store(match[1], match[2] or "")
     if text.startswith("/") and "\0" not in text:

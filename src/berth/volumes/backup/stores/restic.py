@@ -8,9 +8,10 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -20,6 +21,7 @@ from berth.kernel.files import write_atomically
 from berth.volumes.backup.errors import BadBackupOption, StoreFailed, StoreUnavailable
 from berth.volumes.backup.model import stamp
 from berth.volumes.backup.stores.base import Entry, Volume
+from berth.volumes.backup.stores.turns import Turns
 from berth.volumes.backup.unchanged import Mark, Marks
 
 #: How long one call may take, in seconds: the first backup of terabytes over a slow line.
@@ -28,22 +30,41 @@ _TAG: Final = "berth"
 _VOLUME_TAG: Final = "volume="
 #: Endings of a backup that made a snapshot; 3 means that something could not be read.
 _MADE: Final = (0, 3)
+#: What restic says of a repository that is in use, or was when somebody was killed.
+_LOCKED: Final = b"is already locked"
 #: What of the engine's environment restic may need: credentials of its backends, where its cache is.
 _PASSED: Final = ("AWS_", "RESTIC_", "B2_", "AZURE_", "GOOGLE_", "OS_", "HOME", "PATH", "TMPDIR", "XDG_CACHE_HOME")
+
+
+class Repositories(NamedTuple):
+    """What an engine has for all its repositories."""
+
+    #: A directory for what restic has to be told.
+    scratch: Path
+    marks: Marks
+    turns: Turns
 
 
 class ResticStore:
     """One repository."""
 
-    def __init__(self, repository: str, password_file: str, scratch: Path, marks: Marks) -> None:
+    def __init__(self, repository: str, password_file: str, every: Repositories) -> None:
         if not repository:
             raise BadBackupOption("restic: needs a repository, as in restic:/backups/repo or restic:s3:https://…")
         if not password_file:
             raise BadBackupOption("a repository of restic's needs its password: --password-file FILE (on the engine)")
         self._repository = repository
         self._password_file = password_file
-        self._scratch = scratch
-        self._marks = marks
+        self._scratch, self._marks, self._turns = every
+
+    @asynccontextmanager
+    async def turn(self, names: Sequence[str]) -> AsyncIterator[None]:
+        """Wait for whoever prunes or checks the repository, and for backups of the same volumes: they share a file."""
+        async with AsyncExitStack() as held:
+            for name in sorted(names):
+                await held.enter_async_context(self._turns.alone(f"volume {name}"))
+            await held.enter_async_context(self._turns.shared(self._repository))
+            yield
 
     async def save(self, volume: Volume, name: str) -> Entry:
         """Back up into the repository, which is made if there is none; what is in it already is only looked for."""
@@ -115,7 +136,8 @@ class ResticStore:
 
     async def entries(self) -> Sequence[Entry]:
         """Return the snapshots that are ours."""
-        said = await self._run("snapshots", "--json", "--tag", _TAG)
+        async with self._turns.shared(self._repository):
+            said = await self._run("snapshots", "--json", "--tag", _TAG)
         known = self._marks.seen(self._repository)
         found = []
         for one in msgspec.json.decode(said.stdout) or ():
@@ -130,14 +152,16 @@ class ResticStore:
     async def describe(self, name: str) -> dict[str, Any] | None:
         """Return what a backup says of itself."""
         beside = await self._path(name, lambda path: path.endswith(".json"))
-        said = await self._run("dump", name, beside)
+        async with self._turns.shared(self._repository):
+            said = await self._run("dump", name, beside)
         found: dict[str, Any] = msgspec.json.decode(said.stdout)
         return found
 
     async def unpack(self, name: str, into: Path) -> Path:
         """Let restic restore a snapshot, and compare every file with what it has."""
         data = await self._path(name, lambda path: not path.endswith(".json"))
-        await self._run("restore", name, "--target", str(into), "--include", data, "--verify")
+        async with self._turns.shared(self._repository):
+            await self._run("restore", name, "--target", str(into), "--include", data, "--verify")
         return into / data.lstrip("/")
 
     async def _path(self, name: str, chosen: Callable[[str], bool]) -> str:
@@ -153,13 +177,15 @@ class ResticStore:
     async def verify(self, name: str) -> bool:
         """Check the repository, all its data read."""
         del name
-        await self._run("check", "--read-data")
+        async with self._turns.alone(self._repository):
+            await self._run("check", "--read-data")
         return True
 
     async def drop(self, names: Sequence[str]) -> None:
         """Forget snapshots, and remove what no other needs."""
         if names:
-            await self._run("forget", "--prune", *names)
+            async with self._turns.alone(self._repository):
+                await self._run("forget", "--prune", *names)
 
     async def _there(self) -> bool:
         known = await self._run("cat", "config", accepted=None)
@@ -174,6 +200,10 @@ class ResticStore:
         except process.ProgramMissing:
             raise StoreUnavailable("restic is not installed; install the package restic") from None
         done = await process.run(ending, timeout_s=_LIMIT_S, env=environment, check=False)
+        if _LOCKED in done.stderr and words[0] != "unlock":
+            # Locks of processes that are gone: an engine that was killed while it pruned leaves one. Others stay.
+            await self._run("unlock", accepted=None)
+            done = await process.run(ending, timeout_s=_LIMIT_S, env=environment, check=False)
         if accepted is not None and done.returncode not in accepted:
             said = done.stderr.decode(errors="replace").strip()
             with contextlib.suppress(ValueError):
