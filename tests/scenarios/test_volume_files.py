@@ -171,3 +171,24 @@ def test_why_nothing_can_be_copied_into_a_volume_is_said(berth: Berth, tmp_path:
     assert berth.berth("volume", "cp", "-q", __file__, "bound:/").code == 0
     assert (missing / Path(__file__).name).exists()
     berth.berth("volume", "rm", "bound")
+
+
+def test_snapshots_are_looked_into_and_not_written(berth: Berth, tree: Path, tmp_path: Path) -> None:
+    berth.berth("volume", "snapshot", "create", "files", "before")
+    (tree / "plain").write_text("three\n")
+    try:
+        assert "plain\n" in cli(berth, "volume", "ls-files", "files@before")
+        assert cli(berth, "volume", "cat", "files@before:/plain") == "one\ntwo\n"
+        berth.berth("volume", "cp", "-q", "files@before:/plain", str(tmp_path / "old"))
+        assert (tmp_path / "old").read_text() == "one\ntwo\n"
+        assert cli(berth, "volume", "exec", "files@before", "--", "cat", "plain") == "one\ntwo\n"
+        assert "Read-only" in cli(berth, "volume", "exec", "files@before", "--", "touch", "plain", check=False)
+        refused = berth.berth("volume", "cp", __file__, "files@before:/", check=False)
+        assert (
+            refused.code,
+            "names a snapshot; to make a volume of one: berth volume clone files@before NEW" in refused.err,
+        ) == (1, True)
+        assert "files@never: no such snapshot" in cli(berth, "volume", "cat", "files@never:/plain", check=False)
+        assert "get nobody: no such volume" in cli(berth, "volume", "cat", "nobody@before:/plain", check=False)
+    finally:
+        berth.berth("volume", "snapshot", "rm", "files@before")

@@ -13,7 +13,9 @@ class NoSuchVolume(NotFound):
     """No volume has this name."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"get {name}: no such volume")
+        volume, at, snapshot = name.partition("@")
+        hint = f". {name} names a snapshot; to make a volume of one: berth volume clone {name} NEW" if at else ""
+        super().__init__(f"get {name}: no such volume{hint if volume and snapshot else ''}")
         self.name = name
 
 

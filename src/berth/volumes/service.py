@@ -87,7 +87,7 @@ class Volumes:
         self.seen = Seen(self.register, self.drivers, layout.volumes_seen, tasks)
         self.resting = Resting(self.shelf, self.drivers, self.register.clock, layout.volumes_resting, tasks)
         self.sight = Sight(self.register, self.seen, self.inspect, self.shelf, self.resting)
-        self.looking = Looking(self.register, self.drivers)
+        self.looking = Looking(self.register, self.drivers, self.shelf)
         self.pruning = Pruning(self.register, self.keeping, self.seen)
         self.thin = Thin(self.register, self.drivers, layout.volumes)
         self.sizing = Sizing(self.register, self.drivers, self.thin)

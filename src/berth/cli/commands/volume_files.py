@@ -103,12 +103,14 @@ def _exec(session: Session, parsed: Parsed) -> int:
     command = command[1:] if command[:1] == ["--"] else command
     if not command:
         raise CommandFailed("a command is needed: berth volume exec VOLUME -- COMMAND [ARG...]")
-    session.client.get(f"/volumes/{part(name)}")  # -v would make one that is not there
+    snapshot = ",readonly" if "@" in name else ""
+    if not snapshot:
+        session.client.get(f"/volumes/{part(name)}")  # -v would make one that is not there
     # Commas and quotes of a place would be read as parts of the flag.
     if any(char in place for char in ',"\n'):
         raise CommandFailed(f"{place}: a volume cannot be mounted at a path with commas, quotes or line ends here")
     ours = [
-        "--rm", "--mount", f"type=volume,source={name},target={place},volume-nocopy", "--workdir", place,
+        "--rm", "--mount", f"type=volume,source={name},target={place},volume-nocopy{snapshot}", "--workdir", place,
         "--network", "none", "--entrypoint", command[0],
     ]  # fmt: skip
     ours += ["--interactive"] if parsed.flag("interactive") else []
