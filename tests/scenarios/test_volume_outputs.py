@@ -65,3 +65,21 @@ def test_a_backup_that_is_ended_leaves_no_part_of_a_file(berth: Berth, tmp_path:
         backup.send_signal(signal.SIGTERM)
         assert backup.wait(20) == 128 + signal.SIGTERM
     assert os.listdir(tmp_path) == []
+
+
+def test_no_copy_takes_the_place_of_a_device(berth: Berth, tmp_path: Path) -> None:
+    device = tmp_path / "device"
+    os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    berth.docker("create", "--name", "source", "busybox")
+    try:
+        for client, words in (
+            ("docker", ("cp", "source:/etc/passwd")),
+            ("berth", ("cp", "source:/etc/passwd")),
+            ("berth", ("volume", "cp", "large:/file")),
+        ):
+            refused = berth.client(client)(*words, str(device), check=False)
+            assert refused.code == 1
+            assert f'"{device}" must be a directory or a regular file: got a device' in refused.err
+            assert stat.S_ISCHR(device.lstat().st_mode), words
+    finally:
+        berth.docker("rm", "source")

@@ -20,9 +20,12 @@ def leave_at_signals() -> None:
     def leave(number: int, _frame: object) -> None:
         sys.exit(128 + number)
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, leave)
+    try:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, leave)
+    except ValueError:
+        return  # a thread of another program's: how that ends is not ours to say
 
 
 class binary_output:  # noqa: N801  reads as a function in a with statement

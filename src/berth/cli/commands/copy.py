@@ -73,6 +73,8 @@ def _stat(client: Client, archive: str, path: str) -> dict[str, Any]:
 def copy_out(session: Session, parsed: Parsed, archive: str, source: str, target: str) -> int:
     """Copy out of what has its files at the page `archive`; return the bytes."""
     client = session.client
+    if _is_device(target):
+        raise CommandFailed(f'invalid output path: "{target}" must be a directory or a regular file: got a device')
     if parsed.flag("follow-link"):
         stat = _stat(client, archive, source)
         if stat["mode"] & _GO_LINK:
@@ -104,6 +106,17 @@ def copy_out(session: Session, parsed: Parsed, archive: str, source: str, target
         parent=os.path.isdir(os.path.dirname(os.path.abspath(target.rstrip("/")))),
     )
     return unpack(response.chunks(), root, owners=parsed.flag("archive"))
+
+
+def _is_device(path: str) -> bool:
+    """Tell whether there is a device, which a file that is copied would replace."""
+    import stat
+
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
 
 
 def _header_stat(headers: dict[str, str]) -> dict[str, Any]:
