@@ -5,11 +5,9 @@ requests in general, which would take as long as a small request.
 """
 
 import re
-import time
-from email.utils import formatdate
 from typing import Final
 
-from berth.api.headers import HEADERS
+from berth.api.headers import HEADERS, date
 
 #: Set on it besides what every answer carries.
 PING_HEADERS: Final[dict[str, str]] = {
@@ -42,6 +40,6 @@ def quick_answer(request: bytes) -> bytes | None:
     body = b"OK" if found[1] == b"GET" else b""
     head = (
         f"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n{_LINES}"
-        f"Content-Length: {len(body)}\r\nDate: {formatdate(time.time(), usegmt=True)}\r\n\r\n"  # noqa: TID251  a header's
+        f"Content-Length: {len(body)}\r\nDate: {date()}\r\n\r\n"
     )
     return head.encode() + body

@@ -5,15 +5,14 @@ so nothing is ever read in two ways. Pure.
 """
 
 import re
-import time
-from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
+from multidict import MultiDict, MultiDictProxy
 from yarl import URL
 
-from berth.api.headers import HEADERS
+from berth.api.headers import HEADERS, date
 
 if TYPE_CHECKING:
     from multidict import MultiMapping
@@ -33,6 +32,7 @@ _FOREIGN: Final = re.compile(rb"[^A-Z]|[^\n]*(?<!\r)\n")
 _HARMLESS: Final = frozenset({"host", "user-agent", "content-type", "accept", "accept-encoding", "content-length"})
 _KEPT_ALIVE: Final = ("connection", "keep-alive")
 _LINES: Final = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
+_NO_QUERY: Final[MultiDictProxy[str]] = MultiDictProxy(MultiDict())
 #: Statuses whose answers have no body (RFC 9110, section 6.4.1).
 _BODILESS: Final = frozenset({204, 304})
 
@@ -43,12 +43,13 @@ class SmallRequest:
     __slots__ = ("body", "content_type", "method", "path", "path_qs", "query")
 
     def __init__(self, method: str, target: str, content_type: str, body: bytes) -> None:
-        path, _, query = target.partition("?")
-        url = URL.build(path=path, query_string=query, encoded=True)
         self.method = method
-        self.path = url.path
-        self.path_qs = target
-        self.query: MultiMapping[str] = url.query
+        self.path, self.path_qs = target, target
+        self.query: MultiMapping[str] = _NO_QUERY
+        if "%" in target or "?" in target:
+            path, _, query = target.partition("?")
+            url = URL.build(path=path, query_string=query, encoded=True)
+            self.path, self.query = url.path, url.query
         self.content_type = content_type
         self.body = body
 
@@ -112,8 +113,7 @@ def render(request: SmallRequest, answer: web.Response) -> bytes:
     head += [f"{name}: {value}\r\n" for name, value in answer.headers.items() if name not in HEADERS]
     if answer.status not in _BODILESS and "Content-Length" not in answer.headers:
         head.append(f"Content-Length: {len(content)}\r\n")
-    date = formatdate(time.time(), usegmt=True)  # noqa: TID251  a header's
-    head.append(f"{_LINES}Date: {date}\r\n\r\n")
+    head.append(f"{_LINES}Date: {date()}\r\n\r\n")
     if request.method == "HEAD" or answer.status in _BODILESS:
         content = b""
     return "".join(head).encode() + content
