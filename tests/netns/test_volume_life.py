@@ -11,7 +11,7 @@ import pytest
 
 from berth.base.clock import SystemClock
 from berth.base.errors import Conflict, NotFound
-from berth.base.ownership import Owner
+from berth.base.ownership import NOBODY_SAID, Owner
 from berth.base.paths import Layout
 from berth.containers.model import ContainerRecord
 from berth.containers.service import Containers
@@ -86,7 +86,7 @@ class StepStorage(LocalStorage):
         _dies(self.fault)
         return done
 
-    def make(self, name: str, owner: Owner | None = None) -> None:
+    def make(self, name: str, owner: Owner = NOBODY_SAID) -> None:
         self._step(super().make, name, owner)
 
     def set_aside(self, name: str) -> None:

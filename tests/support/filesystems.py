@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 _MKFS = {
@@ -34,3 +34,17 @@ def mounted(kind: str, place: Path, *, size_mib: int = 0, inside: Sequence[str] 
     finally:
         subprocess.run([*inside, "umount", str(at)], check=True, capture_output=True)
         image.unlink()
+
+
+def cut_power(kind: str, place: Path, close: Callable[[], None]) -> None:
+    """Let what `mounted` lends have only what is on its medium now, as after a power failure.
+
+    `close` closes what is open there; whatever that writes is lost.
+    """
+    image, at = place / f"{kind}.img", place / kind
+    survives = place / f"{kind}.survives"
+    subprocess.run(["cp", "--sparse=always", str(image), str(survives)], check=True)
+    close()
+    subprocess.run(["umount", str(at)], check=True, capture_output=True)
+    survives.replace(image)
+    subprocess.run(["mount", "-o", "loop", str(image), str(at)], check=True, capture_output=True)

@@ -32,6 +32,7 @@ async def adopt(layout: Layout, register: Register, life: Life, launcher: Launch
     await _follow_data(layout, register)
     alive = {record.id: held for record in register.all() if (held := _still_held(record)) is not None}
     await networks.adopt(set(alive))
+    await in_thread(launcher.make_missing_directories, [one for one in register.all() if one.id not in alive])
     for record in register.all():
         held = alive.get(record.id)
         if held is not None:

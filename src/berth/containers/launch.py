@@ -9,7 +9,7 @@ import asyncio
 import base64
 import logging
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -105,12 +105,20 @@ class Launcher:
         return self._layout.container(record.id) / LOG_FILE
 
     def make_directories(self, record: ContainerRecord) -> None:
-        """Make a new container's directory (blocking)."""
+        """Make a container's directory (blocking); what is there already stays as it is."""
         home = self._layout.container(record.id)
-        home.mkdir(mode=0o711)
-        (home / "diff").mkdir(mode=0o755)
+        home.mkdir(mode=0o711, exist_ok=True)
+        (home / "diff").mkdir(mode=0o755, exist_ok=True)
         (home / "diff" / _MARK.lstrip("/")).touch(mode=0o755)
-        (home / "work").mkdir(mode=0o700)
+        (home / "work").mkdir(mode=0o700, exist_ok=True)
+
+    def make_missing_directories(self, records: Iterable[ContainerRecord]) -> None:
+        """Make what a power failure took (blocking): the records were on their medium, these perhaps not."""
+        for record in records:
+            home = self._layout.container(record.id)
+            if not (home / "work").is_dir():
+                log.warning("container %s: its directory %s is missing and made again", record.short_id, home)
+                self.make_directories(record)
 
     async def launch(self, record: ContainerRecord) -> conmon.Launched:
         """Bring the container up to the point where its process waits. On failure everything is cleared away."""

@@ -108,7 +108,9 @@ class Changing:
 
     async def _rename(self, record: VolumeRecord, new: str) -> VolumeRecord:
         renamed = msgspec.structs.replace(record, name=new, moved_from=record.name)
-        records, moving = self._register.records, self._register.moving
+        records, moving, driver = self._register.records, self._register.moving, self._drivers.of(record)
+        if movable(driver):
+            await driver.free(new)
         await records.move(record.name, records, new, renamed)
         moving[record.name] = new  # until one of the two names has the record and the storage
         try:

@@ -135,6 +135,8 @@ class Trash:
     async def _restore(self, entry: TrashRecord, name: str) -> VolumeRecord:
         driver = self._drivers.of(entry.volume)
         record = msgspec.structs.replace(entry.volume, name=name, moved_from=entry.entry)
+        if movable(driver):
+            await driver.free(name)
         await self._records.move(entry.id, self._register.records, name, record)
         try:
             if not (movable(driver) and await driver.move(entry.entry, name)):

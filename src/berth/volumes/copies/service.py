@@ -158,6 +158,7 @@ class Copies:
         driver = self._drivers.of(made)
         if not movable(driver):
             raise CannotRename(made.name, made.driver)
+        await driver.free(made.name)
         await self._register.records.put(made.name, made)
         try:
             await driver.move(made.moved_from, made.name)

@@ -129,15 +129,28 @@ class Movable(VolumeDriver, Protocol):
         ...
 
     async def move(self, source: str, target: str) -> bool:
-        """Give storage another name, mounts included; False if there is none called `source` (any more)."""
+        """Give storage another name, mounts included; False if there is none called `source` (any more).
+
+        It has that name after a power failure too.
+        """
+        ...
+
+    async def free(self, name: str) -> None:
+        """See to it that no storage that was moved away from a name has that name again after a power failure.
+
+        To be awaited before a record says that other storage is to have the name.
+        """
         ...
 
     def brief_move(self, source: str, target: str) -> First:
-        """Return what `move` does for storage that is not mounted; it takes no longer than writing a record."""
+        """Return what `move` does for storage that is not mounted; it takes no longer than writing a record.
+
+        A power failure soon after may undo it: the record is written before, so that the next start does it again.
+        """
         ...
 
     async def bury(self, entry: str) -> None:
-        """Give storage to `VolumeDriver.discard`; nothing happens if there is none of this name."""
+        """Give storage to `VolumeDriver.discard`, for good; nothing happens if there is none of this name."""
         ...
 
 

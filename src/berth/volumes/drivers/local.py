@@ -131,7 +131,17 @@ class LocalDriver:
         """Rename the directory, and the list of who holds its mount."""
         if self._held_by(source):
             await in_thread((self._holders / source).rename, self._holders / target)
-        return await in_thread(self._storage.move, source, target)
+        return await in_thread(self._move, source, target)
+
+    def _move(self, source: str, target: str) -> bool:
+        moved = self._storage.move(source, target)
+        if moved:
+            self._storage.sync()  # the record says so next
+        return moved
+
+    async def free(self, name: str) -> None:
+        """Wait until what was moved away from a name is so on the medium."""
+        await in_thread(self._storage.free, name)
 
     def brief_move(self, source: str, target: str) -> First:
         """Return the renaming of a directory at which nothing is mounted."""
@@ -140,6 +150,7 @@ class LocalDriver:
     async def bury(self, entry: str) -> None:
         """Rename a directory to a name that means nothing."""
         await in_thread(self._storage.bury, entry)
+        await in_thread(self._storage.sync)
 
     async def hold(self, record: VolumeRecord, holder: str) -> None:
         """Mount at the first holder."""
@@ -170,7 +181,7 @@ class LocalDriver:
         """Make every directory that is missing; end the mounts and holds of the dead."""
         mounted = await in_thread(hanging.table)
         # One that is mounted is there, and may not be looked at.
-        await in_thread(self._make_all, [one.name for one in records if self.mountpoint(one) not in mounted])
+        await in_thread(self._make_all, [one for one in records if self.mountpoint(one) not in mounted])
         if alive is None:
             return
         held = {entry.name for entry in self._holders.iterdir()} if self._holders.is_dir() else set()
@@ -182,10 +193,11 @@ class LocalDriver:
             if not self._held_by(record.name):
                 await self._unmount(record)
 
-    def _make_all(self, names: Sequence[str]) -> None:
-        for name in names:
-            if not os.path.isdir(self._storage.place(name)):
-                self._storage.make(name)
+    def _make_all(self, records: Sequence[VolumeRecord]) -> None:
+        for record in records:
+            if not os.path.isdir(self._storage.place(record.name)):
+                self._storage.make(record.name, _options(record).owner)
+        self._storage.settle()
 
     async def look(self, recorded: Iterable[str]) -> Leftovers:
         """Compare the directories with the names of all records."""

@@ -14,7 +14,7 @@ from berth.base.errors import SystemFault
 from berth.base.ids import new_id
 from berth.base.ownership import NOBODY_SAID, Owner
 from berth.kernel import btrfs
-from berth.kernel.files import rename_exclusively
+from berth.kernel.files import rename_exclusively, sync_directory
 from berth.kernel.mountinfo import mounts_below
 from berth.kernel.removal import remove_tree
 from berth.volumes.drivers.base import Leftovers
@@ -32,6 +32,8 @@ RESIZE: Final = ".resize"
 _REMOVING: Final = ".removing-"
 #: What was a volume: nothing is known of it any more, it is only to be deleted.
 _GONE: Final = ".gone-"
+#: After so many renames it is seen to that they are on the medium.
+_MANY: Final = 1000
 #: Anyone may pass through to a volume, nobody may list the names (as Docker's own directories).
 _PARENT_MODE: Final = 0o701
 _DATA_MODE: Final = 0o755
@@ -45,6 +47,8 @@ class LocalStorage:
         self._text = str(root)
         #: Whether they are on btrfs, once somebody asked.
         self._subvolumes: bool | None = None
+        #: Names that directories were moved away from, where that may not be on the medium yet.
+        self._left: set[str] = set()
         #: What is to be deleted and has no name any more.
         self._buried: list[Path] = []
 
@@ -75,6 +79,7 @@ class LocalStorage:
     def make(self, name: str, owner: Owner = NOBODY_SAID) -> None:
         """Make a volume's directories, with an owner if one is wanted; what is there already stays as it is."""
         place = f"{self._text}/{name}"
+        self.free(name)
         try:
             try:
                 _make_directory(place, _PARENT_MODE)
@@ -112,6 +117,7 @@ class LocalStorage:
         self.bury(aside.name)  # one removed earlier whose data is not deleted yet
         try:
             (self.root / name).rename(aside)
+            self.sync()
         except FileNotFoundError:
             return
         except OSError as exc:
@@ -150,14 +156,39 @@ class LocalStorage:
             raise SystemFault("; ".join(failed))
 
     def move(self, source: str, target: str) -> bool:
-        """Rename a directory; False if there is none. What stands in the way is never replaced."""
+        """Rename a directory; False if there is none. What stands in the way is never replaced.
+
+        Whether it is on the medium is another matter: see `sync` and `free`.
+        """
         try:
             rename_exclusively(self.root / source, self.root / target)
         except FileNotFoundError:
             return False
         except OSError as exc:
             raise SystemFault(f"cannot rename {self.root / source} to {target}: {exc.strerror}") from exc
+        self._left.add(source)
+        if len(self._left) > _MANY:
+            self.sync()
         return True
+
+    def sync(self) -> None:
+        """Wait until all that was renamed is so on the medium."""
+        left = tuple(self._left)
+        try:
+            sync_directory(self.root)
+        except OSError as exc:
+            raise SystemFault(f"cannot write {self.root} to its medium: {exc.strerror}") from exc
+        self._left.difference_update(left)
+
+    def free(self, name: str) -> None:
+        """See to it that what was moved away from a name has not got it back after a power failure."""
+        if name in self._left:
+            self.sync()
+
+    def settle(self) -> None:
+        """See to it that a power failure takes nothing back of what an engine before this one did."""
+        if self.root.is_dir():
+            self.sync()
 
     def look(self, recorded: Iterable[str]) -> Leftovers:
         """Compare the disk with the names of the records; remove what was left empty."""
