@@ -15,7 +15,7 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
-from berth.base.aio import finish
+from berth.base.aio import in_executor
 from berth.base.errors import SystemFault
 from berth.store.base import First, Records
 
@@ -26,8 +26,17 @@ S = TypeVar("S")
 #: One SQL statement and its values.
 Statement = tuple[str, tuple[object, ...]]
 
-#: Bytes kept free inside the durable files, so that on a full disk containers can still be stopped and removed.
-RESERVE: Final = 256 * 1024
+#: Bytes kept free inside the durable files, so that on a full disk containers can still be stopped and removed. The log
+#: stays within them: to write to a file that does not grow, the file system's own journal need not be waited for.
+RESERVE: Final = 1024 * 1024
+#: Bytes of a page, SQLite's default; what a record takes of the log is a page of its table, one of the index of keys …
+PAGE: Final = 4096
+#: … and now and then another one.
+PAGES_OF_ONE: Final = 3
+#: Once this many pages may be in the log, what it holds goes to the main file, …
+TIDY_PAGES: Final = RESERVE // PAGE // 2
+#: … this many seconds after a write at the earliest: behind its answer, and where nothing else is to be written.
+TIDY_AFTER_S: Final = 0.02
 
 #: Version of the tables' layout, in SQLite's user_version.
 SCHEMA_VERSION: Final = 1
@@ -61,13 +70,20 @@ class Database:
         try:
             self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
             if durable:
+                self._db.execute(f"PRAGMA wal_autocheckpoint={RESERVE // PAGE}")
                 self._reserve()
         except sqlite3.OperationalError as exc:
             # On a full disk the engine starts all the same: what is on record can be read, and things be removed.
             if exc.sqlite_errorcode != sqlite3.SQLITE_FULL:
                 raise
             log.warning("%s: %s", path, exc)
+        self._path = path
+        self._durable = durable
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"store-{path.stem}")
+        self._under_way = 0
+        #: Pages that may have been written to the log since it was begun anew.
+        self._logged = 0
+        self._tidying: asyncio.TimerHandle | None = None
 
     def table(self, name: str, kind: type[R]) -> "Table[R]":
         """Open (and make, the first time) the table of one kind of record."""
@@ -103,10 +119,36 @@ class Database:
             if then is not None:
                 then()
 
+        self._under_way += 1
         try:
-            await finish(asyncio.get_running_loop().run_in_executor(self._thread, work))
+            await in_executor(self._thread, work)
         except sqlite3.Error as exc:
             raise SystemFault(f"cannot write the engine's records: {exc}") from exc
+        finally:
+            self._under_way -= 1
+        if self._durable:
+            self._logged += sum(PAGES_OF_ONE + _length(values[-1]) // PAGE for _, values in statements)
+            if self._logged >= TIDY_PAGES:
+                self._tidy_soon()
+
+    def _tidy_soon(self) -> None:
+        if self._tidying is None:
+            self._tidying = asyncio.get_running_loop().call_later(TIDY_AFTER_S, self._tidy)
+
+    def _tidy(self) -> None:
+        """Let the log be begun anew; if it is never quiet enough for that, SQLite does it within a write."""
+        self._tidying = None
+        if self._under_way:
+            self._tidy_soon()
+            return
+        self._logged = 0
+        self._thread.submit(self._checkpoint)
+
+    def _checkpoint(self) -> None:
+        try:
+            self._db.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+        except sqlite3.Error as exc:  # as on a full disk: the log holds all of it, and the next write tries again
+            log.warning("%s: what its log holds stays there: %s", self._path, exc)
 
     def _execute(self, statements: Sequence[Statement]) -> None:
         if len(statements) == 1:
@@ -124,8 +166,14 @@ class Database:
 
     def close(self) -> None:
         """Finish what is being written and close the file."""
+        if self._tidying is not None:
+            self._tidying.cancel()
         self._thread.shutdown()
         self._db.close()
+
+
+def _length(value: object) -> int:
+    return len(value) if isinstance(value, bytes) else 0
 
 
 class Table(Generic[R]):

@@ -52,6 +52,10 @@ class LocalOptions(msgspec.Struct, frozen=True):
         return may_hang(self.type)
 
 
+#: Of a volume without options: most are.
+_PLAIN: Final = LocalOptions()
+
+
 def check_name(name: str) -> None:
     """Raise `NameTooShort` or `NameInvalid` unless `name` can name a volume."""
     if len(name) == 1:
@@ -64,6 +68,8 @@ def check_name(name: str) -> None:
 
 def parse_local(name: str, options: Mapping[str, str]) -> LocalOptions:
     """Check the options of volume `name`. Raises `BadOption`."""
+    if not options:
+        return _PLAIN
     for key in options:
         if key not in _KNOWN:
             raise BadOption(name, f'invalid option: "{key}"')

@@ -1,5 +1,7 @@
 """One suite for every kind of records, the fake included, so that the fake is verified."""
 
+import asyncio
+import threading
 from pathlib import Path
 
 import msgspec
@@ -8,7 +10,7 @@ import pytest
 from berth.base.errors import SystemFault
 from berth.store.base import Records
 from berth.store.memory import MemoryRecords
-from berth.store.sqlite import Database, DatabaseTooNew, RecordUnreadable
+from berth.store.sqlite import RESERVE, TIDY_AFTER_S, TIDY_PAGES, Database, DatabaseTooNew, RecordUnreadable
 
 
 class Ship(msgspec.Struct, frozen=True):
@@ -115,3 +117,65 @@ async def test_a_record_that_does_not_fit_its_type_is_named(tmp_path: Path) -> N
     with pytest.raises(RecordUnreadable, match="record a of ships"):
         database.table("ships", Strict)
     database.close()
+
+
+async def test_the_log_does_not_grow(tmp_path: Path) -> None:
+    database = Database(tmp_path / "x.db", durable=True)
+    ships, log = database.table("ships", Ship), tmp_path / "x.db-wal"
+    size = log.stat().st_size
+    assert size >= RESERVE, "each write would wait for the file system's journal"
+    for number in range(TIDY_PAGES):
+        await ships.put(f"{number}", Ship("x" * 1000))
+        if number % 50 == 0:  # a moment in which nobody writes
+            await asyncio.sleep(2 * TIDY_AFTER_S)
+    assert log.stat().st_size == size
+    database.close()
+    again = Database(tmp_path / "x.db", durable=True)
+    assert len(again.table("ships", Ship).all()) == TIDY_PAGES
+    again.close()
+
+
+async def test_the_log_stays_small_where_it_is_never_quiet(tmp_path: Path) -> None:
+    database = Database(tmp_path / "x.db", durable=True)
+    ships, log = database.table("ships", Ship), tmp_path / "x.db-wal"
+    await asyncio.gather(*(ships.put(f"{number}", Ship("x" * 1000)) for number in range(4 * TIDY_PAGES)))
+    assert log.stat().st_size < 1.1 * RESERVE
+    database.close()
+
+
+async def test_a_log_that_cannot_be_emptied_is_told_of_and_loses_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = Database(tmp_path / "x.db", durable=True)
+    ships = database.table("ships", Ship)
+    await ships.put("a", Ship("x"))
+    database._db.close()
+    database._checkpoint()
+    assert "what its log holds stays there" in caplog.text
+    database.close()
+    again = Database(tmp_path / "x.db", durable=True)
+    assert again.table("ships", Ship).all() == [Ship("x")]
+    again.close()
+
+
+async def test_a_write_outlasts_a_cancellation(tmp_path: Path) -> None:
+    database = Database(tmp_path / "x.db", durable=True)
+    ships, begun, gate = database.table("ships", Ship), threading.Event(), threading.Event()
+
+    def first() -> None:
+        begun.set()
+        gate.wait(5)
+
+    task = asyncio.get_running_loop().create_task(ships.put("a", Ship("x"), first=first))
+    await asyncio.sleep(0)
+    assert await asyncio.to_thread(begun.wait, 5)
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    database.close()
+    again = Database(tmp_path / "x.db", durable=True)
+    assert again.table("ships", Ship).all() == [Ship("x")]
+    again.close()
