@@ -10,17 +10,18 @@ import msgspec
 import pytest
 
 from berth.base.clock import SystemClock
-from berth.base.errors import Conflict, NotFound
+from berth.base.errors import Conflict, InvalidArgument, NotFound
 from berth.base.ownership import NOBODY_SAID, Owner
 from berth.base.paths import Layout
 from berth.containers.model import ContainerRecord
 from berth.containers.service import Containers
 from berth.events.bus import Bus
-from berth.kernel import measure
+from berth.kernel import measure, mountinfo
 from berth.kernel.mount import mount, unmount
 from berth.store.base import First, Records
 from berth.store.sqlite import Stores
 from berth.volumes.drivers.local_storage import LocalStorage
+from berth.volumes.errors import VolumeMounted
 from berth.volumes.model import TrashRecord, VolumeRecord
 from berth.volumes.mounts.model import MountPoint, MountType
 from berth.volumes.service import Volumes
@@ -405,7 +406,7 @@ def test_a_volume_that_is_being_given_to_a_container_is_not_renamed(tmp_path: Pa
         await world.volume("other")
         with pytest.raises(Conflict, match="a volume named other exists"):
             await rename(world)
-        with pytest.raises(Conflict, match="a volume named data exists"):
+        with pytest.raises(InvalidArgument, match="the same name as its current name: data"):
             await world.volumes.changing.rename("data", "data")
 
     asyncio.run(work())
@@ -433,6 +434,48 @@ def test_protection_and_labels_of_a_used_volume(tmp_path: Path) -> None:
         assert world.whole == AWAY
 
     asyncio.run(work())
+
+
+def test_a_volume_with_something_mounted_in_it_stays(tmp_path: Path) -> None:
+    async def work() -> None:
+        world = World(tmp_path)
+        for name in ("one", "data", "last"):
+            await world.volumes.create(name, labels=LABELS)
+        await world.volumes.remove("one", force=False)  # after a look: nothing is mounted
+        at = world.layout.volumes / "data/_data"
+        mount("tmpfs", str(at), "tmpfs", 0, "")
+        try:
+            with pytest.raises(VolumeMounted, match=f"{at} is a mount point"):
+                await remove(world)
+            await world.volumes.remove("last", force=False)
+            await rename(world)  # of which the kernel gives no news
+            at = world.layout.volumes / "other/_data"
+            with pytest.raises(VolumeMounted, match=f"{at} is a mount point"):
+                await world.volumes.remove("other", force=False)
+        finally:
+            unmount(str(at), 0)
+        await world.volumes.remove("other", force=False)
+        assert world.live == {}
+
+    asyncio.run(work())
+
+
+def test_every_process_hears_of_a_mount(tmp_path: Path) -> None:
+    before = mountinfo.changes()
+    assert mountinfo.changes() == before
+    mount("tmpfs", str(tmp_path), "tmpfs", 0, "")
+    try:
+        child = os.fork()
+        if child == 0:
+            mountinfo.changes()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        mounted = mountinfo.changes()
+        assert mounted != before
+        assert mountinfo.changes() == mounted
+    finally:
+        unmount(str(tmp_path), 0)
+    assert mountinfo.changes() not in (before, mounted)
 
 
 def test_a_tree_is_measured_as_it_lies_and_nothing_else(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Questions to the mount table (proc_pid_mountinfo(5)) that concern one path. Must not: change anything."""
 
 import os
+import select
+import threading
 from typing import NamedTuple
 
 
@@ -83,3 +85,36 @@ def holder_of(path: str) -> Holder:
                 slave=any(tag.startswith("master:") for tag in tags),
             )
     return best
+
+
+class _Changes:
+    """The number of times that something was found mounted or unmounted."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process = 0
+        self._count = 0
+        self._news = select.poll()
+
+    def count(self) -> int:
+        with self._lock:
+            if self._process != os.getpid():  # also after a fork: news is told once, to whoever asks first
+                self._process = os.getpid()
+                self._table = open("/proc/self/mountinfo", "rb", buffering=0)  # noqa: SIM115  for ever
+                self._news = select.poll()
+                self._news.register(self._table, select.POLLPRI)
+                self._count += 1
+            elif self._news.poll(0):
+                self._count += 1
+            return self._count
+
+
+_CHANGES = _Changes()
+
+
+def changes() -> int:
+    """Return a number that is another one once something was mounted or unmounted; it costs as much in a long table.
+
+    A directory that is renamed takes what is mounted in it along, and that counts for nothing.
+    """
+    return _CHANGES.count()

@@ -15,7 +15,7 @@ from berth.base.ids import new_id
 from berth.base.ownership import NOBODY_SAID, Owner
 from berth.kernel import btrfs
 from berth.kernel.files import rename_exclusively, sync_directory
-from berth.kernel.mountinfo import mounts_below
+from berth.kernel.mountinfo import changes, mounts_below
 from berth.kernel.removal import remove_tree
 from berth.volumes.drivers.base import Leftovers
 from berth.volumes.errors import VolumeMounted
@@ -49,6 +49,8 @@ class LocalStorage:
         self._subvolumes: bool | None = None
         #: Names that directories were moved away from, where that may not be on the medium yet.
         self._left: set[str] = set()
+        #: The state of the mount table in which nothing is mounted below; 0 for none.
+        self._bare = 0
         #: What is to be deleted and has no name any more.
         self._buried: list[Path] = []
 
@@ -125,7 +127,15 @@ class LocalStorage:
 
     def check_unmounted(self, name: str) -> None:
         """Raise `VolumeMounted` if something is mounted in a volume's directory."""
-        if below := mounts_below(str(self.root / name)):
+        state = changes()
+        if state == self._bare:
+            return
+        points = [point for point in mounts_below(self._text) if point != self._text]
+        if not points:
+            self._bare = state
+        place = f"{self._text}/{name}"
+        below = [point for point in points if point == place or point.startswith(f"{place}/")]
+        if below:
             raise VolumeMounted(name, below[-1])
 
     def put_back(self, name: str) -> None:
