@@ -151,6 +151,16 @@ def test_a_user_who_cannot_write_is_warned_of(berth: Berth, files: Path, tmp_pat
     assert f"chown 77:78 {files}" in said
     assert "cannot write to /v: volume fresh belongs to 0:0, mode 0755" in warned(berth, "-u", "77", "-v", "fresh:/v")
     assert "cannot write to /m" in warned(berth, "-u", "77", "-v", f"{tmp_path}/missing:/m")
+    # the same for a mount that comes later, in a container that runs and in one that does not
+    berth.docker("run", "-d", "--name", "runs", "-u", "77:78", "busybox", "sleep", "600")
+    berth.docker("create", "--name", "rests", "-u", "77:78", "busybox")
+    for name in ("runs", "rests"):
+        added = berth.berth("update", name, "--mount-add", f"type=bind,source={files},target=/f")
+        assert f"cannot write to /f: {files} belongs to 1500:1501, mode 0755" in added.err
+        added = berth.berth("update", name, "--mount-add", f"type=volume,source=for-{name},target=/tmp/mine,U")
+        assert "cannot write" not in added.err
+        added = berth.berth("update", name, "--mount-add", f"type=bind,source={files},target=/g,readonly")
+        assert "cannot write" not in added.err, "only of what is new, and written to"
     # root, the owner, a group that may, an ACL that lets, mounts that are not written to
     for fine in (("-u", "0"), ("-u", "1500"), ()):
         assert "cannot write" not in warned(berth, *fine, *bind)

@@ -9,11 +9,12 @@ import msgspec
 
 from berth.base.aio import finish, in_thread
 from berth.base.clock import Clock
-from berth.base.errors import InvalidArgument, NotFound, SystemFault
+from berth.base.errors import InvalidArgument, NotFound
 from berth.base.ids import new_id
 from berth.base.names import is_restricted_name
-from berth.containers import modes, options, surroundings
+from berth.containers import modes, options
 from berth.containers.errors import BadName, OtherPlatform
+from berth.containers.forewarning import unwritable
 from berth.containers.launch import Launcher
 from berth.containers.model import ContainerRecord
 from berth.containers.parts import ImagePart, NetworkPart, VolumePart
@@ -100,17 +101,7 @@ class Creator:
         except BaseException:
             self._register.give_back_name(record.name, ident)
             raise
-        return made, [*self._limits_ignored(host), *await self._unwritable(made)]
-
-    async def _unwritable(self, record: ContainerRecord) -> list[str]:
-        if record.config.user.partition(":")[0] in ("", "0", "root") or not record.mounts:
-            return []
-        try:
-            extra = record.host_config.group_add or ()
-            user = await in_thread(surroundings.who_in_layers, record.layers, record.config.user, extra)
-        except SystemFault:  # no such user: said at the start
-            return []
-        return await self._volumes.forewarn(record.mounts, user, record.layers)
+        return made, [*self._limits_ignored(host), *await unwritable(self._volumes, made, made.mounts)]
 
     async def _furnished(self, record: ContainerRecord, want: ContainerCreate) -> ContainerRecord:
         host = record.host_config

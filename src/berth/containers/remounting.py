@@ -11,6 +11,7 @@ import msgspec
 from berth.base.aio import KeyedLocks, finish, in_thread
 from berth.base.errors import EngineError, InvalidArgument
 from berth.containers.announce import Announce
+from berth.containers.forewarning import Forewarn, unwritable
 from berth.containers.launch import Launcher
 from berth.containers.life import Life
 from berth.containers.model import ContainerRecord
@@ -36,6 +37,7 @@ class Remounting:
         live: LiveMounts,
         locks: KeyedLocks,
         announce: Announce,
+        volumes: Forewarn,
     ) -> None:
         self._register = register
         self._life = life
@@ -43,6 +45,7 @@ class Remounting:
         self._live = live
         self._locks = locks
         self._announce = announce
+        self._volumes = volumes
 
     async def change(self, ref: str, want: MountsUpdate) -> tuple[ContainerRecord, list[str]]:
         """Take mounts out, then put others in, all or nothing; return the record and warnings.
@@ -74,7 +77,8 @@ class Remounting:
                 raise
             self._live.done(ident)
         self._announce(changed, "update")
-        return changed, _kept(record.mounts, wanted.after)
+        new = [point for point in wanted.after if point not in record.mounts]
+        return changed, [*_kept(record.mounts, wanted.after), *await unwritable(self._volumes, changed, new)]
 
     def _running(self, record: ContainerRecord) -> Running:
         rootfs = self._launcher.rootfs(record.id)

@@ -145,6 +145,7 @@ class Containers:
             live=self._live,
             locks=self._locks,
             announce=self._announce,
+            volumes=self._volumes,
         )
         self._adopted = _Adopted(host, launcher, life, creator, remounting)
         await adoption.adopt(layout, self._register, life, launcher, self._networks)
