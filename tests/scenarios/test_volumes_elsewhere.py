@@ -1,4 +1,4 @@
-"""What this machine's kernel may lack, in one that has it: project quotas, NFS, growing ext4."""
+"""What this machine's kernel may lack, in one that has it: project quotas, NFS, CIFS, growing ext4."""
 
 import json
 import shutil
@@ -19,9 +19,11 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         pytest.skip(reason)
     if shutil.which("ganesha.nfsd") is None:
         pytest.skip("needs ganesha.nfsd (Debian: apt-get install nfs-ganesha nfs-ganesha-vfs)")
+    if not (volumes_elsewhere.smbd() and shutil.which("smbpasswd")):
+        pytest.skip("needs smbd and smbpasswd (scripts/setup tests gets them)")
     place = tmp_path_factory.mktemp("volumes")
     place.chmod(0o755)
-    ran = uml.run(Path(volumes_elsewhere.__file__), place, modules=volumes_elsewhere.MODULES, limit_s=150)
+    ran = uml.run(Path(volumes_elsewhere.__file__), place, modules=volumes_elsewhere.MODULES, limit_s=240)
     assert ran.code == 0, ran.err
     found: dict[str, str] = json.loads(ran.out.splitlines()[-1])
     return found

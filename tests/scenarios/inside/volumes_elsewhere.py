@@ -5,6 +5,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,19 +27,27 @@ from berth.store.memory import MemoryRecords
 from berth.volumes.model import VolumeRecord
 from berth.volumes.mounts.away import Limits
 from berth.volumes.service import Volumes
+from tests.support.engines import REPO
 
 PLACE: Final = Path("/run/tests")
-MODULES: Final = ("loop", "quota_v2", "nfs", "nfsv4")
+#: The last are what CIFS encrypts and signs with, which it does not load by itself there.
+MODULES: Final = (
+    "loop", "quota_v2", "nfs", "nfsv4",
+    "cifs", "ccm", "gcm", "cmac", "hmac", "md5", "sha512_generic", "sha256_generic", "aes_generic", "ecb", "ctr",
+    "ghash-generic", "seqiv", "echainiv",
+)  # fmt: skip
 MIB: Final = 1 << 20
 #: Time limits of the tests with a dead server, in seconds.
 SHORT: Final = Limits(look_s=2, mount_s=3)
+#: The same where the server may take its time: samba starts a process for each client.
+PATIENT: Final = Limits(look_s=2, mount_s=30)
 _CAN_EXCEED: Final = "sys_resource"
 
 
-def service(root: Path) -> Volumes:
+def service(root: Path, limits: Limits = SHORT) -> Volumes:
     """Volumes with their data root in a directory."""
     records: MemoryRecords[VolumeRecord] = MemoryRecords()
-    return Volumes(Layout(root, PLACE / "exec"), records, Bus(SystemClock()), lambda: (), limits=SHORT)
+    return Volumes(Layout(root, PLACE / "exec"), records, Bus(SystemClock()), lambda: (), limits=limits)
 
 
 @contextmanager
@@ -189,6 +198,108 @@ async def test_nfs() -> None:
         await fails(volumes, record, "cannot be reached on port 2049: connection refused")
 
 
+SAMBA: Final = """
+[global]
+  server role = standalone server
+  disable netbios = yes
+  smb ports = 445
+  interfaces = lo
+  bind interfaces only = yes
+  load printers = no
+  private dir = %(state)s
+  lock directory = %(state)s
+  state directory = %(state)s
+  cache directory = %(state)s
+  pid directory = %(state)s
+  ncalrpc dir = %(state)s/ncalrpc
+  log file = /tmp/smbd.log
+  passdb backend = tdbsam:%(state)s/passdb.tdb
+[data]
+  path = %(export)s
+  read only = no
+  force user = root
+"""
+
+
+def smbd() -> str:
+    """Return where the server is: installed, or unpacked beside us; empty if nowhere."""
+    beside = REPO / ".oracle/root/usr/sbin/smbd"
+    return shutil.which("smbd") or (str(beside) if beside.exists() else "")
+
+
+@contextmanager
+def smb_server() -> Iterator[tuple[Path, "subprocess.Popen[bytes]"]]:
+    """Run an SMB server, a process group of its own, with the user `daemon`; lend its directory and itself."""
+    state, export, conf = PLACE / "samba", PLACE / "share", PLACE / "smb.conf"
+    for directory in (state, state / "ncalrpc", state / "msg.lock", export):
+        directory.mkdir(mode=0o755)
+    conf.write_text(SAMBA % {"state": state, "export": export})
+    subprocess.run(
+        ["smbpasswd", "-c", str(conf), "-a", "-s", "daemon"], input=b"s3cret\n" * 2, check=True, capture_output=True
+    )
+    log = Path("/tmp/smbd.out")
+    server = subprocess.Popen(
+        [smbd(), "-F", "--no-process-group", "-s", str(conf)],
+        stdout=log.open("wb"), stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 40
+        while True:
+            assert server.poll() is None, log.read_text()[-2000:]
+            assert time.monotonic() < deadline, log.read_text()[-2000:]
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", 445), 1):
+                break
+            time.sleep(0.1)
+        yield export, server
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+async def test_cifs() -> None:
+    with smb_server() as (export, server):
+        volumes = service(PLACE / "smb-client", PATIENT)
+
+        async def made(name: str, o: str) -> tuple[VolumeRecord, Path]:
+            options = {"type": "cifs", "o": o, "device": "//localhost/data"}
+            record = await volumes.create(name, driver_opts=options)
+            assert volumes.drivers.of(record).away(record)
+            return record, PLACE / f"smb-client/volumes/{name}/_data"
+
+        driver = volumes.drivers.get("", "local")
+        wrong, _ = await made("wrong", "username=daemon,password=wr0ng,vers=3.1.1")
+        with pytest.raises(EngineError, match="permission denied") as refused:
+            await driver.hold(wrong, "first")
+        assert "wr0ng" not in str(refused.value)
+        await driver.let_go(wrong, "first")
+        sealed, data = await made("sealed", "username=daemon,password=s3cret,vers=3.0,seal")
+        await driver.hold(sealed, "first")
+        (data / "sealed").write_text("nobody else reads it")
+        assert (export / "sealed").read_text() == "nobody else reads it"
+        await driver.let_go(sealed, "first")
+        far, data = await made("far", "username=daemon,password=s3cret,uid=33,dir_mode=0750")
+        await driver.hold(far, "first")
+        (data / "file").write_text("over the wire")
+        assert (export / "file").read_text() == "over the wire"
+        assert (data.stat().st_uid, data.stat().st_mode & 0o777) == (33, 0o750)
+        await driver.hold(far, "second")
+        await driver.let_go(far, "first")
+        assert is_mounted(str(data))
+        os.killpg(server.pid, signal.SIGSTOP)
+        began = time.monotonic()
+        await volumes.create("beside")
+        assert await volumes.usage()
+        await volumes.remove("beside", force=False)
+        await volumes.adopt({"second"})
+        assert time.monotonic() - began < 3, "the others went on"
+        await driver.let_go(far, "second")
+        assert not is_mounted(str(data)), "a dead server's mount is gone from the table"
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+        await fails(volumes, far, "cannot be reached on port 445: connection refused")
+
+
 async def fails(volumes: Volumes, record: VolumeRecord, words: str) -> None:
     with pytest.raises(EngineError, match=words):
         await volumes.drivers.of(record).hold(record, "fourth")
@@ -196,7 +307,7 @@ async def fails(volumes: Volumes, record: VolumeRecord, words: str) -> None:
 
 
 TESTS: Final[tuple[Callable[[], Awaitable[None]], ...]] = (
-    test_project_quotas_of_ext4, test_project_quotas_of_xfs, test_ext4_grows_under_its_users, test_nfs,
+    test_project_quotas_of_ext4, test_project_quotas_of_xfs, test_ext4_grows_under_its_users, test_nfs, test_cifs,
 )  # fmt: skip
 
 
