@@ -37,3 +37,19 @@ def test_a_refused_mount_says_why(tmp_path: Path) -> None:
     layers = tuple(f"{tmp_path}/layers/{number:060d}" for number in range(120))
     with pytest.raises(mount.MountFailed, match="target"):
         mount.overlay(layers, str(tmp_path / "u"), str(tmp_path / "w"), str(target))
+
+
+def test_a_file_system_that_cannot_be_written_above_is_named(tmp_path: Path) -> None:
+    for name in ("lower", "upper", "work", "outer", "target"):
+        (tmp_path / name).mkdir()
+    lower, outer, target = (str(tmp_path / name) for name in ("lower", "outer", "target"))
+    mount.overlay((lower,), str(tmp_path / "upper"), str(tmp_path / "work"), outer)
+    try:
+        for name in ("u", "w"):
+            (tmp_path / "outer" / name).mkdir()
+        with pytest.raises(
+            mount.MountFailed, match=r"invalid argument: .*/outer/u lies on overlay, .* data-root on ext4"
+        ):
+            mount.overlay((lower,), f"{outer}/u", f"{outer}/w", target)
+    finally:
+        assert mount.unmount(outer)

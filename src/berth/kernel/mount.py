@@ -37,6 +37,10 @@ LIBC.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes
 LIBC.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
 
 
+#: File systems that cannot be the upper layer of an overlay.
+_NEVER_UPPER: Final = ("overlay", "nfs", "nfs4", "cifs", "smb3", "vfat", "exfat", "ecryptfs", "9p", "squashfs")
+
+
 class MountFailed(SystemFault):
     """The kernel refused a mount."""
 
@@ -102,7 +106,24 @@ def make_place(place: Path, *, directory: bool) -> None:
 
 def overlay(lowers: tuple[str, ...], upper: str, work: str, target: str) -> None:
     """Mount an overlay; `lowers` has the topmost layer first (Documentation/filesystems/overlayfs.rst)."""
-    _overlay(lowers, f",upperdir={upper},workdir={work}", 0, target)
+    try:
+        _overlay(lowers, f",upperdir={upper},workdir={work}", 0, target)
+    except MountFailed as exc:
+        if why := _why_not_above(upper):
+            raise MountFailed("overlay", target, f"{exc.reason.lower()}: {why}") from exc
+        raise
+
+
+def _why_not_above(upper: str) -> str:
+    """Say why the kernel takes no upper layer at a path; empty if the file system there is not to blame."""
+    above = [row for row in mount_table() if upper == row.target or upper.startswith(row.target.rstrip("/") + "/")]
+    fstype = max(reversed(above), key=lambda row: len(row.target)).fstype if above else ""
+    if fstype not in _NEVER_UPPER and not fstype.startswith("fuse"):
+        return ""
+    return (
+        f"{upper} lies on {fstype}, which keeps no files of containers; "
+        "put berthd's data-root on ext4, XFS, btrfs or tmpfs (in a container: on a volume)"
+    )
 
 
 def overlay_view(lowers: tuple[str, ...], empty: str, target: str) -> None:
