@@ -46,7 +46,11 @@ class Unpacker:
         try:
             with tarfile.open(fileobj=stream, mode="r|*") as archive:
                 for member in archive:
-                    self._member(archive, member)
+                    try:
+                        self._member(archive, member)
+                    except OSError as exc:
+                        exc.filename = exc.filename or member.name
+                        raise
         except tarfile.ReadError as exc:
             if "empty" not in str(exc):
                 raise BadArchive(f"Error processing tar file: {exc}") from None
@@ -55,7 +59,8 @@ class Unpacker:
         except EOFError:
             raise BadArchive("Error processing tar file: unexpected EOF") from None
         except OSError as exc:
-            raise SystemFault(f"Error processing tar file: {exc.filename or ''}: {exc.strerror}") from exc
+            where = f"{exc.filename}: " if exc.filename else ""
+            raise SystemFault(f"Error processing tar file: {where}{exc.strerror}") from exc
         for path, member in reversed(self._directories):
             self._finish_directory(path, member)
 
