@@ -178,6 +178,7 @@ run BusyBox
 run
 foo
 network foo
+volume foo
 ps --foo
 ps -Z
 ps x

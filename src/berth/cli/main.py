@@ -152,7 +152,7 @@ def _group(words: list[str], top: Parsed) -> int:
     if target is None:
         return _complain(
             f"{PROGRAM}: unknown command: {path} {words[1]}\n\n"
-            f"Usage:  {path} COMMAND\n\nRun '{path} --help' for more information",
+            f"Usage:  {path}{' COMMAND' if group == 'volume' else ''}\n\nRun '{path} --help' for more information",
             1,
         )
     return _command((group, words[1]), target, words[2:], top)

@@ -32,7 +32,6 @@ def columns() -> Columns:
         "Mountpoint": ("MOUNTPOINT", lambda volume: volume.get("Mountpoint", "")),
         "Labels": ("LABELS", lambda volume: labels_text(volume.get("Labels"))),
         "Label": ("", lambda volume: label_lookup(volume.get("Labels"))),
-        "Snapshots": ("SNAPSHOTS", _snapshots),
         "Links": ("LINKS", lambda volume: _usage(volume, "RefCount")),
         "Size": ("SIZE", lambda volume: _usage(volume, "Size")),
         "Group": ("GROUP", lambda _: "N/A"),
@@ -42,7 +41,7 @@ def columns() -> Columns:
 
 
 #: Fields of ours: only the engine's own page has them.
-_OURS = ("UsedBy", "LastUsed", "Protected", "SizeAge", "CreatedSince")
+_OURS = ("UsedBy", "LastUsed", "Protected", "SizeAge", "CreatedSince", "Snapshots")
 
 
 def _own_columns() -> Columns:
