@@ -25,8 +25,8 @@ LIMIT_S: Final = 20.0
 #: How long a process just started may take until it answers, seconds (measured: 0.1), and how often that is looked at.
 _START_LIMIT_S: Final = 10.0
 _START_LOOK_S: Final = 0.02
-#: Pause after a failed start, seconds.
-_PAUSE_S: Final = 1.0
+#: Pauses after failed starts, seconds: the first is short, for one that is dying may still have let us in.
+_PAUSES_S: Final = (0.02, 0.1, 1.0)
 
 
 class Silent(Unavailable):
@@ -131,13 +131,15 @@ class Keeper:
             if self._closing:
                 return
             log.warning("the %s is lost; it is started anew and told everything again", self._name)
+            pauses = iter(_PAUSES_S)
             while not self._ready.is_set():
                 try:
                     await self._connect()
                     await self._describe(self._connection)
                 except (Lost, OSError, SystemFault, Unavailable) as exc:
-                    log.error("the %s cannot be revived, again in %.0f s: %r", self._name, _PAUSE_S, exc)  # noqa: TRY400
-                    await asyncio.sleep(_PAUSE_S)
+                    pause_s = next(pauses, _PAUSES_S[-1])
+                    log.error("the %s cannot be revived, again in %g s: %r", self._name, pause_s, exc)  # noqa: TRY400
+                    await asyncio.sleep(pause_s)
                 else:
                     self._ready.set()
             # Beside the calls, not before them: it may wait for locks that a call's owner holds.
