@@ -138,13 +138,6 @@ class ManySubnets(Forbidden):
         super().__init__("bridge driver doesn't support multiple subnets")
 
 
-class IsolatedNotInternal(SystemFault):
-    """A bridge without an address of the host is for networks that nobody leaves; Docker answers 500."""
-
-    def __init__(self) -> None:
-        super().__init__("gateway mode 'isolated' can only be used for an internal network; add --internal")
-
-
 class GatewayTaken(SystemFault):
     """An auxiliary address asked for is the gateway; Docker finds it late and answers 500."""
 
@@ -294,67 +287,6 @@ class AddressOutside(InvalidArgument):
         )
 
 
-class PortAllocated(SystemFault):
-    """A host port belongs to another container."""
-
-    def __init__(self, name: str, endpoint_id: str, host_ip: str, port: int, holder: str) -> None:
-        super().__init__(
-            f"driver failed programming external connectivity on endpoint {name} ({endpoint_id}): "
-            f"Bind for {host_ip}:{port} failed: port is already allocated (by container {holder})"
-        )
-
-
-class PortBusy(SystemFault):
-    """A host port belongs to a process of the host."""
-
-    def __init__(self, name: str, endpoint_id: str, where: str, reason: str) -> None:
-        super().__init__(
-            f"driver failed programming external connectivity on endpoint {name} ({endpoint_id}): "
-            f"failed to bind host port for {where}: {reason}"
-        )
-
-
-class LimitNotKept(InvalidArgument):
-    """A port for some only, where only the proxy could lead it and rules cannot tell who asks."""
-
-    def __init__(self, name: str, endpoint_id: str, host_ip: str) -> None:
-        super().__init__(
-            f"driver failed programming external connectivity on endpoint {name} ({endpoint_id}): [{host_ip}] leads to "
-            "a container without IPv6 by the proxy, which cannot keep a port for some: give its network --ipv6"
-        )
-
-
-class AllPortsAllocated(SystemFault):
-    """No port of a range is free."""
-
-    def __init__(self, name: str, endpoint_id: str) -> None:
-        super().__init__(
-            f"driver failed programming external connectivity on endpoint {name} ({endpoint_id}): "
-            "all ports are allocated"
-        )
-
-
-class BadPort(InvalidArgument):
-    """A port, protocol or host address of a publication is malformed."""
-
-
-class BridgeMissing(SystemFault):
-    """The setting `bridge` names a link that is not there."""
-
-    def __init__(self, bridge: str) -> None:
-        super().__init__(
-            f'Error creating default "bridge" network: bridge device with non default name {bridge} must be created '
-            f"manually: ip link add {bridge} type bridge"
-        )
-
-
-class NotABridge(SystemFault):
-    """The setting `bridge` names a link of another kind."""
-
-    def __init__(self, bridge: str) -> None:
-        super().__init__(f"existing interface {bridge} is not a bridge")
-
-
 class LinkToStopped(SystemFault):
     """The container that ``--link`` names does not run."""
 
@@ -400,36 +332,6 @@ class CannotJoin(SystemFault):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"joining network namespace of container: {reason}")
-
-
-class ParentRefused(SystemFault):
-    """A link of the host cannot carry a network's links."""
-
-
-class ParentTaken(SystemFault):
-    """Another network has a link of the host to itself."""
-
-
-class ModeUnknown(SystemFault):
-    """A driver has no such mode or flag."""
-
-    def __init__(self, driver: str, what: str, value: str, default: str, known: Sequence[str]) -> None:
-        standard = f"'{default}' mode" if what == "mode" else f"'{default}'"
-        super().__init__(
-            f"requested {driver} {what} '{value}' is not valid, {standard} is the {driver} driver default "
-            f"(there are {', '.join(known)})"
-        )
-
-
-class MacFixed(SystemFault):
-    """Links of that kind have their parent's MAC."""
-
-    def __init__(self, driver: str) -> None:
-        super().__init__(f"{driver} interfaces do not support custom mac address assignment")
-
-
-class HostAccessRefused(InvalidArgument):
-    """The host cannot have a link of its own into the network."""
 
 
 class PruneRunning(Conflict):

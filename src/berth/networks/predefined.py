@@ -10,7 +10,7 @@ from berth.base.ids import new_id
 from berth.base.paths import Layout
 from berth.kernel import link
 from berth.networks import creation, default_bridge
-from berth.networks.errors import BridgeMissing, NotABridge
+from berth.networks.drivers.errors import BridgeMissing, NotABridge
 from berth.networks.host_routes import HostRoutes
 from berth.networks.ipam.pools import DEFAULT_BRIDGE_SOURCES, choose_subnet
 from berth.networks.model import DEFAULT, PREDEFINED, NetworkRecord

@@ -11,9 +11,10 @@ import msgspec
 from berth.base.ids import new_id
 from berth.base.paths import Layout
 from berth.networks.drivers.base import NetworkDriver, Way
+from berth.networks.drivers.errors import MacFixed
 from berth.networks.drivers.registry import driver_of
 from berth.networks.endpoint_options import parse_endpoint
-from berth.networks.errors import ConfigNotJoinable, MacFixed, NetworkNotFound
+from berth.networks.errors import ConfigNotJoinable, NetworkNotFound
 from berth.networks.foreign import Foreign, Granted, Place
 from berth.networks.ipam.addresses import MAC_PREFIX, mac_of
 from berth.networks.ipam.dhcp.pools import DHCP

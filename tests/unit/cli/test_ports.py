@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from berth.cli.errors import CommandFailed
 from berth.cli.ports import publish, sources
-from berth.networks.errors import BadPort
 from berth.networks.ports.choose import parse_host_port, parse_port
+from berth.networks.ports.errors import BadPort
 
 
 def test_the_long_form_says_who_may_and_at_which_address() -> None:

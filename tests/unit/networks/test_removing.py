@@ -7,7 +7,13 @@ import pytest
 
 from berth.base.clock import SystemClock
 from berth.base.errors import EngineError
-from berth.networks.errors import ConfigInUse, HasActiveEndpoints, NetworkNotFound, PredefinedNetwork, PruneRunning
+from berth.networks.errors import (
+    ConfigInUse,
+    HasActiveEndpoints,
+    NetworkNotFound,
+    PredefinedNetwork,
+    PruneRunning,
+)
 from berth.networks.model import NetworkRecord
 from berth.networks.removing import Removing
 from berth.networks.tenants import Tenants

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from berth.base.errors import EngineError
-from berth.networks.errors import ConfigNotJoinable, MacFixed, NetworkNotFound
+from berth.networks.drivers.errors import MacFixed
+from berth.networks.errors import ConfigNotJoinable, NetworkNotFound
 from berth.networks.model import DEFAULT, Pool, Tenant
 from berth.networks.options import ENDPOINT_LINK
 from berth.plan.steps.link import MakeContainerLink

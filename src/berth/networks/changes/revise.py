@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import msgspec
 
 from berth.networks import creation
-from berth.networks.errors import BadOption, IsolatedNotInternal, ManySubnets, PredefinedName
+from berth.networks.drivers.errors import IsolatedNotInternal
+from berth.networks.errors import BadOption, ManySubnets, PredefinedName
 from berth.networks.firewall import egress
 from berth.networks.model import OWN_IPAM, NetworkRecord, Pool
 from berth.networks.options import ICC, MTU, NAME_SERVERS, BridgeOptions, GatewayMode, parse_bridge

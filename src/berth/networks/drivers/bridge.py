@@ -7,7 +7,7 @@ import msgspec
 
 from berth.base.paths import Layout
 from berth.networks.drivers.base import Seen, Traits, Way
-from berth.networks.errors import IsolatedNotInternal
+from berth.networks.drivers.errors import IsolatedNotInternal
 from berth.networks.firewall.ruleset import BridgePolicy
 from berth.networks.model import LiveEndpoint, NetworkRecord, bridge_name
 from berth.networks.options import GatewayMode, parse_bridge

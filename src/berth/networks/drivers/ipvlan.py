@@ -5,8 +5,8 @@ from typing import Final
 
 from berth.networks.drivers import parents, shim
 from berth.networks.drivers.base import Traits, Way
+from berth.networks.drivers.errors import HostAccessRefused, ModeUnknown, ParentTaken
 from berth.networks.drivers.sublinks import SubLinks
-from berth.networks.errors import HostAccessRefused, ModeUnknown, ParentTaken
 from berth.networks.model import NetworkRecord
 from berth.wire.networks import NetworkCreate
 

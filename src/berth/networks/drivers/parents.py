@@ -12,7 +12,7 @@ import msgspec
 
 from berth.base.paths import Layout
 from berth.networks.drivers.base import Seen
-from berth.networks.errors import ParentRefused
+from berth.networks.drivers.errors import ParentRefused
 from berth.networks.model import NetworkRecord, alias_mark
 from berth.plan.model import Plan, Planned
 from berth.plan.steps.sublink import MakeParent, UnmakeParent

@@ -13,8 +13,8 @@ import msgspec
 
 from berth.base.paths import Layout
 from berth.networks.drivers.base import Seen
+from berth.networks.drivers.errors import HostAccessRefused
 from berth.networks.drivers.parents import parent_of
-from berth.networks.errors import HostAccessRefused
 from berth.networks.ipam.addresses import bounds, fixed
 from berth.networks.model import NetworkRecord, Pool, alias_mark
 from berth.networks.options import parse_boolean

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from typing import Final, NamedTuple
 
 from berth.base.units import MAX_PORT
-from berth.networks.errors import BadPort
+from berth.networks.ports.errors import BadPort
 from berth.wire.networks import PortMap
 
 PROTOCOLS: Final = ("tcp", "udp", "sctp")

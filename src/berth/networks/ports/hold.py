@@ -9,9 +9,9 @@ import socket
 from typing import Final, NamedTuple
 
 from berth.kernel import listeners
-from berth.networks.errors import AllPortsAllocated, PortAllocated, PortBusy
 from berth.networks.model import Published
 from berth.networks.ports.choose import ANYWHERE, Wish
+from berth.networks.ports.errors import AllPortsAllocated, PortAllocated, PortBusy
 from berth.networks.ports.proxy_client import open_listener
 
 

@@ -11,7 +11,6 @@ import msgspec
 
 from berth.base.errors import EngineError
 from berth.base.paths import Layout
-from berth.networks.errors import LimitNotKept
 from berth.networks.firewall import ruleset
 from berth.networks.firewall.ruleset import Forward
 from berth.networks.model import LiveEndpoint, LiveSandbox, Published, Tenant
@@ -19,6 +18,7 @@ from berth.networks.options import BridgeOptions
 from berth.networks.planning import gateway_endpoint
 from berth.networks.ports import proxied
 from berth.networks.ports.choose import Wish, wishes
+from berth.networks.ports.errors import LimitNotKept
 from berth.networks.ports.hold import Claim, PortHolder
 from berth.networks.ports.proxied import HostPort
 from berth.networks.ports.proxy_client import ProxyClient

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from ipaddress import ip_network
 from typing import Final
 
-from berth.networks.errors import BadPort
 from berth.networks.ports.choose import parse_port
+from berth.networks.ports.errors import BadPort
 
 PREFIX: Final = "berth.publish.from."
 

@@ -6,9 +6,9 @@ import pytest
 from berth.base.errors import EngineError, Kind
 from berth.base.paths import Layout
 from berth.networks.drivers.base import SeenLink, Way
+from berth.networks.drivers.errors import HostAccessRefused, ParentRefused, ParentTaken
 from berth.networks.drivers.parents import parent_of
 from berth.networks.drivers.registry import DRIVERS
-from berth.networks.errors import HostAccessRefused, ParentRefused, ParentTaken
 from berth.networks.model import LiveEndpoint, NetworkRecord, Pool, alias_mark
 from berth.plan.steps.link import DeleteLink
 from berth.plan.steps.sublink import MakeParent, MakeShim, MakeSubLink, RequireKind, UnmakeParent

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from berth.networks.errors import BadPort
 from berth.networks.ports.choose import Wish, parse_host_port, parse_port, wishes
+from berth.networks.ports.errors import BadPort
 from berth.wire.networks import PortBinding
 
 

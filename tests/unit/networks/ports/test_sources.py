@@ -1,6 +1,6 @@
 import pytest
 
-from berth.networks.errors import BadPort
+from berth.networks.ports.errors import BadPort
 from berth.networks.ports.sources import parse
 
 
