@@ -106,7 +106,7 @@ class Membership:
             live = self._running(container_id) if running or force else None
             end = live.on(record.id) if live and record else None
             if name not in tenant.endpoints and end is None:
-                raise NotConnected(container_id, name, running=running)
+                raise NotConnected(container_id, name, running=running and record is not None)
             if running and record is not None and driver_of(record).traits.on_host:
                 raise HostNetworkFixed
             left = {key: value for key, value in tenant.endpoints.items() if key != name}
