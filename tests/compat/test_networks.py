@@ -47,7 +47,8 @@ def test_a_configuration_network_is_made_used_and_kept_while_used(engine: Engine
             refused = docker("network", "create", *arguments, "cfgx", check=False)
             assert words in refused.err, refused
         in_use = engine.api("DELETE", "/networks/cfgonly")
-        assert (in_use.status, 'configuration network "cfgonly" is in use' in in_use.message) == (403, True)
+        assert in_use.status == 403
+        assert in_use.message.startswith('error while removing network: configuration network "cfgonly" is in use')
         docker("network", "prune", "-f")
         assert inspected(engine, "cfgonly")["ConfigOnly"] is True
         gone = engine.api("GET", "/networks/cfguser")

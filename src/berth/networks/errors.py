@@ -104,7 +104,8 @@ class ConfigInUse(Forbidden):
     """Networks have their settings from the one that is to be removed."""
 
     def __init__(self, name: str, users: Sequence[str]) -> None:
-        super().__init__(f'configuration network "{name}" is in use (by {", ".join(users)})')
+        said = f'configuration network "{name}" is in use (by {", ".join(users)})'
+        super().__init__(f"error while removing network: {said}")
 
 
 class ConfigNotJoinable(Forbidden):
