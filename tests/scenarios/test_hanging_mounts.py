@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.engines import Berth, import_busybox, wait_for
 from tests.support.hangs import Hangable, hangable, is_missing
+from tests.support.pace import Pace
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(bool(is_missing()), reason=is_missing())]
 
@@ -38,6 +39,15 @@ def server(berth: Berth, tmp_path: Path) -> Iterator[Hangable]:
         yield made
 
 
+def assert_quick(engine: Berth, took_s: float, what: object) -> None:
+    """See that something has waited for no server: on a machine too busy for the budget, beside what nothing takes."""
+    if took_s >= BUDGET_S:
+        began = time.monotonic()
+        for _ in range(3):
+            engine.docker("version")
+        assert took_s < 15 * (time.monotonic() - began) / 3, what
+
+
 def test_a_dead_server_stops_nobody_but_its_users(berth: Berth, server: Hangable) -> None:
     berth.docker("volume", "create", "-o", "type=none", "-o", "o=bind", "-o", f"device={server.at}", "far")
     mounts = ("-v", f"{server.at}:/bound", "-v", "far:/far")
@@ -54,7 +64,7 @@ def test_a_dead_server_stops_nobody_but_its_users(berth: Berth, server: Hangable
     def quick(*words: str) -> str:
         began = time.monotonic()
         done = berth.docker(*words)
-        assert time.monotonic() - began < BUDGET_S, words
+        assert_quick(berth, time.monotonic() - began, words)
         return done.out
 
     def fails(*words: str) -> None:
@@ -63,7 +73,8 @@ def test_a_dead_server_stops_nobody_but_its_users(berth: Berth, server: Hangable
         took = time.monotonic() - began
         expected = ("does not answer: no reply of its file system within 1 s", "no answer within")
         assert any(said in done.err for said in expected), (words, done)
-        assert took < 8, (words, took)
+        if took > 8:
+            assert_quick(berth, took - 5, words)
 
     assert user[:12] in quick("ps")
     assert "far" in quick("volume", "ls", "-q").split()
@@ -85,9 +96,9 @@ def test_a_dead_server_stops_nobody_but_its_users(berth: Berth, server: Hangable
     fails("cp", str(server.source / "file"), f"{user}:/bound/other")
 
     berth.kill9()
-    began = time.monotonic()
+    clock = Pace(lambda: [os.getpid(), *(pid for pid, _ in berth.processes())])
     berth.start()
-    assert time.monotonic() - began < BUDGET_S
+    assert clock.taken() < BUDGET_S
     assert user[:12] in quick("ps")
     quick("rm", "-f", user)
     quick("rm", "-f", caught)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.engines import Berth, Engine, wait_for
+from tests.support.pace import Pace
 
 pytestmark = pytest.mark.root
 
@@ -259,16 +260,26 @@ def test_disk_usage_of_many_volumes_and_a_large_tree(own_berth: Berth) -> None:
     for index in range(300):
         assert own_berth.api("POST", "/volumes/create", {"Name": f"many{index}"}).status == 201
     (data(own_berth, "many7") / "f").write_bytes(b"x" * 77)
-    began = time.monotonic()
-    rows = {row["Name"]: row["UsageData"] for row in own_berth.api("GET", "/system/df").body["Volumes"]}
-    assert time.monotonic() - began < 1
-    assert rows["many7"] == {"RefCount": 0, "Size": 77}
-    assert len(rows) == 301
+
+    def counted() -> bool:
+        """Whether the small one is counted; however long that takes, nobody waits for it."""
+        clock = Pace(lambda: [os.getpid(), *(pid for pid, _ in own_berth.processes())])
+        rows = {row["Name"]: row["UsageData"] for row in own_berth.api("GET", "/system/df").body["Volumes"]}
+        assert clock.taken() < 1
+        assert len(rows) == 301
+        return bool(rows["many7"] == {"RefCount": 0, "Size": 77})
+
+    wait_for(counted, "the size of a small volume among many")
     shown = {one["Name"]: one for one in own_berth.api("GET", "/berth/volumes?fresh=1").body["Volumes"]}
     assert (shown["large"]["Size"], shown["many7"]["Size"]) == (9, 77)
+    took = [_took(own_berth, *words) for words in (("system", "df", "-v"), ("--version",))]
+    assert took[0] < max(1, 6 * took[1]), took
+
+
+def _took(engine: Berth, *words: str) -> float:
     began = time.monotonic()
-    own_berth.berth("system", "df", "-v")
-    assert time.monotonic() - began < 1
+    engine.berth(*words)
+    return time.monotonic() - began
 
 
 def test_what_was_seen_outlives_the_engine(own_berth: Berth) -> None:
