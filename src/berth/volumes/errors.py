@@ -1,12 +1,19 @@
 """Errors of volumes and mounts. Words and kinds are compatibility: clients choose behaviour by both."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from berth.base.errors import Conflict, InvalidArgument, NotFound, NotImplementedYet, SystemFault, Unavailable
 from berth.base.ids import short
 from berth.base.names import RESTRICTED_TEXT
 from berth.base.units import human_size
+
+#: What to do where a file server's kind is taken for a driver's name, as pages about volumes have it.
+_INSTEAD: Final = {
+    "nfs": "; it mounts NFS too: docker volume create -o type=nfs -o o=addr=SERVER,rw -o device=:/PATH {name}",
+    "cifs": "; it mounts CIFS too: docker volume create -o type=cifs -o o=addr=SERVER,username=WHO,password=WORD "
+    "-o device=//SERVER/SHARE {name}",
+}
 
 
 class NoSuchVolume(NotFound):
@@ -61,7 +68,7 @@ class NoSuchDriver(NotFound):
     def __init__(self, name: str, driver: str) -> None:
         super().__init__(
             f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found. '
-            'The driver at hand is "local"'
+            'The driver at hand is "local"' + _INSTEAD.get(driver, "").format(name=name or "NAME")
         )
 
 
