@@ -83,3 +83,33 @@ def human_size(count: float, *, digits: int = 4) -> str:
         value /= 1000
         index += 1
     return f"{value:.{digits}g}{units[index]}"
+
+
+def go_duration(ns: int) -> str:
+    """Print a length of time, at least 0, as Go does: ``500ms``, ``1.5s``, ``1m30s``, ``1h0m0s``."""
+    for unit, size in (("ns", 1), ("µs", 1_000), ("ms", 1_000_000)):
+        if 0 < ns < size * 1_000:
+            return f"{_decimal(ns, size)}{unit}"
+    minutes, rest = divmod(ns, 60 * 1_000_000_000)
+    hours, minutes = divmod(minutes, 60)
+    before = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+    return f"{before}{_decimal(rest, 1_000_000_000)}s"
+
+
+def _decimal(number: int, size: int) -> str:
+    whole, rest = divmod(number, size)
+    digits = f"{rest:0{len(str(size)) - 1}d}".rstrip("0") if rest else ""
+    return f"{whole}.{digits}" if digits else str(whole)
+
+
+def go_time(text: str) -> str:
+    """Print an RFC 3339 time as Go's ``time.Time`` prints itself: ``2026-01-02 03:04:05.6 +0000 UTC``."""
+    main, _, rest = text.partition(".")
+    fraction = rest.rstrip("Z").rstrip("0")
+    if main.endswith("Z"):
+        main, fraction = main[:-1], ""
+    if "+" in rest or "-" in rest:
+        digits = rest.replace("-", "+").partition("+")[0]
+        zone = rest[len(digits) :].replace(":", "")
+        return f"{main.replace('T', ' ')}{'.' + digits.rstrip('0') if digits.rstrip('0') else ''} {zone} {zone}"
+    return f"{main.replace('T', ' ')}{'.' + fraction if fraction else ''} +0000 UTC"

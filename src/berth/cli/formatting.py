@@ -88,7 +88,7 @@ def _simple(template: str, columns: Columns) -> Callable[[Any], str] | None:
 def _text(value: object) -> str:
     if isinstance(value, str):
         return value
-    from berth.cli.gotemplate import show
+    from berth.base.gotemplate import show
 
     return show(value)
 
@@ -99,7 +99,7 @@ def compiled(template: str) -> Callable[[Any], str]:
     Raises:
         CommandFailed: The template does not parse, or (from the renderer) does not fit.
     """
-    from berth.cli.gotemplate import Template, TemplateError
+    from berth.base.gotemplate import Template, TemplateError
 
     try:
         parsed = Template(template)

@@ -88,19 +88,6 @@ def epoch(text: str) -> float:
     return seconds + (float(f"0.{fraction}") if fraction else 0.0)
 
 
-def go_time(text: str) -> str:
-    """Print an RFC 3339 time as Go's ``time.Time`` prints itself: ``2026-01-02 03:04:05.6 +0000 UTC``."""
-    main, _, rest = text.partition(".")
-    fraction = rest.rstrip("Z").rstrip("0")
-    if main.endswith("Z"):
-        main, fraction = main[:-1], ""
-    if "+" in rest or "-" in rest:
-        digits = rest.replace("-", "+").partition("+")[0]
-        zone = rest[len(digits) :].replace(":", "")
-        return f"{main.replace('T', ' ')}{'.' + digits.rstrip('0') if digits.rstrip('0') else ''} {zone} {zone}"
-    return f"{main.replace('T', ' ')}{'.' + fraction if fraction else ''} +0000 UTC"
-
-
 def local_time(seconds: int) -> str:
     """Print seconds since the epoch as Go prints a local time without fraction."""
     return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(seconds))

@@ -13,6 +13,7 @@ import msgspec
 from berth.base.aio import Tasks
 from berth.base.clock import Clock
 from berth.base.errors import EngineError
+from berth.base.units import go_duration
 from berth.containers.announce import Announce
 from berth.containers.execs.model import Command
 from berth.containers.execs.service import Execs, Find
@@ -135,7 +136,7 @@ class Healthchecks:
         try:
             code, said = await self._execs.run(record, command, limit_s=limit_s, keep=OUTPUT_BYTES)
         except TimeoutError:
-            code, said = -1, f"Health check exceeded timeout ({limit_s:g}s)"
+            code, said = -1, f"Health check exceeded timeout ({go_duration(check.timeout or TIMEOUT_NS)})"
         except EngineError as exc:
             code, said = -1, str(exc)
         return HealthProbe(start_ns=began, end_ns=self._clock.now_ns(), exit_code=code, output=said)

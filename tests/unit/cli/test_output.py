@@ -49,9 +49,6 @@ def test_sizes() -> None:
 
 
 def test_times() -> None:
-    assert human.go_time("2026-11-23T20:24:54.670427700Z") == "2026-11-23 20:24:54.6704277 +0000 UTC"
-    assert human.go_time("2026-11-23T20:24:54Z") == "2026-11-23 20:24:54 +0000 UTC"
-    assert human.go_time("2026-11-23T20:24:54.5+02:00") == "2026-11-23 20:24:54.5 +0200 +0200"
     assert human.epoch("1970-01-01T00:01:00.5Z") == 60.5
     assert human.epoch("0001-01-01T00:00:00Z") == 0
 

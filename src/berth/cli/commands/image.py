@@ -132,7 +132,8 @@ def _tag(session: Session, parsed: Parsed) -> None:
 
 
 def _history(session: Session, parsed: Parsed) -> None:
-    from berth.cli.human import ago, go_time, size
+    from berth.base.units import go_time
+    from berth.cli.human import ago, size
 
     full, human = parsed.flag("no-trunc"), parsed.flag("human")
 

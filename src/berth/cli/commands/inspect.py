@@ -97,7 +97,7 @@ def _inspect(get: Getter, *, times: bool = False) -> Callable[[Session, Parsed],
 
 
 def _print(found: list[Any], form: str, failures: list[str], *, times: bool) -> None:
-    from berth.cli.gotemplate import GoTime, to_json
+    from berth.base.gotemplate import GoTime, to_json
 
     if form in ("", "json"):
         if form:

@@ -43,7 +43,7 @@ def columns(*, full: bool) -> Columns:
 
 
 def _created(net: dict[str, Any]) -> str:
-    from berth.cli.human import go_time
+    from berth.base.units import go_time
 
     return go_time(net.get("Created", ""))
 

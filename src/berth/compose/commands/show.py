@@ -12,7 +12,7 @@ from berth.compose.arguments import Parsed
 from berth.compose.errors import BadUsage, ComposeFault
 from berth.compose.seen import Container, container_from
 from berth.compose.session import Session
-from berth.compose.table import check_format, json_lines, table
+from berth.compose.table import check_format, is_template, json_lines, table, templated
 
 _PERIODS = (
     (60, 60, "seconds"),
@@ -83,7 +83,8 @@ def _chosen(session: Session, flags: Parsed, *, oneoffs: bool = False) -> tuple[
 
 def ps(session: Session, flags: Parsed) -> int:
     """List the containers of the project."""
-    style = check_format(flags.text("format"))
+    form = flags.text("format")
+    style = "template" if is_template(form) else check_format(form)
     states = {state for text in flags.all("status") for state in text.split(",")}
     for text in flags.all("filter"):
         key, _, value = text.partition("=")
@@ -105,6 +106,9 @@ def ps(session: Session, flags: Parsed) -> int:
         return 0
     if style == "json":
         print(json_lines(_record(name, container) for container in found), end="")
+        return 0
+    if style == "template":
+        print(templated(form, (_record(name, container) for container in found)), end="")
         return 0
     full = flags.has("no-trunc")
     now = SystemClock().now_ns() // 10**9
@@ -278,7 +282,8 @@ def top(session: Session, flags: Parsed) -> int:
 
 def volumes(session: Session, flags: Parsed) -> int:
     """List the volumes of the project."""
-    style = check_format(flags.text("format"))
+    form = flags.text("format")
+    style = "template" if is_template(form) else check_format(form)
     project = session.existing(flags.arguments)
     wanted = {
         project.volumes[m["source"]]["name"]
@@ -293,22 +298,20 @@ def volumes(session: Session, flags: Parsed) -> int:
     ]
     if flags.has("quiet"):
         print("".join(f"{volume['Name']}\n" for volume in found), end="")
-    elif style == "json":
-        print(
-            json_lines(
-                {
-                    "Driver": v["Driver"],
-                    "Labels": ",".join(f"{key}={value}" for key, value in sorted((v.get("Labels") or {}).items())),
-                    "Mountpoint": v.get("Mountpoint", ""),
-                    "Name": v["Name"],
-                    "Scope": v.get("Scope", "local"),
-                }
-                for v in found
-            ),
-            end="",
-        )
-    else:
+    elif style == "table":
         print(table(("DRIVER", "VOLUME NAME"), [[v["Driver"], v["Name"]] for v in found]), end="")
+    else:
+        records = [
+            {
+                "Driver": v["Driver"],
+                "Labels": ",".join(f"{key}={value}" for key, value in sorted((v.get("Labels") or {}).items())),
+                "Mountpoint": v.get("Mountpoint", ""),
+                "Name": v["Name"],
+                "Scope": v.get("Scope", "local"),
+            }
+            for v in found
+        ]
+        print(json_lines(records) if style == "json" else templated(form, records), end="")
     return 0
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from berth.cli.gotemplate import Template, TemplateError, sprintf
+from berth.base.gotemplate import Template, TemplateError, sprintf
 
 VALUE = {
     "Id": "0123456789abcdef",

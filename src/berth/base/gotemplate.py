@@ -552,7 +552,7 @@ def show(value: object) -> str:
     if value is None:
         return "<nil>"
     if isinstance(value, GoTime):
-        from berth.cli.human import go_time
+        from berth.base.units import go_time
 
         return go_time(value)
     if isinstance(value, str):
