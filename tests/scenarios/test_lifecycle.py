@@ -225,3 +225,25 @@ def test_a_monitor_that_is_killed_does_not_leave_its_container_for_ever(own_bert
     engine.docker("kill", "orphan")
     assert state(engine, "orphan")["Running"] is False
     engine.docker("rm", "orphan")
+
+
+def test_events_of_copies_and_restarts(engine: Engine) -> None:
+    began = int(time.time())
+    engine.docker("run", "-d", "--name", "busy", "busybox", "sleep", "1000")
+    engine.docker("exec", "busy", "true")
+    engine.docker("cp", "busy:/etc/hostname", "-")
+    engine.api("PUT", "/containers/busy/archive?path=/tmp", b"\0" * 1024)
+    engine.api("GET", "/containers/busy/export")
+    engine.docker("restart", "-t", "0", "busy")
+    filters = ("--filter", "container=busy", "--format", "{{.Action}}")
+    said = engine.docker("events", "--since", str(began), "--until", str(int(time.time()) + 1), *filters).out
+    wanted = ["create", "start", "exec_create: true ", "exec_start: true ", "archive-path", "extract-to-dir", "export"]
+    shown = [action for action in said.splitlines() if action not in ("attach", "exec_die", "kill", "resize")]
+    assert shown == [*wanted, "die", "stop", "start", "restart"]
+
+
+def test_details_of_logs(engine: Engine) -> None:
+    chosen = ("labels=a", "env=E", "tag={{.Name}} x")
+    options = [word for one in chosen for word in ("--log-opt", one)]
+    engine.docker("run", "--name", "told", *options, "--label", "a=b c", "-e", "E=1", "busybox", "echo", "hi")
+    assert engine.docker("logs", "--details", "told").out == "E=1,a=b+c,tag=told+x hi\n"

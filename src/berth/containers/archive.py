@@ -19,6 +19,7 @@ import msgspec
 
 from berth.base.aio import in_thread
 from berth.base.errors import NotFound, SystemFault
+from berth.containers.announce import Announce
 from berth.containers.execs.spec import identity
 from berth.containers.model import ContainerRecord
 from berth.kernel import foreign, process
@@ -71,8 +72,11 @@ class PathStat(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class Archives:
     """Copies files in and out of containers."""
 
-    def __init__(self, *, find: Find, mounted: Mounted, may_hang: MayHang, answer_limit_s: float) -> None:
+    def __init__(
+        self, *, find: Find, mounted: Mounted, may_hang: MayHang, answer_limit_s: float, announce: Announce
+    ) -> None:
         self._find = find
+        self._announce = announce
         self._mounted = mounted
         self._may_hang = may_hang
         self._answer_limit_s = answer_limit_s
@@ -90,6 +94,7 @@ class Archives:
         async with self._root(record, wanted.path) as root:
             described = await in_thread(_stat, root, wanted, path, record.name)
             with packing(root, wanted) as (place, args):
+                self._announce(record, "archive-path")
                 yield described, _tar(place, args)
 
     async def put(self, ref: str, path: str, body: AsyncIterable[bytes], *, keep_kinds: bool, as_user: bool) -> None:
@@ -104,6 +109,7 @@ class Archives:
             who = identity(root, record, record.config.user) if as_user and record.config.user else None
             owner = (who.uid, who.gid) if who is not None else None
             await _fed(body, Unpacker(root, place, keep_kinds=keep_kinds, owner=owner))
+        self._announce(record, "extract-to-dir")
 
     @asynccontextmanager
     async def export(self, ref: str) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -115,6 +121,7 @@ class Archives:
                 names = sorted(os.listdir(place))
                 outside = [point.target.lstrip("/") for point in record.mounts]
                 skipped = [f"--exclude={escaped(name)}/*" for name in (*NOT_CONTENT, *outside)]
+                self._announce(record, "export")
                 yield _tar(place, ["--anchored", *skipped, "--", *names] if names else ["--files-from=/dev/null"])
             finally:
                 os.close(place)

@@ -478,6 +478,7 @@ class Attachments:
         if not record.running:
             raise NotRunning(record.id)
         order_resize(control_fifo(self._layout.bundle(record.id)), height, width)
+        self._announce(record, "resize", height=str(height), width=str(width))
 
     async def close(self) -> None:
         """Cut every client off; the containers run on."""

@@ -404,6 +404,7 @@ class Life:
         record = self._register.find(ref)
         if record.running or record.state is State.RESTARTING:
             await self._stop(record, timeout_s, signal_text)
+            self._announce(record, "stop")
         async with self._locks.hold(record.id):
             current = self.present(record.id)
             self._call_off_restart(record.id)

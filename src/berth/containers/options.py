@@ -425,6 +425,8 @@ def _check_lists(host: HostConfig) -> None:
             parse_bytes(value)
         if name == "max-file" and (not value.isdecimal() or int(value) < 1):
             raise Bad("max-file cannot be less than 1")
+        if name.endswith("-regex"):
+            _check_expression(name, value)
     for path in (*(host.masked_paths or ()), *(host.readonly_paths or ())):
         if not path.startswith("/"):
             raise Bad(f"path is not absolute: {path}")
@@ -436,6 +438,13 @@ def _check_lists(host: HostConfig) -> None:
             f'could not select device driver "{host.device_requests[0].driver}" '
             f"with capabilities: [[{' '.join(kinds)}]]"
         )
+
+
+def _check_expression(name: str, text: str) -> None:
+    try:
+        re.compile(text)
+    except re.error as exc:
+        raise Bad(f"log opt {name}: error parsing regexp: {exc}") from None
 
 
 def log_bytes(log: LogConfig) -> int:

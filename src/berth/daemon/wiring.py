@@ -251,6 +251,7 @@ def build(config: Config) -> Parts:
             mounted=containers.mounted,
             may_hang=volumes.mounting.may_hang,
             answer_limit_s=config.volume_timeout,
+            announce=announce,
         ),
     )
     return Parts(engine=engine, runner=runner, names=names, proxy=proxy, stores=stores, tasks=tasks)

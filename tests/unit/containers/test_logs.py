@@ -4,6 +4,7 @@ import pytest
 
 from berth.base.clock import SystemClock
 from berth.base.paths import Layout
+from berth.containers.logs.attributes import details
 from berth.containers.logs.entries import BadTime, Renderer, Wish, parse_tail, parse_time, stamp_ns, stamp_text
 from berth.containers.logs.service import Logs, NoStream, NotReadable, log_file, tail_offset
 from berth.containers.model import ContainerRecord
@@ -156,3 +157,22 @@ async def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
         logs.check(record(), Wish(stdout=False, stderr=False))
     with pytest.raises(NotReadable):
         logs.check(record(driver="none"), Wish())
+
+
+def test_options_say_what_stands_among_the_details() -> None:
+    chosen = {
+        "labels": "a, b",
+        "labels-regex": "^x",
+        "env": "E",
+        "env-regex": "Z$",
+        "tag": "{{.Name}}/{{.ID}} {{.Odd}}",
+    }
+    one = ContainerRecord(
+        id="c" * 64, name="/web", created_ns=1, image_id="sha256:i", image_ref="i",
+        config=ContainerConfig(labels={"a": "1", "xy": "p q", "no": "2"}, env=["E=5", "FZ=6", "G=7", "bare"]),
+        host_config=HostConfig(log_config=LogConfig(type="json-file", config=chosen)),
+    )  # fmt: skip
+    assert details(one) == b"E=5,FZ=6,a=1,tag=web%2Fcccccccccccc+%7B%7B.Odd%7D%7D,xy=p+q"
+    assert details(record()) == b""
+    said = Renderer(Wish(details=True, timestamps=True), framed=False, details=b"a=1").render(lines(LINES[1]))
+    assert said == b"2026-11-23T19:57:44.467740001Z a=1 oops\n"

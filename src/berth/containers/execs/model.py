@@ -43,6 +43,11 @@ class Command:
     detach_keys: str = ""
     size: tuple[int, int] | None = None
 
+    @property
+    def spoken(self) -> str:
+        """How Docker's events name it: a blank stands after the program also where nothing follows."""
+        return f"{self.argv[0]} {' '.join(self.argv[1:])}"
+
 
 @dataclass(eq=False)
 class Instance:

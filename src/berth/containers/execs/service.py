@@ -108,7 +108,7 @@ class Execs:
         self._forget(lambda one: 0 < one.ended_ns < horizon)
         made = Instance(new_id(), record.id, command)
         self._instances[made.id] = made
-        self._announce(record, f"exec_create: {' '.join(command.argv)}", execID=made.id)
+        self._announce(record, f"exec_create: {command.spoken}", execID=made.id)
         self._expect_moves()
         return made
 
@@ -177,7 +177,7 @@ class Execs:
         catch = Catch(keep)
         one = Instance(new_id(), record.id, command, running=True)
         outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._announce(record, f"exec_create: {' '.join(command.argv)}", execID=one.id)
+        self._announce(record, f"exec_create: {command.spoken}", execID=one.id)
         work = self._tasks.start(
             f"exec {one.id[:12]}",
             self._run(record, one, catch, Sink(catch, framed=False), outcome, asyncio.Event(), keys=b"", size=None),
@@ -238,7 +238,7 @@ class Execs:
         runtime = self._runtime(record)
         bundle = self._layout.bundle(record.id)
         spec = process_spec(bundle, record, one.command, size or one.command.size)
-        self._announce(record, f"exec_start: {' '.join(one.command.argv)}", execID=one.id)
+        self._announce(record, f"exec_start: {one.command.spoken}", execID=one.id)
         launch = Launch(runtime, bundle, record.id, one, spec)
         tasks: list[asyncio.Task[None]] = []
         loop = asyncio.get_running_loop()

@@ -80,10 +80,14 @@ def stamp_text(stamp: bytes) -> bytes:
 
 
 class Renderer:
-    """Turns lines of the log into what a client is sent; remembers which stream is in the middle of a line."""
+    """Turns lines of the log into what a client is sent; remembers which stream is in the middle of a line.
 
-    def __init__(self, wish: Wish, *, framed: bool) -> None:
+    `details` stand before each line where they are wished for.
+    """
+
+    def __init__(self, wish: Wish, *, framed: bool, details: bytes = b"") -> None:
         self._wish = wish
+        self._details = details + b" "
         self._framed = framed
         self._inside: dict[int, bool] = {}
         #: A line after `until` was seen: nothing more will be wanted.
@@ -117,7 +121,7 @@ class Renderer:
             text = rest[2:] if partial else rest[2:] + b"\n"
             if begins:
                 if wish.details:
-                    text = b" " + text
+                    text = self._details + text
                 if wish.timestamps:
                     text = stamp_text(stamp) + b" " + text
             yield frame(stream, text) if self._framed else text

@@ -13,6 +13,7 @@ from typing import Final
 from berth.base.clock import Clock
 from berth.base.errors import InvalidArgument, NotImplementedYet
 from berth.base.paths import Layout
+from berth.containers.logs.attributes import details
 from berth.containers.logs.entries import Renderer, Wish, is_partial
 from berth.containers.model import ContainerRecord
 from berth.containers.options import LOGLESS
@@ -76,7 +77,7 @@ class Logs:
     async def read(self, record: ContainerRecord, wish: Wish) -> AsyncIterator[bytes]:
         """Yield the log as a client is sent it; with `follow`, until the container ends."""
         self.check(record, wish)
-        renderer = Renderer(wish, framed=not record.config.tty)
+        renderer = Renderer(wish, framed=not record.config.tty, details=details(record))
         follower = _Follower(log_file(self._layout, record.id))
         following = wish.follow and record.running
         alarm: asyncio.TimerHandle | None = None
