@@ -14,6 +14,7 @@ from berth.base.paths import Layout
 from berth.events.bus import Bus
 from berth.store.base import First
 from berth.store.memory import MemoryRecords
+from berth.volumes.drivers.local_storage import LocalStorage
 from berth.volumes.errors import PruneRunning
 from berth.volumes.model import VolumeRecord
 from berth.volumes.mounts.model import MountPoint, to_wire
@@ -295,5 +296,31 @@ def test_a_start_settles_what_a_crash_left(world: World) -> None:
         assert world.on_disk == ["fine", "lost", "orphan"]
         assert sorted(one.name for one in world.volumes.list(Filters())) == ["fine", "lost", "orphan"]
         assert (root / "orphan" / "_data" / "precious").read_text() == "x"
+
+    run(work)
+
+
+def test_the_longest_name_goes_for_good_also_after_a_crash(world: World) -> None:
+    async def work() -> None:
+        world.volumes.trash.keep_ns = 0
+        name = "n" * 255
+        await world.volumes.create(name)
+        await world.volumes.remove(name, force=False)
+        assert world.on_disk == []
+        storage = LocalStorage(world.layout.volumes)
+        for recorded in (True, False):  # killed before its record went, and after
+            await world.volumes.create(name)
+            (world.layout.volumes / name / "_data/file").write_text("x")
+            record = world.volumes.get(name)
+            storage.set_aside(name)
+            if not recorded:
+                await world.volumes.register.records.drop(name)
+            await world.volumes.adopt()
+            assert world.on_disk == []
+            assert world.volumes.list(Filters()) == []
+        await world.volumes.create(name)
+        storage.set_aside(name)
+        storage.put_back(name)
+        assert world.on_disk == [record.name]
 
     run(work)

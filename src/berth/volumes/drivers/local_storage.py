@@ -4,6 +4,7 @@ A directory is there before its record and is renamed out of the way before the 
 """
 
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Iterable
@@ -19,6 +20,7 @@ from berth.kernel.mountinfo import changes, mounts_below
 from berth.kernel.removal import remove_tree
 from berth.volumes.drivers.base import Leftovers
 from berth.volumes.errors import VolumeMounted
+from berth.volumes.options import NAME_MAX
 
 _DATA: Final = "_data"
 _FILLING: Final = ".filling"
@@ -204,11 +206,13 @@ class LocalStorage:
         """Compare the disk with the names of the records; remove what was left empty."""
         known = set(recorded)
         unrecorded, removing = [], []
+        marks = {_mark(name): name for name in known}
         for entry in os.scandir(self.root) if self.root.is_dir() else ():
             if entry.name.startswith(_GONE):
                 self._buried.append(Path(entry.path))
             elif entry.name.startswith(_REMOVING):
-                removing.append(entry.name.removeprefix(_REMOVING))
+                marked = entry.name.removeprefix(_REMOVING)
+                removing.append(marks.get(marked, marked))
             elif entry.name not in known and entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
                 if self._holds_data(entry.name):
                     unrecorded.append(entry.name)
@@ -219,7 +223,7 @@ class LocalStorage:
 
     def aside(self, name: str) -> Path:
         """Return where `set_aside` puts a volume."""
-        return self.root / f"{_REMOVING}{name}"
+        return self.root / f"{_REMOVING}{_mark(name)}"
 
     def _holds_data(self, name: str) -> bool:
         if self.image(name).exists():
@@ -238,6 +242,13 @@ class LocalStorage:
             os.chmod(path, _DATA_MODE)
             return True
         return _make_directory(path, _DATA_MODE)
+
+
+def _mark(name: str) -> str:
+    """Return what stands for a volume's name after a prefix: itself, or its digest where both are too long."""
+    if len(_REMOVING) + len(name) <= NAME_MAX:
+        return name
+    return f"~{hashlib.sha256(name.encode()).hexdigest()}"  # no name has a ~
 
 
 def _make_directory(path: str, mode: int) -> bool:
