@@ -154,6 +154,7 @@ def test_a_backup_goes_through_a_pipe_both_ways(berth: Berth, tmp_path: Path) ->
     piped(berth, "volume", "import", "third", feed=plain.stdout)
     assert trees.difference(before, trees.look(data(berth, "third"))) == []
     again = piped(berth, "volume", "import", "third", feed=plain.stdout, check=False)
+    assert b"import third: the volume third holds data. Name another volume" in again.stderr
     assert again.returncode == 1
     assert b"--overwrite" in again.stderr
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from berth.base.aio import finish, in_thread
 from berth.base.errors import EngineError
-from berth.volumes.backup.errors import RestoreIntoMount, RestoreNeedsName, RestoreWouldOverwrite
+from berth.volumes.backup.errors import ImportWouldOverwrite, RestoreIntoMount, RestoreNeedsName, RestoreWouldOverwrite
 from berth.volumes.backup.model import RestoreOptions
 from berth.volumes.backup.staging import Staging
 from berth.volumes.keeping import Keeping
@@ -53,8 +53,8 @@ class Claim:
     async def check(self, name: str) -> None:
         """See that a volume may be restored, and keep others from one that is there.
 
-        Raises `NameInvalid`, `RestoreWouldOverwrite`, `RestoreIntoMount`, `VolumeProtected`, `VolumeRunning`,
-        `VolumeOccupied`.
+        Raises `NameInvalid`, `RestoreWouldOverwrite`, `ImportWouldOverwrite`, `RestoreIntoMount`, `VolumeProtected`,
+        `VolumeRunning`, `VolumeOccupied`.
         """
         self._name = name
         record = self._register.find(name)
@@ -68,7 +68,7 @@ class Claim:
         self._register.check_unprotected("restore", record)
         self._record = self._stack.enter_context(self._register.occupy(name, "restore", exclusive=True))
         if not self._options.overwrite and not await self._is_empty(record):
-            raise RestoreWouldOverwrite(name)
+            raise ImportWouldOverwrite(name)
 
     async def _is_empty(self, record: VolumeRecord) -> bool:
         async with self._replacing.mounted(record) as data:

@@ -22,8 +22,18 @@ class RestoreWouldOverwrite(Conflict):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"restore {name}: a volume named {name} is there already. Restore beside it: --as OTHER "
-            "(import: another name); or replace its data: --overwrite"
+            f"restore {name}: a volume named {name} is there already. Restore beside it: --as OTHER; "
+            "or replace its data: --overwrite"
+        )
+
+
+class ImportWouldOverwrite(Conflict):
+    """The volume that is to be filled holds data."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"import {name}: the volume {name} holds data. Name another volume, which is made if there is none; "
+            "or replace its data: --overwrite"
         )
 
 
