@@ -172,7 +172,7 @@ def test_a_storm_cut_off_anywhere_leaves_nothing(own_berth: Berth) -> None:
         wait_for(lambda: not engine.api("GET", "/containers/json?all=1").body, "containers to be gone")
         for row in engine.api("GET", "/volumes").body["Volumes"] or []:
             assert engine.api("DELETE", f"/volumes/{row['Name']}").status == 204, row
-        wait_for(lambda: not engine.leaks(), f"nothing to be left after kill {number}: {engine.leaks()}", limit_s=15)
+        wait_for(lambda: not engine.leaks(), f"nothing to be left after kill {number}: {engine.leaks()}", limit_s=40)
         assert engine.api("GET", "/networks/storm").body["Containers"] == {}
     engine.berth("volume", "trash", "empty", "-f")  # where removed volumes with a name are, for a day
     root = engine.data_root / "volumes"

@@ -60,7 +60,7 @@ class Terminal:
         self.said += piece.decode(errors="replace")
         return bool(piece)
 
-    def expect(self, text: str, *, limit_s: float = 15, meanwhile: Callable[[], None] = lambda: None) -> str:
+    def expect(self, text: str, *, limit_s: float = 40, meanwhile: Callable[[], None] = lambda: None) -> str:
         """Wait until `text` appears and return what was said up to it; what follows is kept.
 
         `meanwhile` is called again and again: a client that has just started may not listen to its signals yet.
