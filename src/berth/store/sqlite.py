@@ -6,6 +6,7 @@ and the run-time one on tmpfs, which means nothing after a reboot and therefore 
 
 import asyncio
 import logging
+import os
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,11 @@ PAGES_OF_ONE: Final = 3
 TIDY_PAGES: Final = RESERVE // PAGE // 2
 #: … this many seconds after a write at the earliest: behind its answer, and where nothing else is to be written.
 TIDY_AFTER_S: Final = 0.02
+#: Pages of the reserve that no new record takes on a full disk. Once a write has made the main file want to grow, what
+#: the log holds cannot be brought there, its space does not serve again, and nothing can be removed any more.
+KEPT_PAGES: Final = 16
+#: Bytes free on the disk from which on it is not full: the reserve is written twice, to the log and to the main file.
+_ROOM: Final = 3 * RESERVE
 
 #: Version of the tables' layout, in SQLite's user_version.
 SCHEMA_VERSION: Final = 1
@@ -56,11 +62,19 @@ class RecordUnreadable(SystemFault):
         super().__init__(f"record {key} of {table} cannot be read: {reason}")
 
 
+class _Full(Exception):
+    """The disk has no room for the main file to grow."""
+
+    def __str__(self) -> str:
+        return "database or disk is full"
+
+
 class Database:
     """One SQLite file with a thread of its own; all its tables are cached in memory."""
 
     def __init__(self, path: Path, *, durable: bool) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path, self._durable = path, durable
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
@@ -72,13 +86,11 @@ class Database:
             if durable:
                 self._db.execute(f"PRAGMA wal_autocheckpoint={RESERVE // PAGE}")
                 self._reserve()
-        except sqlite3.OperationalError as exc:
+        except (sqlite3.OperationalError, _Full) as exc:
             # On a full disk the engine starts all the same: what is on record can be read, and things be removed.
-            if exc.sqlite_errorcode != sqlite3.SQLITE_FULL:
+            if not isinstance(exc, _Full) and exc.sqlite_errorcode != sqlite3.SQLITE_FULL:
                 raise
             log.warning("%s: %s", path, exc)
-        self._path = path
-        self._durable = durable
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"store-{path.stem}")
         self._under_way = 0
         #: Pages that may have been written to the log since it was begun anew.
@@ -95,6 +107,8 @@ class Database:
 
     def _reserve(self) -> None:
         """Make both files so much larger than what they hold; later writes use that space first."""
+        if self._free_pages() * PAGE < RESERVE:
+            self._check_room()
         with closing(self._db.cursor()) as cursor:
             cursor.execute("CREATE TABLE IF NOT EXISTS reserve (body BLOB)")
             # Written even if the main file has room: the log is new after every clean end.
@@ -102,10 +116,29 @@ class Database:
             cursor.execute("DELETE FROM reserve")
             cursor.execute("PRAGMA wal_checkpoint(RESTART)")
 
-    async def _write(self, *statements: Statement, first: First | None = None, then: First | None = None) -> None:
-        """Carry out statements, all or none, between `first` and `then`."""
+    def _free_pages(self) -> int:
+        return int(self._db.execute("PRAGMA freelist_count").fetchone()[0])
+
+    def _check_room(self, more: int = 0) -> None:
+        """Refuse to let the main file grow on a full disk."""
+        disk = os.statvfs(self._path)
+        if disk.f_bfree * disk.f_frsize < _ROOM + more:  # root, whom the rest is kept for
+            raise _Full
+
+    def _make_room(self, pages: int) -> None:
+        """See to it that so many pages can be used with the main file as it is, or that the disk is not full."""
+        if self._free_pages() < pages:
+            self._check_room(2 * pages * PAGE)
+            self._reserve()
+
+    async def _write(
+        self, *statements: Statement, pages: int = 0, first: First | None = None, then: First | None = None
+    ) -> None:
+        """Carry out statements, all or none, between `first` and `then`; they need so many pages more."""
 
         def work() -> None:
+            if pages and self._durable:
+                self._make_room(pages)
             if first is not None:
                 first()
             try:
@@ -122,7 +155,7 @@ class Database:
         self._under_way += 1
         try:
             await in_executor(self._thread, work)
-        except sqlite3.Error as exc:
+        except (sqlite3.Error, _Full) as exc:
             raise SystemFault(f"cannot write the engine's records: {exc}") from exc
         finally:
             self._under_way -= 1
@@ -209,7 +242,9 @@ class Table(Generic[R]):
 
     async def put(self, key: str, record: R, *, first: First | None = None) -> None:
         """Write or replace a record: on disk when this returns, then seen by readers."""
-        await self._write(self._putting(key, record), first=first)
+        statement = self._putting(key, record)
+        kept = 0 if key in self._rows else KEPT_PAGES
+        await self._write(statement, pages=kept + _pages(statement), first=first)
         self._rows[key] = record
 
     async def drop(self, key: str, *, first: First | None = None) -> None:
@@ -241,7 +276,7 @@ class Table(Generic[R]):
                 then()
 
         try:
-            await self._write(old, new, first=first, then=after)
+            await self._write(old, new, pages=_pages(new), first=first, then=after)
         finally:
             if written:
                 self._rows.pop(key, None)
@@ -256,6 +291,13 @@ class Table(Generic[R]):
 
     def _dropping(self, key: str) -> Statement:
         return f"DELETE FROM {self._name} WHERE key = ?", (key,)  # noqa: S608
+
+
+def _pages(putting: Statement) -> int:
+    """Return how many pages a record takes beside those that are there."""
+    _, (_, body) = putting
+    assert isinstance(body, bytes)
+    return len(body) // PAGE
 
 
 class Stores:
