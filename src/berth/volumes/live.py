@@ -267,12 +267,21 @@ class LiveMounts:
 
     def _write_down(self, ident: str, change: Change) -> int:
         path = self._note(ident)
-        lock = _locked(path)
         try:
-            os.ftruncate(lock, 0)
-            os.write(lock, msgspec.json.encode(change))
-        except BaseException:
+            lock = _locked(path)
+        except OSError as exc:
+            raise livemount.LiveMountFailed(_not_written(path, exc), as_before=True) from exc
+        fresh, text = not os.fstat(lock).st_size, msgspec.json.encode(change)
+        try:
+            os.posix_fallocate(lock, 0, len(text))  # all of it, or what is there stays
+            os.pwrite(lock, text, 0)
+            os.ftruncate(lock, len(text))
+        except BaseException as exc:
+            if fresh:
+                path.unlink()
             os.close(lock)
+            if isinstance(exc, OSError):
+                raise livemount.LiveMountFailed(_not_written(path, exc), as_before=True) from exc
             raise
         return lock
 
@@ -282,6 +291,10 @@ class LiveMounts:
 
 async def _nothing() -> None:
     """Commit nothing: the record stays as it is."""
+
+
+def _not_written(path: Path, exc: OSError) -> str:
+    return f"cannot write down the change in {path}: {(exc.strerror or str(exc)).lower()}"
 
 
 def _locked(path: Path) -> int:

@@ -58,6 +58,13 @@ class TooLargeToRestore(Conflict):
         )
 
 
+class StageFailed(SystemFault):
+    """There is no place beside the volumes to unpack an archive to."""
+
+    def __init__(self, exc: OSError) -> None:
+        super().__init__(f"cannot begin to restore: {exc.filename}: {(exc.strerror or str(exc)).lower()}")
+
+
 class StoreFailed(SystemFault):
     """A place for backups did not do what it was asked."""
 

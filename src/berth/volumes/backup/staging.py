@@ -5,12 +5,14 @@ a volume's data by exchanging two directories, so that at every moment the volum
 What is found at a start was left by a restore that died: it goes. All calls block.
 """
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Final
 
 from berth.kernel.files import exchange, sync_directory, sync_filesystem
 from berth.kernel.removal import remove_tree
+from berth.volumes.backup.errors import StageFailed
 
 _STAGE: Final = ".restoring-"
 _UNFINISHED: Final = ".unfinished-"
@@ -24,13 +26,18 @@ class Staging:
         self._root = root
 
     def open(self, ident: str) -> Path:
-        """Make a stage; return the directory to fill."""
-        self._root.mkdir(0o701, parents=True, exist_ok=True)
+        """Make a stage; return the directory to fill. Raises `StageFailed`."""
         stage = self._root / f"{_STAGE}{ident}"
-        stage.mkdir(0o700)
         data = stage / _DATA
-        data.mkdir(0o755)
-        data.chmod(0o755)  # whatever the umask
+        try:
+            self._root.mkdir(0o701, parents=True, exist_ok=True)
+            stage.mkdir(0o700)
+            data.mkdir(0o755)
+            data.chmod(0o755)  # whatever the umask
+        except OSError as exc:
+            with contextlib.suppress(OSError):
+                stage.rmdir()
+            raise StageFailed(exc) from exc
         return data
 
     def swap(self, filled: Path, data: Path, marker: Path) -> None:
@@ -49,9 +56,12 @@ class Staging:
         remove_tree(self._root / f"{_STAGE}{ident}")
 
     def begin(self, name: str) -> None:
-        """Note that the volume `name` is being made by a restore and is none yet."""
-        (self._root / f"{_UNFINISHED}{name}").touch(mode=0o600)
-        sync_directory(self._root)
+        """Note that the volume `name` is being made by a restore and is none yet. Raises `StageFailed`."""
+        try:
+            (self._root / f"{_UNFINISHED}{name}").touch(mode=0o600)
+            sync_directory(self._root)
+        except OSError as exc:
+            raise StageFailed(exc) from exc
 
     def finished(self, name: str) -> None:
         """Take `begin` back: it is a volume now, or gone. Were the note there again after a power cut, it would go."""

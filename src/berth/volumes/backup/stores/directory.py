@@ -21,6 +21,8 @@ from berth.wire import backups as wire
 
 _PIECE = 1 << 20
 _PARTIAL = ".berth-"
+#: What file systems and kernels without nameless files say (open(2), O_TMPFILE).
+_NAMELESS_UNKNOWN = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
 
 
 class DirectoryStore:
@@ -38,40 +40,58 @@ class DirectoryStore:
         """Write a file that gets its name when it is whole and on its disk."""
         await self._answers()
         packing = volume.packing(name)
-        partial = self._path / f"{_PARTIAL}{new_id()[:12]}"
         encrypted = "age" if packing.encrypt and "recipients" in packing.encrypt else "passphrase"
         final = wire.file_name(name, volume.stamp, packing.pack, encrypted=encrypted if packing.encrypt else "")
         try:
-            fd = await in_thread(os.open, partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fd, partial = await in_thread(self._open)
             try:
                 packer = Packer(packing, to=fd)
                 await packer.wait()
                 await in_thread(os.fsync, fd)
+                final = await in_thread(self._name, fd, partial, final)
             finally:
                 os.close(fd)
-            final = await in_thread(self._name, partial, final)
+                if partial is not None:
+                    with contextlib.suppress(OSError):
+                        partial.unlink(missing_ok=True)
         except OSError as exc:
             raise StoreFailed(str(self._path), str(exc.strerror).lower()) from exc
         except PackingFailed as exc:
             if str(exc) != os.strerror(errno.ENOSPC):
                 raise
             raise StoreFailed(str(self._path), f"{exc}; the backups there are as they were".lower()) from exc
-        finally:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
         return Entry(name=final, volume=name, size=packer.end["packed"], head=volume.head(name), end=packer.end)
 
-    def _name(self, partial: Path, wanted: str) -> str:
+    def _open(self) -> tuple[int, Path | None]:
+        """Open a file without a name, so that none is left whoever dies; where there are none, one with another."""
+        try:
+            return os.open(self._path, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600), None
+        except OSError as exc:
+            if exc.errno not in _NAMELESS_UNKNOWN:
+                raise
+        partial = self._path / f"{_PARTIAL}{new_id()[:12]}"
+        return os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), partial
+
+    def _name(self, fd: int, partial: Path | None, wanted: str) -> str:
         """Give a file the name that is wanted, or one with a number: several in one second are several."""
         stem, dot, suffix = wanted.partition(".tar")
         for number in itertools.count(1):
             final = wanted if number == 1 else f"{stem}-{number}{dot}{suffix}"
             with contextlib.suppress(FileExistsError):  # never over what is there
-                os.link(partial, self._path / final)
+                self._link(fd, partial, final)
                 break
-        partial.unlink()
         sync_directory(self._path)
         return final
+
+    def _link(self, fd: int, partial: Path | None, final: str) -> None:
+        if partial is not None:
+            os.link(partial, self._path / final)
+            return
+        at = os.open(self._path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.link(f"/proc/self/fd/{fd}", final, dst_dir_fd=at, follow_symlinks=True)
+        finally:
+            os.close(at)
 
     async def _answers(self) -> None:
         """See that a server the directory may be on answers: a thread that asks one that is gone never ends."""
