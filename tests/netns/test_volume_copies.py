@@ -122,7 +122,7 @@ class World:
             self.layout, self.volumes.register, self.volumes.drivers, nobody, bus, clock,
             Instants(shelf, self.volumes.drivers),
         )  # fmt: skip
-        self.copies = Copies(shelf, self.volumes.register, self.volumes.drivers, still, self.volumes.replacing, 2)
+        self.copies = Copies(shelf, self.volumes.register, self.volumes.drivers, still, self.volumes.replacing, 15)
 
     def close(self) -> None:
         assert self.stores is not None
@@ -304,6 +304,7 @@ async def test_a_volume_that_hangs_ends_its_clone_in_time(tmp_path: Path) -> Non
         await world.volumes.create("far", driver_opts=options, labels=LABELS)
         record = world.volumes.get("far")
         await world.volumes.drivers.of(record).hold(record, "test")
+        world.copies._stall_limit_s = 2
         served.hang()
         try:
             with pytest.raises(EngineError, match="nothing could be copied for 2 s; is a server it is on reachable"):

@@ -1,10 +1,13 @@
 """File systems of a test's own, on loop devices: with and without blocks that files can share, and small ones."""
 
 import contextlib
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+from berth.kernel.files import sync_filesystem
 
 _MKFS = {
     "ext4": ("mkfs.ext4", "-q", "-F"),
@@ -48,3 +51,22 @@ def cut_power(kind: str, place: Path, close: Callable[[], None]) -> None:
     subprocess.run(["umount", str(at)], check=True, capture_output=True)
     survives.replace(image)
     subprocess.run(["mount", "-o", "loop", str(image), str(at)], check=True, capture_output=True)
+
+
+def fill(filler: Path, *, left: int) -> None:
+    """Let `filler` take all of its disk but `left` bytes, or what there is less."""
+    filler.unlink(missing_ok=True)
+    sync_filesystem(filler.parent)  # what was deleted is free now
+    piece = 1 << 20
+    with filler.open("wb", buffering=0) as out:
+        while piece and (free := _free(filler)) > left:
+            try:
+                out.write(bytes(min(piece, free - left)))
+            except OSError:
+                os.fsync(out.fileno())  # it may have taken less than what was put by for it
+                piece //= 4
+
+
+def _free(place: Path) -> int:
+    found = os.statvfs(place)
+    return found.f_bfree * found.f_frsize  # root may have them all
