@@ -223,6 +223,10 @@ VOLUMES: Final = (
          'create errx: missing required option: "device"'),
     Case("POST", f"{_V}/create", {"Name": "errx", "DriverOpts": {"device": "/x"}}, 400,
          'create errx: missing required option: "type"'),
+    Case("POST", f"{_V}/create", {"Name": "errx", "DriverOpts": {
+         "type": "cifs", "o": "username=u", "device": "//server:445/share"}}, 400,
+         "create errx: port not allowed in CIFS device URL, include 'port' in 'o='", 201, "",
+         "20.10 finds out at the mount"),
     Case("POST", f"{_V}/create", {"Name": "errx", "DriverOpts": {"size": "1m"}}, 201, "", 400,
          "create errx: quota size requested but no quota support", why="sizes there need quotas of the file system below"),
     Case("POST", f"{_V}/create", {"Name": "errx", "DriverOpts": {"size": "zz"}}, 400, "create errx: invalid size: 'zz'",

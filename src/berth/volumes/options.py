@@ -1,5 +1,6 @@
 """The local driver's options and names, checked. Pure."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -52,6 +53,8 @@ class LocalOptions(msgspec.Struct, frozen=True):
         return may_hang(self.type)
 
 
+#: ``//server:445/share``, also of an IPv6 address.
+_SHARE_WITH_PORT: Final = re.compile(r"(\w+:)?//(\[[^]]*\]|[^/:]*):\d+(/|$)")
 #: Of a volume without options: most are.
 _PLAIN: Final = LocalOptions()
 
@@ -96,6 +99,13 @@ def parse_local(name: str, options: Mapping[str, str]) -> LocalOptions:
         raise BadOption(name, f"a file system of type xfs needs a size of {XFS_LEAST >> 20}m at least")
     reserve = _reserve(name, options, mode)
     return LocalOptions(kind, o, device, size, "image" if reserve else mode, system, reserve, owner)
+
+
+def check_local(name: str, options: Mapping[str, str]) -> None:
+    """Check the options of a new volume; some that are on record would not be taken any more. Raises `BadOption`."""
+    if options.get("type") == "cifs" and _SHARE_WITH_PORT.match(options.get("device", "")):
+        raise BadOption(name, "port not allowed in CIFS device URL, include 'port' in 'o='")
+    parse_local(name, options)
 
 
 def _size(name: str, options: Mapping[str, str]) -> int:

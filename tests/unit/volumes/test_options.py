@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from berth.base.errors import InvalidArgument
 from berth.base.ownership import Owner
-from berth.volumes.options import LocalOptions, check_name, masked, parse_local, split_mount_options
+from berth.volumes.options import LocalOptions, check_local, check_name, masked, parse_local, split_mount_options
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,19 @@ def test_bad_options(options: dict[str, str], words: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         parse_local("v", options)
     assert str(caught.value) == words
+
+
+@pytest.mark.parametrize(
+    "device", ["//server:445/share", "//[fd00::1]:445/share", "//server:445", "smb://server:445/s"]
+)
+def test_a_port_belongs_into_the_options_of_a_share(device: str) -> None:
+    words = "create v: port not allowed in CIFS device URL, include 'port' in 'o='"
+    with pytest.raises(InvalidArgument, match=f"^{words}$"):
+        check_local("v", {"type": "cifs", "device": device, "o": "username=u"})
+    parse_local("v", {"type": "cifs", "device": device})  # one that is on record can be seen, and removed
+    for good in ("//server/share", "//[fd00::1]/share", "//server/a:445/b"):
+        check_local("v", {"type": "cifs", "device": good, "o": "port=445"})
+    check_local("v", {"type": "none", "device": device, "o": "bind"})
 
 
 def test_good_options() -> None:

@@ -29,7 +29,7 @@ from berth.volumes.drivers.local_storage import LocalStorage
 from berth.volumes.errors import MountOfVolumeFailed, SizeLost
 from berth.volumes.model import VolumeRecord
 from berth.volumes.mounts.away import Limits
-from berth.volumes.options import LocalOptions, parse_local, read_only
+from berth.volumes.options import LocalOptions, check_local, parse_local, read_only
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class LocalDriver:
 
     def check(self, name: str, options: Mapping[str, str]) -> None:
         """Refuse options the driver does not know or cannot fulfil. Raises `BadOption`."""
-        parse_local(name, options)
+        check_local(name, options)
 
     def path(self, record: VolumeRecord) -> Path:
         """Return the volume's directory."""
