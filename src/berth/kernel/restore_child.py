@@ -242,7 +242,7 @@ def unpacked(source: Source) -> Iterator[bytes]:
             cast("IO[bytes]", _File(rest)), read_size=1 << 17, read_across_frames=True
         )
         return _guarded(iter(lambda: reader.read(CHUNK), b""))
-    if not first:
+    if not first and not source.count:  # a wrong key, too, leaves nothing; that is told otherwise
         raise Wrong("the archive is empty: there is not one byte of it")
     for magic, name, command in PACKED_OTHERWISE:
         if first.startswith(magic) and first[257:262] != b"ustar":
