@@ -244,6 +244,27 @@ def test_removing_one(world: SizeWorld) -> None:
     go(work())
 
 
+def test_a_change_that_cannot_be_ended_keeps_no_engine_from_starting(
+    world: SizeWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work() -> None:
+        await world.filled("sized", size=f"{40 * MIB}")
+        image_file, mark = world.directory("sized") / "image", world.directory("sized") / ".resize"
+        mark.write_text(str(80 * MIB))  # as a killed engine leaves it, grown but not ended
+        whole = image_file.read_bytes()
+        image_file.write_bytes(bytes(image_bytes(80 * MIB, "ext4")))
+        await world.adopted()
+        assert "resize that was cut short cannot be ended" in caplog.text
+        assert parse_bytes((world.volumes.get("sized").options or {})["size"]) == 40 * MIB
+        assert mark.exists()
+        image_file.write_bytes(whole)
+        await world.adopted()
+        assert not mark.exists()
+        assert await world.content("sized") == CONTENT
+
+    go(work())
+
+
 def test_a_full_disk(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "small", str(tmp_path / "data")], check=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from berth.base.aio import in_thread
+from berth.base.errors import EngineError
 from berth.base.ownership import Owner
 from berth.base.paths import Layout
 from berth.kernel import foreign, hanging
@@ -262,7 +263,14 @@ class LocalDriver:
         known = {record.name: record for record in records}
         found: dict[str, int] = {}
         for name in await in_thread(self._sizes.unfinished, known):
-            found[name] = await self._sizes.finish(name, _options(known[name]))
+            try:
+                found[name] = await self._sizes.finish(name, _options(known[name]))
+            except (EngineError, OSError) as exc:  # one volume's file system keeps no engine from starting
+                log.warning(
+                    "volume %s: its resize that was cut short cannot be ended; the next start tries again: %s",
+                    name,
+                    exc,
+                )
         return found
 
     def owns_data(self, record: VolumeRecord) -> bool:
