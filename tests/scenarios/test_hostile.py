@@ -123,7 +123,10 @@ def test_a_client_may_ask_before_it_sends(clean: Berth) -> None:
     with socket.socket(socket.AF_UNIX) as line:
         line.settimeout(10)
         line.connect(str(clean.socket))
-        line.sendall(b"POST /volumes/create HTTP/1.1\r\nHost: x\r\nContent-Length: 16\r\nExpect: 100-continue\r\n\r\n")
+        line.sendall(
+            b"POST /volumes/create HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 16\r\nExpect: 100-continue\r\n\r\n"
+        )
         assert line.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
         line.sendall(b'{"Name":"asked"}')
         assert line.recv(4096).startswith(b"HTTP/1.1 201 ")
