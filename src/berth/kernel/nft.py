@@ -16,6 +16,7 @@ import msgspec
 
 from berth.base.errors import SystemFault
 from berth.kernel import netns, nftwatch
+from berth.kernel.lowfiles import LowFiles, NoLowNumber
 from berth.kernel.nftmirror import Mirror
 from berth.plan.model import Step
 from berth.plan.steps.nft import NftTransaction
@@ -61,12 +62,22 @@ def _library() -> Any:  # noqa: ANN401  ctypes
     return lib
 
 
+@functools.cache
+def low_files() -> LowFiles:
+    """Return the numbers for the library's sockets; to be asked for while the engine has few files open."""
+    return LowFiles()
+
+
 class Nft:
     """A context in the namespace of the thread that makes it; usable from any thread, one at a time."""
 
     def __init__(self, *, json: bool = False, handles: bool = False) -> None:
         self._lib = _library()
-        self._context = self._lib.nft_ctx_new(0)
+        try:
+            with low_files().lent():
+                self._context = self._lib.nft_ctx_new(0)
+        except NoLowNumber as exc:
+            raise SystemFault(f"nftables: {exc}") from exc
         if not self._context:
             raise SystemFault("nftables: no context")
         self._lib.nft_ctx_buffer_output(self._context)
@@ -90,7 +101,8 @@ class Nft:
     def close(self) -> None:
         """Give the context back; may be repeated."""
         if self._context:
-            self._lib.nft_ctx_free(self._context)
+            with low_files().given_back():
+                self._lib.nft_ctx_free(self._context)
             self._context = None
 
 

@@ -72,7 +72,9 @@ class Runtime:
             case "runc":  # its init waits for someone to take a byte (runc, libcontainer/container_linux.go, exec)
                 fd = os.open(gate, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
                 try:
-                    if not select.select([fd], [], [], _GATE_LIMIT_S)[0] or not os.read(fd, 1):
+                    come = select.poll()  # select(2) knows no numbers from 1,024 on
+                    come.register(fd, select.POLLIN)
+                    if not come.poll(_GATE_LIMIT_S * 1000) or not os.read(fd, 1):
                         return False
                 finally:
                     os.close(fd)
