@@ -94,6 +94,17 @@ def test_propagation(place: Engine, tmp_path: Path) -> None:
         place.host("umount", "-R", "-l", str(shared), check=False)
 
 
+def test_a_source_is_made_where_it_is_asked_for(berth: Berth, tmp_path: Path) -> None:
+    """API 1.42 (dockerd 20.10 has not got it); without it a source that is missing is an error, as on dockerd."""
+    base = f"type=bind,source={tmp_path}/made/deep,target=/d"
+    refused = berth.berth("run", "--rm", "--mount", base, "busybox", "true", check=False)
+    assert refused.code == 125
+    assert f"bind source path does not exist: {tmp_path}/made/deep" in refused.err
+    assert not (tmp_path / "made").exists()
+    berth.berth("run", "--rm", "--mount", f"{base},bind-create-src", "busybox", "touch", "/d/there")
+    assert (tmp_path / "made/deep/there").exists()
+
+
 def test_mounts_below_a_bind(place: Engine, tmp_path: Path) -> None:
     (tmp_path / "dir/sub").mkdir(parents=True)
     place.host("mount", "-t", "tmpfs", "t", f"{tmp_path}/dir/sub")

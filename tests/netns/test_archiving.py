@@ -144,6 +144,21 @@ def test_damage_is_found_and_the_file_named(tmp_path: Path, pack: str) -> None:
         unpacked(data[:-3000] if pack == "none" else data[:-20])
 
 
+def test_contents_that_changed_places_are_found(place: Path, tmp_path: Path) -> None:
+    """Both are whole and of one length, and the archive is as long as it was."""
+    contents = [os.urandom(30_000) for _ in range(2)]
+    (tmp_path / "from").mkdir()
+    for number, content in enumerate(contents):
+        (tmp_path / "from" / f"file-{number}").write_bytes(content)
+    data = packed(tmp_path / "from", pack="none")
+    first, second = (data.index(content) for content in contents)
+    swapped = bytearray(data)
+    swapped[first : first + 30_000], swapped[second : second + 30_000] = contents[1], contents[0]
+    for where in (None, place):
+        with pytest.raises(BadArchive, match="file-"):
+            unpacked(bytes(swapped), where)
+
+
 # -- archives that mean harm
 
 
