@@ -5,7 +5,6 @@ import os
 import re
 import tarfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,15 +46,10 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def place(engine: Engine, busybox: Path, outside: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    if engine.api("GET", "/images/voldata/json").status == 404:
-        _image(engine, busybox, "voldata", outside)
-    before = {one["Name"] for one in engine.api("GET", "/volumes").body["Volumes"] or ()}
-    yield engine
-    engine.wipe_containers()
-    for one in engine.api("GET", "/volumes").body["Volumes"] or ():
-        if one["Name"] not in before:
-            engine.api("DELETE", f"/volumes/{one['Name']}")
+def place(place: Engine, busybox: Path, outside: Path) -> Engine:
+    if place.api("GET", "/images/voldata/json").status == 404:
+        _image(place, busybox, "voldata", outside)
+    return place
 
 
 def names(engine: Engine) -> set[str]:

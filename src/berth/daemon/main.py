@@ -10,7 +10,6 @@ import fcntl
 import gc
 import logging
 import os
-import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from berth.base.errors import EngineError
 from berth.base.paths import Layout
 from berth.daemon.lifecycle import serve
 from berth.kernel import nft
+from berth.kernel.lowfiles import open_as_many_as_may_be
 
 log = logging.getLogger(__name__)
 
@@ -198,13 +198,6 @@ def _sole_user(layout: Layout) -> Any:  # noqa: ANN401  a context manager of not
         os.close(data)
 
 
-def _many_files() -> None:
-    """Let the engine have as many files open as it may: each running container needs some."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    nft.low_files()
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the daemon until SIGTERM or SIGINT; the exit status."""
     try:
@@ -217,7 +210,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     logs.set_up(config.log_level)
     os.umask(0o022)
-    _many_files()
+    open_as_many_as_may_be()  # each running container needs some
+    nft.low_files()
     with _sole_user(config.layout):
         if config.pidfile:
             Path(config.pidfile).write_text(f"{os.getpid()}\n", encoding="ascii")

@@ -5,6 +5,7 @@ An engine with some hundred containers has that many files open, and a new one g
 """
 
 import os
+import resource
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,12 @@ FD_SETSIZE: Final = 1024
 KEPT: Final = 32
 #: Below this one the lowest number that is free is so low that nobody takes all that are left meanwhile.
 _AMPLE: Final = FD_SETSIZE // 2
+
+
+def open_as_many_as_may_be() -> None:
+    """Let this process have as many files open as the system lets it."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class NoLowNumber(OSError):

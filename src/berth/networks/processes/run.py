@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from berth.base import log as logs
+from berth.kernel.lowfiles import open_as_many_as_may_be
 from berth.networks.processes.control import ControlSocket, Language, R, listen
 from berth.networks.processes.loop import Loop
 
@@ -33,8 +33,7 @@ def run(prog: str, description: str, make: Callable[[Loop], Language[R]], argv: 
     listener = listen(options.socket)
     if listener is None:
         return 0
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    open_as_many_as_may_be()
     # A wait for events begins anew after a signal's handler has returned: only an exception ends it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
