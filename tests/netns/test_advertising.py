@@ -83,7 +83,7 @@ async def test_a_connect_is_advertised_too(tmp_path: Path) -> None:
     assert peer.ask(FOUR).startswith("old ")
     await old.close()
     new = await world.container("new", "bridge")
-    await world.service.connect("lan", new.id, with_mac(SECOND)["lan"], running=True)
+    await world.service.connect("lan", new.id, with_mac(SECOND)["lan"])
     assert remembered(peer.namespace)[FOUR] == SECOND
     assert peer.ask(FOUR).startswith("new ")
 

@@ -9,6 +9,7 @@ import pytest
 
 from berth.base.errors import Kind
 from berth.kernel import link, netns, netview, nft, routing
+from berth.networks.errors import NetworkNotFound
 from berth.networks.model import NetworkRecord
 from berth.networks.options import NAME_SERVERS
 from berth.plan.model import Step
@@ -195,11 +196,53 @@ async def test_the_default_route_follows_a_name(tmp_path: Path) -> None:
     await world.network("blue")
     await world.network("red")
     one = await world.container("one", "red", port_bindings=published("8080"))
-    await world.service.connect("blue", one.id, EndpointSettings(), running=True)
+    await world.service.connect("blue", one.id, EndpointSettings())
     assert one.route == world.service.get("blue").pools[0].gateway
     await world.service.change.rename("red", "azure")
     assert one.route == world.service.get("azure").pools[0].gateway
     assert ask("127.0.0.1", 8080).startswith("one ")
+
+
+@isolated
+async def test_what_is_asked_of_a_container_that_is_starting_holds_once_it_runs(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    for name in ("blue", "green", "red"):
+        await world.network(name)
+    one = await world.container("one", "red", endpoints={"red": EndpointSettings(), "green": EndpointSettings()})
+    await one.close()
+    opened, *_ = await asyncio.gather(
+        world.service.open(one.id),
+        world.service.connect("blue", one.id, EndpointSettings()),
+        world.service.disconnect("green", one.id, force=False),
+    )
+    one.namespace = opened.netns_path or ""
+    await world.service.settle()
+    shown = world.service.settings(one.id)["Networks"]
+    assert shown.keys() == {"blue", "red"}
+    with link.inside(one.namespace) as there:
+        held = {each.address for each in there.addresses(socket.AF_INET)} - {"127.0.0.1"}
+    assert held == {one.address("blue"), one.address("red")}
+
+
+@isolated
+async def test_what_is_asked_of_a_network_means_the_one_there_is_when_its_turn_comes(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    for name in ("blue", "green", "red"):
+        await world.network(name)
+    one = await world.container("one", "red")
+    blue, green = world.service.get("blue").id, world.service.get("green").id
+    await asyncio.gather(
+        world.service.change.rename("blue", "azure"), world.service.connect(blue, one.id, EndpointSettings())
+    )
+    assert world.service.settings(one.id)["Networks"].keys() == {"azure", "red"}
+    assert one.address("azure")
+    _, joined = await asyncio.gather(
+        world.service.remove("green"), world.service.connect(green, one.id, EndpointSettings()), return_exceptions=True
+    )
+    assert isinstance(joined, NetworkNotFound)
+    assert world.service.settings(one.id)["Networks"].keys() == {"azure", "red"}
 
 
 @isolated
@@ -209,7 +252,7 @@ async def test_answers_still_leave_by_the_network_they_were_asked_on(tmp_path: P
     await world.network("blue", subnet="10.5.0.0/24")
     await world.network("red", subnet="10.1.0.0/24")
     one = await world.container("one", "red")
-    await world.service.connect("blue", one.id, EndpointSettings(), running=True)
+    await world.service.connect("blue", one.id, EndpointSettings())
     before = kernel(world, one)
     rules = _rules(one)
     assert rules == {"10.1.0.2", "10.5.0.2"}

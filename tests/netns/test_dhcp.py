@@ -130,10 +130,10 @@ async def test_a_container_has_the_address_its_server_gives(tmp_path: Path) -> N
         two = await world.container("two", "bridge")
         asked = "192.168.77.142" if address != "192.168.77.142" else "192.168.77.143"  # which one gets is by its MAC
         settings = at(asked, mac_address="02:42:00:00:00:42")
-        await world.service.connect("lan", two.id, settings, running=True)
+        await world.service.connect("lan", two.id, settings)
         assert server.held()[asked] == "two"
         assert two.ask(address) == f"one {asked}"
-        await world.service.disconnect("lan", two.id, force=False, running=True)
+        await world.service.disconnect("lan", two.id, force=False)
         await until(lambda: asked not in server.held())
         # given back at the end, and had again by the next container of the name
         await one.close()
@@ -328,7 +328,7 @@ async def test_a_live_attachment_that_fails_gives_its_lease_back(tmp_path: Path)
         steps = 0
         async for steps in failing(
             world.fault,
-            lambda: world.service.connect("lan", one.id, EndpointSettings(), running=True),
+            lambda: world.service.connect("lan", one.id, EndpointSettings()),
             unheard=ASKED,
         ):
             await until(lambda: not server.held())

@@ -70,24 +70,24 @@ async def test_the_default_route_follows_priority_and_name_while_it_runs(tmp_pat
         await world.network(name, enable_ipv6=name != "green")
     one = await world.container("one", "red")
     assert (way_out(one), way_out(one, socket.AF_INET6), rules(one)) == ("eth0", "eth0", [])
-    await world.service.connect("green", one.id, EndpointSettings(), running=True)
+    await world.service.connect("green", one.id, EndpointSettings())
     assert (way_out(one), way_out(one, socket.AF_INET6)) == ("eth1", "eth0"), "each family has its own way"
     assert rules(one) == sorted([one.address("red"), one.address("green")])
     assert rules(one, socket.AF_INET6) == [], "one way needs no rules"
-    await world.service.connect("blue", one.id, EndpointSettings(gw_priority=-1), running=True)
+    await world.service.connect("blue", one.id, EndpointSettings(gw_priority=-1))
     assert (way_out(one), way_out(one, socket.AF_INET6)) == ("eth1", "eth0"), "a low priority takes nothing over"
     assert len(rules(one, socket.AF_INET6)) == 2
-    await world.service.disconnect("green", one.id, force=False, running=True)
+    await world.service.disconnect("green", one.id, force=False)
     assert (way_out(one), way_out(one, socket.AF_INET6)) == ("eth0", "eth0")
-    await world.service.disconnect("red", one.id, force=False, running=True)
+    await world.service.disconnect("red", one.id, force=False)
     assert (way_out(one), way_out(one, socket.AF_INET6)) == ("eth2", "eth2")
     assert (rules(one), rules(one, socket.AF_INET6)) == ([], [])
-    await world.service.disconnect("blue", one.id, force=False, running=True)
+    await world.service.disconnect("blue", one.id, force=False)
     assert (way_out(one), way_out(one, socket.AF_INET6)) == ("", "")
     # and from the start
     await one.close()
     for name, priority in (("red", 0), ("blue", 3), ("green", 7)):
-        await world.service.connect(name, one.id, EndpointSettings(gw_priority=priority), running=False)
+        await world.service.connect(name, one.id, EndpointSettings(gw_priority=priority))
     again = await world.service.open(one.id)
     one.namespace = again.netns_path or ""
     assert (way_out(one), way_out(one, socket.AF_INET6)) == ("eth2", "eth1"), "links are in the order as written"
@@ -135,7 +135,7 @@ async def test_a_connection_goes_on_though_the_default_route_moves(tmp_path: Pat
     client.connect(("203.0.113.1", 8181))
     peer, _ = listener.accept()
     with client, peer:
-        await world.service.connect("blue", echo.id, EndpointSettings(gw_priority=5), running=True)
+        await world.service.connect("blue", echo.id, EndpointSettings(gw_priority=5))
         assert way_out(echo) == "eth1"
         client.sendall(b"ping")
         assert peer.recv(9) == b"ping"
@@ -161,20 +161,20 @@ async def test_published_ports_follow_the_networks_a_container_is_on(tmp_path: P
     remote = neighbour(tmp_path)
     one = await world.container("one", "red", port_bindings=published("8080"))
     strict()
-    await world.service.connect("blue", one.id, EndpointSettings(), running=True)
+    await world.service.connect("blue", one.id, EndpointSettings())
     assert ask("203.0.113.1", 8080, remote) == "one 203.0.113.2"
-    await world.service.disconnect("blue", one.id, force=False, running=True)
+    await world.service.disconnect("blue", one.id, force=False)
     assert ask("203.0.113.1", 8080, remote) == "one 203.0.113.2"
-    await world.service.connect("inner", one.id, EndpointSettings(), running=True)
-    await world.service.disconnect("red", one.id, force=False, running=True)
+    await world.service.connect("inner", one.id, EndpointSettings())
+    await world.service.disconnect("red", one.id, force=False)
     assert ask("203.0.113.1", 8080, remote) == "ECONNREFUSED", "an internal network publishes nothing"
     assert world.service.ports(one.id) == [{"PrivatePort": 80, "Type": "tcp"}]
     taker = await world.container("taker", "red", port_bindings=published("8080"))
     with refused(Kind.SYSTEM, "port is already allocated"):
-        await world.service.connect("red", one.id, EndpointSettings(), running=True)
+        await world.service.connect("red", one.id, EndpointSettings())
     assert way_out(one) == ""
     await taker.close()
-    await world.service.connect("red", one.id, EndpointSettings(), running=True)
+    await world.service.connect("red", one.id, EndpointSettings())
     assert ask("203.0.113.1", 8080, remote) == "one 203.0.113.2"
 
 
@@ -225,13 +225,13 @@ async def test_settings_of_an_attachment(tmp_path: Path) -> None:
     assert shown["IPAMConfig"] == {"LinkLocalIPs": ["169.254.7.1", "fe80::7:1"]}
     # the same for one that runs; a name that is taken, and a setting that the kernel has not
     with refused(Kind.INVALID, "wan is the link into network red already"):
-        await world.service.connect("bridge", one.id, EndpointSettings(driver_opts={IFNAME: "wan"}), running=True)
+        await world.service.connect("bridge", one.id, EndpointSettings(driver_opts={IFNAME: "wan"}))
     before = routes_inside(one.namespace)
     with refused(Kind.SYSTEM, "nosuch"):
         bad = {SYSCTLS: "net.ipv4.conf.IFNAME.nosuch=1"}
-        await world.service.connect("bridge", one.id, EndpointSettings(driver_opts=bad), running=True)
+        await world.service.connect("bridge", one.id, EndpointSettings(driver_opts=bad))
     assert routes_inside(one.namespace) == before
-    await world.service.connect("bridge", one.id, EndpointSettings(driver_opts={IFNAME: "dmz"}), running=True)
+    await world.service.connect("bridge", one.id, EndpointSettings(driver_opts={IFNAME: "dmz"}))
     with link.inside(one.namespace) as there:
         assert there.link("dmz").is_up
 
@@ -256,10 +256,10 @@ async def test_a_connect_or_disconnect_that_fails_anywhere_changes_nothing(tmp_p
         )  # fmt: skip
 
     def connect() -> Coroutine[object, object, None]:
-        return world.service.connect("blue", one.id, wanted, running=True)
+        return world.service.connect("blue", one.id, wanted)
 
     def disconnect() -> Coroutine[object, object, None]:
-        return world.service.disconnect("blue", one.id, force=False, running=True)
+        return world.service.disconnect("blue", one.id, force=False)
 
     for change, steps in ((connect, 12), (disconnect, 7)):
         before = await state()
@@ -298,7 +298,7 @@ async def test_a_daemon_killed_in_a_change_leaves_the_container_as_it_was(tmp_pa
     await world.network("blue", enable_ipv6=True)
     one = await world.container("one", "red", port_bindings=published("8080"))
     wanted = EndpointSettings(gw_priority=1, driver_opts={"rate-out": "10mbit"})
-    assert await survives_kills(world, one, lambda: world.service.connect("blue", one.id, wanted, running=True)) == 9
+    assert await survives_kills(world, one, lambda: world.service.connect("blue", one.id, wanted)) == 9
 
 
 @isolated
@@ -316,9 +316,7 @@ async def test_and_so_does_one_killed_in_a_disconnect_or_a_change_of_limits(tmp_
     assert await survives_kills(world, one, shape) == 2
     host_link = world.live.all()[0].endpoints[1].host_link
     assert shaping.rate_of(link.host(), host_link) == 0, "the last try was left alone"
-    steps = await survives_kills(
-        world, one, lambda: world.service.disconnect("blue", one.id, force=False, running=True)
-    )
+    steps = await survives_kills(world, one, lambda: world.service.disconnect("blue", one.id, force=False))
     assert steps == 7
 
 
@@ -366,7 +364,7 @@ async def test_a_daemon_killed_after_a_plan_and_before_its_record_is_mended(tmp_
 
     before = await state()
     wanted = EndpointSettings(gw_priority=1)
-    connect = killed_by(world, lambda: world.service.connect("blue", one.id, wanted, running=True))
+    connect = killed_by(world, lambda: world.service.connect("blue", one.id, wanted))
     assert await asyncio.to_thread(connect) == 7
     assert way_out(one) == "eth2", "it was done, and nobody knows"
     await restarted()
@@ -378,7 +376,7 @@ async def test_a_daemon_killed_after_a_plan_and_before_its_record_is_mended(tmp_
     assert shaping.rate_of(link.host(), world.live.all()[0].endpoints[0].host_link) == 0
     assert await state() == before
     # what went and is still on record goes from there too
-    disconnect = killed_by(world, lambda: world.service.disconnect("red", one.id, force=False, running=True))
+    disconnect = killed_by(world, lambda: world.service.disconnect("red", one.id, force=False))
     assert await asyncio.to_thread(disconnect) == 7
     await restarted()
     assert [end.network_name for end in world.live.all()[0].endpoints] == ["green"]
@@ -422,9 +420,9 @@ async def test_a_change_is_marked_before_and_unmarked_after(tmp_path: Path) -> N
         await put(key, record)
 
     world.live.put = watched  # type: ignore[method-assign]
-    await world.service.connect("blue", one.id, EndpointSettings(), running=True)
+    await world.service.connect("blue", one.id, EndpointSettings())
     await world.service.shape("blue", one.id, {"rate-in": "8mbit"})
-    await world.service.disconnect("blue", one.id, force=False, running=True)
+    await world.service.disconnect("blue", one.id, force=False)
     assert seen == [True, True, False, True, False, True, True, False]
 
 

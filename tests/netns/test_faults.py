@@ -61,7 +61,7 @@ async def test_a_live_connect_that_fails_anywhere_leaves_nothing(tmp_path: Path)
         before = await everything(world, one, "red")
         steps = 0
         async for steps in failing(
-            world.fault, lambda: world.service.connect("red", one.id, EndpointSettings(gw_priority=1), running=True)
+            world.fault, lambda: world.service.connect("red", one.id, EndpointSettings(gw_priority=1))
         ):
             assert await everything(world, one, "red") == before, steps
             assert ask("127.0.0.1", 8080).startswith("one ")
@@ -81,11 +81,11 @@ async def test_a_live_connect_whose_names_cannot_be_told_leaves_nothing(tmp_path
             before = await everything(world, one, name)
             world.dns.deaf = True
             with refused(Kind.SYSTEM, INJECTED):
-                await world.service.connect(name, one.id, EndpointSettings(gw_priority=1), running=True)
+                await world.service.connect(name, one.id, EndpointSettings(gw_priority=1))
             world.dns.deaf = False
             assert await everything(world, one, name) == before
             assert ask("127.0.0.1", 8080).startswith("one ")
-            await world.service.connect(name, one.id, EndpointSettings(), running=True)
+            await world.service.connect(name, one.id, EndpointSettings())
             assert resolve(one, f"one.{name}") == [one.address(name)]
 
 
@@ -96,11 +96,11 @@ async def test_a_live_disconnect_that_fails_anywhere_takes_nothing(tmp_path: Pat
             await world.network(name)
         other = await world.container("other", "blue")
         one = await world.container("one", "red", port_bindings=published("8080"))
-        await world.service.connect("blue", one.id, EndpointSettings(gw_priority=1), running=True)
+        await world.service.connect("blue", one.id, EndpointSettings(gw_priority=1))
         before = await everything(world, one, "blue")
 
         async def leave() -> None:
-            await world.service.disconnect("blue", one.id, force=False, running=True)
+            await world.service.disconnect("blue", one.id, force=False)
 
         steps = 0
         last = 8  # says that all is done, which it is: nobody need hear of it
@@ -114,7 +114,7 @@ async def test_a_live_disconnect_that_fails_anywhere_takes_nothing(tmp_path: Pat
         assert ask("127.0.0.1", 8080).startswith("one ")
         assert resolve(one, "other") == []
         # and if that last record is the one that cannot be written, it is as gone
-        await world.service.connect("blue", one.id, EndpointSettings(gw_priority=1), running=True)
+        await world.service.connect("blue", one.id, EndpointSettings(gw_priority=1))
         assert await everything(world, one, "blue") != before, "another link"
         assert await agrees(world, one) == {"blue", "red"}
         world.fault.arm(last)
@@ -127,7 +127,7 @@ async def test_a_live_disconnect_that_fails_anywhere_takes_nothing(tmp_path: Pat
         assert one.id not in world.service.inspect("blue")["Containers"]
         assert set(world.service.settings(one.id)["Networks"]) == {"red"}
         assert resolve(one, "other") == []
-        await world.service.connect("blue", one.id, EndpointSettings(), running=True)
+        await world.service.connect("blue", one.id, EndpointSettings())
         assert await agrees(world, one) == {"blue", "red"}
 
 
@@ -195,10 +195,10 @@ async def test_attachments_are_what_is_on_record_whenever_the_daemon_is_killed(t
         return world
 
     async def connect(world: StoredWorld) -> None:
-        await world.service.connect("blue", one.id, EndpointSettings(gw_priority=1), running=True)
+        await world.service.connect("blue", one.id, EndpointSettings(gw_priority=1))
 
     async def disconnect(world: StoredWorld) -> None:
-        await world.service.disconnect("blue", one.id, force=False, running=True)
+        await world.service.disconnect("blue", one.id, force=False)
 
     async def slow(world: StoredWorld) -> None:
         await world.service.shape("blue", one.id, {"rate-in": "8mbit"})
@@ -539,8 +539,8 @@ async def test_nobody_joins_who_is_removed_meanwhile(tmp_path: Path) -> None:
     one = await world.container("one", "bridge")
     await world.service.forget(one.id)
     for call in (
-        world.service.connect("red", one.id, at("10.1.0.9"), running=False),
-        world.service.disconnect("red", one.id, force=True, running=False),
+        world.service.connect("red", one.id, at("10.1.0.9")),
+        world.service.disconnect("red", one.id, force=True),
     ):
         with refused(Kind.SYSTEM, "is marked for removal and cannot be connected or disconnected to the network"):
             await call

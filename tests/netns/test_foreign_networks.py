@@ -234,7 +234,7 @@ async def test_an_engine_killed_after_any_answer_tells_the_plugin_at_its_next_st
         one = await world.container("one", "bridge")
         world.plugins.kill_after = "NetworkDriver.Join"
         record = world.service.get("pnet")
-        joining = lambda: world.service.connect(record.id, one.id, EndpointSettings(), running=True)  # noqa: E731
+        joining = lambda: world.service.connect(record.id, one.id, EndpointSettings())  # noqa: E731
         assert _dies(world, joining) == 7
         assert plugin.state["endpoints"]
         world.plugins.kill_after = ""
@@ -262,7 +262,7 @@ async def test_a_restarted_engine_knows_what_it_has_of_a_plugin(tmp_path: Path) 
         assert len(plugin.calls) == calls, "a plugin remembers its networks itself"
         assert one.address("pnet") == "10.199.0.253"
         assert ask("10.199.0.253") == "one 10.199.0.254"
-        await world.service.disconnect("pnet", one.id, force=False, running=True)
+        await world.service.disconnect("pnet", one.id, force=False)
         assert plugin.state["endpoints"] == {}
         await one.close()
         await world.service.remove("pnet")

@@ -265,10 +265,10 @@ async def test_a_network_with_ipv6_only(tmp_path: Path) -> None:
     assert one.ask(OUTSIDE[6], 90) == f"remote {HERE[6]}"
     assert one.ask(OUTSIDE[4], 90) == "ENETUNREACH"
     # with a second network each family has its own way out, and keeps it when the other goes
-    await world.service.connect("old", one.id, EndpointSettings(), running=True)
+    await world.service.connect("old", one.id, EndpointSettings())
     assert one.ask(OUTSIDE[4], 90) == f"remote {HERE[4]}"
     assert one.ask(OUTSIDE[6], 90) == f"remote {HERE[6]}"
-    await world.service.disconnect("red", one.id, force=False, running=True)
+    await world.service.disconnect("red", one.id, force=False)
     assert one.ask(OUTSIDE[4], 90) == f"remote {HERE[4]}"
     assert misses(HERE[6], 8080, remote) or ask(HERE[6], 8080, remote) == "ECONNREFUSED"
 

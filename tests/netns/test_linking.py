@@ -66,9 +66,9 @@ async def test_a_disconnect_ends_links_and_a_connect_begins_them(tmp_path: Path)
     await world.service.open(two.id)
     before = linked(world), ways(one.namespace)
     assert before[1] == [["172.17.0.3"]]
-    await world.service.disconnect("bridge", two.id, force=False, running=True)
+    await world.service.disconnect("bridge", two.id, force=False)
     assert (linked(world), ways(one.namespace)) == ([], [[]])
-    await world.service.connect("bridge", two.id, EndpointSettings(), running=True)
+    await world.service.connect("bridge", two.id, EndpointSettings())
     assert (linked(world), ways(one.namespace)) == before
 
 

@@ -92,10 +92,10 @@ async def test_connect_and_disconnect_while_running(tmp_path: Path) -> None:
     await world.service.create(macvlan(parent="wire", gateway="192.168.77.1"))
     one = await world.container("one", "bridge")
     first_way = one.route
-    await world.service.connect("lan", one.id, at("192.168.77.50", gw_priority=1), running=True)
+    await world.service.connect("lan", one.id, at("192.168.77.50", gw_priority=1))
     assert one.ask("192.168.77.1") == "neighbour 192.168.77.50"
     assert one.route == "192.168.77.1"
-    await world.service.disconnect("lan", one.id, force=False, running=True)
+    await world.service.disconnect("lan", one.id, force=False)
     assert one.route == first_way
     assert one.ask("192.168.77.1") != "neighbour 192.168.77.50"
     with link.inside(one.namespace) as there:

@@ -98,13 +98,13 @@ async def test_names_follow_networks(tmp_path: Path) -> None:
         assert "127.0.0.11" in Path(one.files["/etc/resolv.conf"]).read_text()
         assert "127.0.0.11" not in Path(default.files["/etc/resolv.conf"]).read_text()
 
-        await world.service.connect("red", other.id, EndpointSettings(), running=True)
+        await world.service.connect("red", other.id, EndpointSettings())
         assert await asyncio.to_thread(resolve, other, "two") == here
         assert await asyncio.to_thread(resolve, one, "other") == [other.address("red")]
-        await world.service.disconnect("red", other.id, force=False, running=True)
+        await world.service.disconnect("red", other.id, force=False)
         assert await asyncio.to_thread(resolve, other, "two") == []
 
-        await world.service.connect("red", default.id, EndpointSettings(), running=True)
+        await world.service.connect("red", default.id, EndpointSettings())
         assert await asyncio.to_thread(resolve, default, "two") == here
         assert "127.0.0.11" in Path(default.files["/etc/resolv.conf"]).read_text()
 
@@ -165,11 +165,11 @@ async def test_leaving_the_last_open_network_closes_the_hosts_own_servers(tmp_pa
             return world.dns is not None and world.dns.config_of(one.id).internal
 
         assert not internal()
-        await world.service.connect("sealed", one.id, EndpointSettings(), running=True)
+        await world.service.connect("sealed", one.id, EndpointSettings())
         assert not internal()
-        await world.service.disconnect("open", one.id, force=False, running=True)
+        await world.service.disconnect("open", one.id, force=False)
         assert internal()
-        await world.service.connect("open", one.id, EndpointSettings(), running=True)
+        await world.service.connect("open", one.id, EndpointSettings())
         assert not internal()
 
 

@@ -19,6 +19,7 @@ from berth.base.paths import Layout
 from berth.events.bus import Bus
 from berth.kernel import link, netlink, netns, nft, sysctl
 from berth.networks.dns.client import DnsClient
+from berth.networks.errors import NoNetworkNow
 from berth.networks.model import LastHeld, LiveSandbox, NetworkRecord, Tenant
 from berth.networks.ports.proxy_client import ProxyClient, command
 from berth.networks.service import Networks
@@ -247,24 +248,24 @@ async def test_connect_and_disconnect_while_running(tmp_path: Path) -> None:
     red, blue = await world.network("red"), await world.network("blue")
     one, other = await world.container("one", "red"), await world.container("other", "blue")
     assert one.misses(other.address("blue"))
-    await world.service.connect("blue", one.id, EndpointSettings(aliases=["guest"]), running=True)
+    await world.service.connect("blue", one.id, EndpointSettings(aliases=["guest"]))
     assert one.ask(other.address("blue")) == f"other {one.address('blue')}"
     assert other.ask(one.address("blue")).startswith("one ")
     assert set(world.service.inspect("blue")["Containers"]) == {one.id, other.id}
     hosts = Path(one.files["/etc/hosts"]).read_text()
     assert one.address("blue") in hosts
     with refused(Kind.FORBIDDEN, "endpoint with name one already exists in network blue"):
-        await world.service.connect("blue", one.id, EndpointSettings(), running=True)
+        await world.service.connect("blue", one.id, EndpointSettings())
     # blue comes first by name and has the default route now; it moves back
     assert one.route == world.service.get(blue).pools[0].gateway
     address = one.address("blue")
-    await world.service.disconnect("blue", one.id, force=False, running=True)
+    await world.service.disconnect("blue", one.id, force=False)
     assert one.route == world.service.get(red).pools[0].gateway
     assert one.misses(other.address("blue"))
     assert other.misses(address)
     assert address not in Path(one.files["/etc/hosts"]).read_text()
     with refused(Kind.SYSTEM, f"container {one.id} is not connected to network blue"):
-        await world.service.disconnect("blue", one.id, force=False, running=True)
+        await world.service.disconnect("blue", one.id, force=False)
 
 
 @isolated
@@ -405,7 +406,7 @@ async def test_ports_answer_on_ipv6_too(tmp_path: Path) -> None:
         assert rows[0]["PublicPort"] == rows[1]["PublicPort"]
         with refused(Kind.SYSTEM, "port is already allocated"):
             await world.container("late", "bridge", port_bindings=published("8080"))
-        await world.service.connect("anew", one.id, EndpointSettings(), running=True)
+        await world.service.connect("anew", one.id, EndpointSettings())
         assert (await asyncio.to_thread(ask, "::1", 8080)).startswith("one ")
         await world.fresh().adopt({one.id, two.id})
         assert (await asyncio.to_thread(ask, "::1", 8080)).startswith("one ")
@@ -535,7 +536,8 @@ async def test_a_restart_of_the_daemon_interrupts_nothing(tmp_path: Path) -> Non
     thread.join()
     assert not failures
     assert service.settings(one.id)["Networks"]["red"]["IPAddress"] == address
-    assert not service.is_open(gone.id)
+    with pytest.raises(NoNetworkNow):
+        service.namespace(gone.id)
     assert ask("127.0.0.1", 8081) == "ECONNREFUSED"
     with refused(Kind.SYSTEM, "port is already allocated"):
         await world.container("new", "red", port_bindings=published("8080"))
@@ -580,11 +582,11 @@ async def test_host_none_and_shared_namespaces(tmp_path: Path) -> None:
     with refused(Kind.CONFLICT, "cannot join network namespace of a non running container"):
         await world.service.open("ff" * 32)
     with refused(Kind.INVALID, "sharing network namespace with another container or host"):
-        await world.service.connect("red", host.id, EndpointSettings(), running=True)
+        await world.service.connect("red", host.id, EndpointSettings())
     with refused(Kind.INVALID, "cannot be disconnected from host network or connected to host network"):
-        await world.service.disconnect("host", host.id, force=False, running=True)
+        await world.service.disconnect("host", host.id, force=False)
     with refused(Kind.INVALID, "private (none) mode"):
-        await world.service.connect("red", none.id, EndpointSettings(), running=True)
+        await world.service.connect("red", none.id, EndpointSettings())
     assert set(world.service.inspect("host")["Containers"]) == {host.id}
 
 
@@ -768,11 +770,11 @@ async def test_networks_of_a_stopped_container_change_too(tmp_path: Path) -> Non
     await world.network("blue")
     one = await world.container("one", "red")
     await one.close()
-    await world.service.connect("blue", one.id, EndpointSettings(), running=False)
+    await world.service.connect("blue", one.id, EndpointSettings())
     assert set(world.service.settings(one.id)["Networks"]) == {"red", "blue"}
-    await world.service.disconnect("red", one.id, force=False, running=False)
+    await world.service.disconnect("red", one.id, force=False)
     with refused(Kind.SYSTEM, f"container {one.id} is not connected to the network red"):
-        await world.service.disconnect("red", one.id, force=False, running=False)
+        await world.service.disconnect("red", one.id, force=False)
     sandbox = await world.service.open(one.id)
     with link.inside(sandbox.netns_path or "") as there:
         assert sorted(each.name for each in there.links()) == ["eth0", "lo"]

@@ -7,6 +7,7 @@ import pytest
 
 from berth.base.errors import Kind
 from berth.kernel import link, netns
+from berth.networks.errors import NoNetworkNow
 from berth.networks.model import Tenant
 from berth.wire.networks import EndpointSettings
 from tests.netns.test_endpoints import routes_inside
@@ -111,13 +112,13 @@ async def test_an_owner_made_anew_under_the_same_name_takes_over(tmp_path: Path)
     await anew.close()
     anew = await reopened(world, anew)
     assert anew.namespace == guest.namespace
-    await world.service.connect("red", anew.id, EndpointSettings(), running=True)
+    await world.service.connect("red", anew.id, EndpointSettings())
     assert peer.ask(anew.address("red"), GUEST_PORT).startswith("guest ")
     await guest.close()
     again = await world.service.open(guest.id)
     assert again.netns_path == anew.namespace
     with refused(Kind.INVALID, "sharing network namespace with another container"):
-        await world.service.connect("red", guest.id, EndpointSettings(), running=True)
+        await world.service.connect("red", guest.id, EndpointSettings())
 
 
 @isolated
@@ -154,7 +155,8 @@ async def test_a_new_daemon_knows_who_is_in_a_namespace(tmp_path: Path) -> None:
     # the daemon is killed, and the owner ends while there is none
     await world.fresh().adopt({guest.id, peer.id})
     await world.service.settle()
-    assert not world.service.is_open(owner.id)
+    with pytest.raises(NoNetworkNow):
+        world.service.namespace(owner.id)
     assert Path(guest.namespace).name in await world.namespaces()
     # it is killed once more while nobody owns the namespace
     await world.fresh().adopt({guest.id, peer.id})

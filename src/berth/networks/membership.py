@@ -16,7 +16,7 @@ from berth.networks import wants
 from berth.networks.changing import Changing, Keep
 from berth.networks.drivers.registry import driver_of
 from berth.networks.endpoint_options import parse_endpoint
-from berth.networks.errors import EndpointExists, HostNetworkFixed, Leaving, NotConnected
+from berth.networks.errors import EndpointExists, HostNetworkFixed, Leaving, NetworkNotFound, NotConnected
 from berth.networks.linking import Linking
 from berth.networks.model import LiveSandbox, NetworkRecord, Tenant
 from berth.networks.register import Register
@@ -25,7 +25,13 @@ from berth.wire.networks import EndpointSettings
 
 
 class Membership:
-    """Containers on networks, one by one; `sharing`, `locks` and `linking` are those of all who open and close them."""
+    """Containers on networks, one by one.
+
+    What is running, and what a network is called, is looked up under the container's lock: it may be starting, and the
+    network be renamed or removed, while a change waits for its turn.
+
+    `sharing`, `locks` and `linking` are those of all who open and close them.
+    """
 
     def __init__(
         self,
@@ -46,15 +52,13 @@ class Membership:
         self._locks = locks
         self._linking = linking
 
-    async def connect(
-        self, record: NetworkRecord, container_id: str, settings: EndpointSettings, *, running: bool
-    ) -> None:
+    async def connect(self, ref: str, container_id: str, settings: EndpointSettings) -> None:
         """Put a container on one more network, at once if it runs."""
         async with self._sharing.shared(), self._locks.hold(container_id), self._linking.alone(container_id):
-            tenant = self._staying(container_id)
+            record, tenant = self._register.find(ref), self._staying(container_id)
             wants.check_joinable(tenant, record)
             wants.check_endpoint(record, settings)
-            live = self._running(container_id) if running else None
+            live = self._running(container_id)
             if live is not None and live.on(record.id) is not None:
                 raise EndpointExists(tenant.name, record.name)
             wanted = msgspec.structs.replace(settings, network_id=record.id, endpoint_id="")
@@ -74,13 +78,14 @@ class Membership:
                     await self._tenants.put(container_id, tenant)
                 raise
 
-    async def shape(self, record: NetworkRecord, container_id: str, limits: Mapping[str, str]) -> dict[str, str]:
+    async def shape(self, ref: str, container_id: str, limits: Mapping[str, str]) -> dict[str, str]:
         """Change limits of an attachment, at once if it runs; an empty text takes a limit away, others stay.
 
         Return its driver options, in which limits are kept.
         """
         async with self._sharing.shared(), self._locks.hold(container_id):
-            tenant, live = self._staying(container_id), self._running(container_id)
+            record, tenant = self._register.find(ref), self._staying(container_id)
+            live = self._running(container_id)
             settings = tenant.endpoints.get(record.name)
             if settings is None:
                 raise NotConnected(container_id, record.name, running=False)
@@ -96,18 +101,16 @@ class Membership:
                     await keep()
             return options
 
-    async def disconnect(
-        self, ref: str, record: NetworkRecord | None, container_id: str, *, force: bool, running: bool
-    ) -> None:
-        """Take a container off a network, at once if it runs."""
+    async def disconnect(self, ref: str, container_id: str, *, force: bool) -> None:
+        """Take a container off a network, at once if it runs; with `force` also off one that is gone."""
         async with self._sharing.shared(), self._locks.hold(container_id), self._linking.alone(container_id):
-            tenant = self._staying(container_id)
+            record = self._found(ref, missing_ok=force)
+            tenant, live = self._staying(container_id), self._running(container_id)
             name = record.name if record else ref
-            live = self._running(container_id) if running or force else None
             end = live.on(record.id) if live and record else None
             if name not in tenant.endpoints and end is None:
-                raise NotConnected(container_id, name, running=running and record is not None)
-            if running and record is not None and driver_of(record).traits.on_host:
+                raise NotConnected(container_id, name, running=live is not None and record is not None)
+            if live is not None and record is not None and driver_of(record).traits.on_host:
                 raise HostNetworkFixed
             left = {key: value for key, value in tenant.endpoints.items() if key != name}
             async with self._wanting(tenant, msgspec.structs.replace(tenant, endpoints=left)) as keep:
@@ -124,6 +127,14 @@ class Membership:
         except BaseException:
             if self._tenants.get(new.container_id) is new:
                 await self.want(new, old)
+            raise
+
+    def _found(self, ref: str, *, missing_ok: bool) -> NetworkRecord | None:
+        try:
+            return self._register.find(ref)
+        except NetworkNotFound:
+            if missing_ok:
+                return None
             raise
 
     def _running(self, container_id: str) -> LiveSandbox | None:

@@ -136,6 +136,8 @@ class Reserving:
         ends: Iterable[LiveEndpoint],
         granted: Granted | Leased | None,
     ) -> LiveEndpoint:
+        if self._register.by_id(record.id) is None:  # removed since it was looked up; from here on it is held
+            raise NetworkNotFound(record.name)
         endpoint_id, options = new_id(), parse_endpoint(settings.driver_opts)
         end = LiveEndpoint(record.id, record.name, endpoint_id, gw_priority=settings.gw_priority or 0)
         driver = driver_of(record)

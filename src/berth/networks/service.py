@@ -21,7 +21,7 @@ from berth.networks.creating import Creating
 from berth.networks.dns.client import DnsClient
 from berth.networks.dns.model import Sockets
 from berth.networks.endpoint_options import LIMITS
-from berth.networks.errors import BadOption, NetworkNotFound, NoNetworkNow
+from berth.networks.errors import BadOption, NoNetworkNow
 from berth.networks.explain.see import Seer
 from berth.networks.explain.service import Explainer
 from berth.networks.firewall import egress, named, ruleset
@@ -218,31 +218,21 @@ class Networks:
         """Give the name server new sockets in a running container."""
         return await self._attachments.naming.resolver_sockets(container_id)
 
-    async def connect(self, network_ref: str, tenant_id: str, settings: EndpointSettings, *, running: bool) -> None:
+    async def connect(self, network_ref: str, tenant_id: str, settings: EndpointSettings) -> None:
         """Put a container on one more network."""
-        await self._attachments.membership.connect(self.get(network_ref), tenant_id, settings, running=running)
+        await self._attachments.membership.connect(network_ref, tenant_id, settings)
 
-    async def disconnect(self, network_ref: str, container_id: str, *, force: bool, running: bool) -> None:
+    async def disconnect(self, network_ref: str, container_id: str, *, force: bool) -> None:
         """Take a container off a network; with `force` also off one that is gone."""
-        try:
-            record: NetworkRecord | None = self.get(network_ref)
-        except NetworkNotFound:
-            if not force:
-                raise
-            record = None
-        await self._attachments.membership.disconnect(network_ref, record, container_id, force=force, running=running)
+        await self._attachments.membership.disconnect(network_ref, container_id, force=force)
 
     async def shape(self, network_ref: str, container_id: str, limits: Mapping[str, str]) -> dict[str, str]:
         """Change limits of a container on a network and return all there are then; see `Attachments.shape`."""
         for key in limits:
             if key not in LIMITS:
                 raise BadOption(f"unknown limit {key!r}: there are {', '.join(LIMITS)}")
-        options = await self._attachments.membership.shape(self.get(network_ref), container_id, limits)
+        options = await self._attachments.membership.shape(network_ref, container_id, limits)
         return {key: options[key] for key in LIMITS if key in options}
-
-    def is_open(self, container_id: str) -> bool:
-        """Tell whether a container has its networks in the kernel now."""
-        return self._live.get(container_id) is not None
 
     def namespace(self, container_id: str) -> str:
         """Return the pinned namespace a running container is in, empty for the host's. Raises `NoNetworkNow`."""

@@ -46,7 +46,7 @@ async def connect(call: Call) -> web.StreamResponse:
     network = engine.networks.get(call.path["id"])
     container = engine.containers.staying(want.container)
     settings = want.endpoint or EndpointSettings()
-    await engine.networks.connect(network.id, container.id, settings, running=engine.networks.is_open(container.id))
+    await engine.networks.connect(network.id, container.id, settings)
     return call.empty(200)
 
 
@@ -55,10 +55,8 @@ async def disconnect(call: Call) -> web.StreamResponse:
     want = await call.body(NetworkDisconnect)
     if not want.container:
         raise InvalidArgument("container name or ID is required")
-    engine = call.engine
-    container = engine.containers.staying(want.container)
-    running = engine.networks.is_open(container.id)
-    await engine.networks.disconnect(call.path["id"], container.id, force=bool(want.force), running=running)
+    container = call.engine.containers.staying(want.container)
+    await call.engine.networks.disconnect(call.path["id"], container.id, force=bool(want.force))
     return call.empty(200)
 
 
