@@ -35,23 +35,27 @@ class Target:
         self._unsynced = 0
         self._failed: list[OSError] = []
         self._syncing: threading.Thread | None = None
+        self._file: IO[bytes] = sys.stdout.buffer
         if output == "-":
             self.path = "-"
-            self._file: IO[bytes] = sys.stdout.buffer
             return
         self.path = os.path.join(output, name) if not output or os.path.isdir(output) else output
         if not output or os.path.isdir(output):
             self.path = _free(self.path)
         # A device or a pipe is written as it is: a file that took its place would be the end of it.
-        special = os.path.exists(self.path) and not os.path.isfile(self.path)
-        if not special:
+        if not os.path.exists(self.path) or os.path.isfile(self.path):
             place = os.path.dirname(os.path.realpath(self.path))
             self._partial = os.path.join(place, f".berth-{os.urandom(4).hex()}.partial")
+
+    def open(self) -> None:
+        """Make the file; from now on `finish` or `drop` must follow, also when a signal ends the process."""
+        if self.path == "-":
+            return
+        leave_at_signals()
         try:
-            self._file = open(self._partial or self.path, "wb" if special else "xb")  # noqa: SIM115  `finish`, `drop`
+            self._file = open(self._partial or self.path, "xb" if self._partial else "wb")  # noqa: SIM115  `finish`, `drop`
         except OSError as error:
             raise CommandFailed(f"open {self.path}: {str(error.strerror).lower()}") from None
-        leave_at_signals()
 
     def write(self, data: bytes) -> None:
         """Write a piece; the disk gets what came before meanwhile, so that little is left for the end."""
@@ -98,7 +102,7 @@ class Target:
 
     def drop(self) -> None:
         """Remove what has been written."""
-        if self.path != "-":
+        if self._file is not sys.stdout.buffer:
             try:
                 self._file.close()
             except OSError:

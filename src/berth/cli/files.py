@@ -56,11 +56,11 @@ class binary_output:  # noqa: N801  reads as a function in a with statement
             self._partial = self._path  # a device or a pipe is written as it is
         else:
             self._partial = os.path.join(directory, f".berth-{os.getpid()}-{os.path.basename(self._path)}")
+        leave_at_signals()  # first: from the moment there is a file, an end must remove it
         try:
             self._file = open(self._partial, "wb")
         except OSError as error:
             raise CommandFailed(f"open {self._path}: {str(error.strerror).lower()}") from None
-        leave_at_signals()
         return self._file.write
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

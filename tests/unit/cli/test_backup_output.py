@@ -11,8 +11,14 @@ from berth.cli.backup_output import Target
 from berth.cli.errors import CommandFailed
 
 
+def opened(output: str, name: str) -> Target:
+    target = Target(output, name)
+    target.open()
+    return target
+
+
 def test_a_file_appears_whole(tmp_path: Path) -> None:
-    target = Target(str(tmp_path), "db.tar")
+    target = opened(str(tmp_path), "db.tar")
     target.write(b"all")
     assert not (tmp_path / "db.tar").exists()
     target.finish()
@@ -22,7 +28,7 @@ def test_a_file_appears_whole(tmp_path: Path) -> None:
 
 def test_what_was_begun_goes(tmp_path: Path) -> None:
     (tmp_path / "db.tar").write_text("of yesterday")
-    target = Target(str(tmp_path / "db.tar"), "x")
+    target = opened(str(tmp_path / "db.tar"), "x")
     target.write(b"half")
     target.drop()
     assert os.listdir(tmp_path) == ["db.tar"]
@@ -35,7 +41,7 @@ def test_a_pipe_is_written_and_stays_a_pipe(tmp_path: Path) -> None:
     read: list[bytes] = []
     reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
     reader.start()
-    target = Target(str(pipe), "x")
+    target = opened(str(pipe), "x")
     target.write(b"all")
     target.finish()
     reader.join()
@@ -45,18 +51,18 @@ def test_a_pipe_is_written_and_stays_a_pipe(tmp_path: Path) -> None:
 
 
 def test_a_device_stays_one() -> None:
-    target = Target("/dev/null", "x")
+    target = opened("/dev/null", "x")
     target.write(b"all")
     target.finish()
     assert stat.S_ISCHR(os.lstat("/dev/null").st_mode)
-    Target("/dev/null", "x").drop()
+    opened("/dev/null", "x").drop()
     assert stat.S_ISCHR(os.lstat("/dev/null").st_mode)
 
 
 def test_a_link_is_followed(tmp_path: Path) -> None:
     (tmp_path / "big disk").mkdir()
     (tmp_path / "latest.tar").symlink_to("big disk/a.tar")
-    target = Target(str(tmp_path / "latest.tar"), "x")
+    target = opened(str(tmp_path / "latest.tar"), "x")
     target.write(b"all")
     target.finish()
     assert (tmp_path / "latest.tar").is_symlink()
@@ -65,4 +71,4 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(CommandFailed, match=r"open .*/nowhere/db.tar: no such file or directory"):
-        Target(str(tmp_path / "nowhere" / "db.tar"), "x")
+        opened(str(tmp_path / "nowhere" / "db.tar"), "x")

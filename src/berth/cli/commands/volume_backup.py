@@ -88,6 +88,7 @@ def _receive(session: Session, pieces: Iterator[bytes], output: str, *, quiet: b
             if kind == wire.BEGIN:
                 volume = said["volume"]
                 target = Target(output, said["name"])
+                target.open()
             elif kind == wire.PROGRESS:
                 meter.show(volume, said["bytes"], f", {said['files']} files")
             elif kind == wire.ERROR:
