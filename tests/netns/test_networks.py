@@ -862,6 +862,38 @@ async def test_datagrams_find_the_containers_successor(tmp_path: Path) -> None:
 
 
 @isolated
+async def test_datagrams_that_were_sent_before_there_was_a_container_find_it(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    remote = neighbour(tmp_path)
+    client = netns.inside(remote, socket.socket, socket.AF_INET, socket.SOCK_DGRAM)
+    near = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    def send() -> None:
+        for sender, address in ((client, "203.0.113.1"), (near, "127.0.0.1")):
+            with contextlib.suppress(ConnectionRefusedError):
+                sender.sendto(b"hello", (address, 5353))
+
+    def arrived(at: Container) -> int:
+        listener = netns.inside(at.namespace, socket.socket, socket.AF_INET, socket.SOCK_DGRAM)
+        with listener:
+            listener.bind(("0.0.0.0", 53))
+            listener.settimeout(DROPPED_S)
+            send()
+            with contextlib.suppress(TimeoutError):
+                return len({listener.recvfrom(9)[1] for _ in range(2)})
+        return 0
+
+    await asyncio.to_thread(send)  # nobody is there: the kernel remembers that it was for the host itself
+    one = await world.container("one", "bridge", port_bindings={"53/udp": [PortBinding("", "5353")]})
+    assert await asyncio.to_thread(arrived, one) == 2
+    await one.close()
+    await asyncio.to_thread(send)  # a client that never pauses
+    two = await world.container("two", "bridge", port_bindings={"53/udp": [PortBinding("", "5353")]})
+    assert await asyncio.to_thread(arrived, two) == 2
+
+
+@isolated
 async def test_the_default_bridge_follows_its_settings_when_nobody_is_on_it(tmp_path: Path) -> None:
     world = World(tmp_path)
     await world.service.adopt(set())

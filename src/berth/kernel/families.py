@@ -10,7 +10,8 @@ Handler = Callable[[Step], Step | None]
 
 #: Modules of this package that carry out steps; each has HANDLERS and UNDO.
 MODULES: Final = (
-    "addressing", "handover", "link", "netns", "nft", "notes", "revise", "routing", "shaping", "sublink", "sysctl",
+    "addressing", "conntrack", "handover", "link", "netns", "nft", "notes", "revise", "routing", "shaping", "sublink",
+    "sysctl",
 )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from berth.networks.ports.proxy_client import ProxyClient
 from berth.networks.ports.proxy_control import Target
 from berth.networks.ports.reach import split
 from berth.plan.model import Plan, Planned
+from berth.plan.steps.flows import ForgetDatagrams
 from berth.plan.steps.nft import NftTransaction
 
 log = logging.getLogger(__name__)
@@ -119,7 +120,7 @@ class Publishing:
         if not leads:
             return ()
         step = NftTransaction(ruleset.publish(self._table, leads), ruleset.unpublish(self._table, leads))
-        return (Planned(step, f"publish {len(leads)} ports"),)
+        return (Planned(step, f"publish {len(leads)} ports"), *_plan_forgetting(leads))
 
     def plan_move(
         self,
@@ -132,7 +133,10 @@ class Publishing:
             return ()
         there = ruleset.unpublish(self._table, old) + ruleset.publish(self._table, new)
         back = ruleset.unpublish(self._table, new) + ruleset.publish(self._table, old)
-        return (Planned(NftTransaction(there, back), "published ports follow the default route"),)
+        return (
+            Planned(NftTransaction(there, back), "published ports follow the default route"),
+            *_plan_forgetting(new),
+        )
 
     def withdrawal(self, ends: Iterable[LiveEndpoint], published: Iterable[Published]) -> str:
         """Return the commands that take a container's rules away."""
@@ -202,6 +206,14 @@ class Publishing:
     def close(self) -> None:
         """Let go of every port held here."""
         self._holder.close()
+
+
+def _plan_forgetting(leads: Iterable[Forward]) -> Plan:
+    """Plan that those who have sent datagrams to a port before are led by its rule, too."""
+    led = tuple((one.host_ip, one.host_port, one.address) for one in leads if one.protocol == "udp" and one.host_port)
+    if not led:
+        return ()
+    return (Planned(ForgetDatagrams(led), f"who sends to {len(led)} UDP ports already is led anew"),)
 
 
 def _sources(tenant: Tenant, one: Wish | Published) -> tuple[str, ...]:
