@@ -1,6 +1,7 @@
 """``scripts/setup`` and what it makes, on machines and in places that are not as expected."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -69,3 +70,11 @@ def test_programs_start_wherever_the_source_tree_is(tmp_path: Path, place: str) 
     assert (done.returncode, done.stdout[:5]) == (0, "Berth"), done.stderr
     done = subprocess.run([script, "two words"], capture_output=True, text=True, timeout=60)
     assert "two words" in done.stderr  # arguments arrive whole
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=60, preexec_fn=_interrupted)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+def _interrupted() -> None:
+    """Have Ctrl-C come in the very moment of the start, when nothing of ours is loaded."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    os.kill(os.getpid(), signal.SIGINT)

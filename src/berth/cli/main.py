@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal as signal  # the module around it costs a millisecond for enums
 import os
 import sys
 
@@ -14,9 +15,12 @@ from berth.client.errors import ApiError, ClientError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import TracebackType
 
 PROGRAM = "berth"
 
+#: Status after Ctrl-C.
+_INTERRUPTED = 130
 #: Status of a command whose reader has gone: what a shell shows of one that SIGPIPE ended, as it ends Docker's client.
 _PIPE = 141
 
@@ -46,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if arguments is not None:
         return _guarded(arguments)
+    sys.excepthook = _last_word
     _open_closed()
     for stream in (sys.stdout, sys.stderr):
         # As Docker's client: always UTF-8, and bytes that are none pass through.
@@ -60,6 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not status:
             status = _unwritten(error)
     os._exit(status)
+
+
+def _last_word(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print what nobody caught; of Ctrl-C in the middle of a clean-up there is nothing to say."""
+    if issubclass(kind, KeyboardInterrupt):
+        os._exit(_INTERRUPTED)
+    sys.__excepthook__(kind, error, trace)
 
 
 def _open_closed() -> None:
@@ -86,9 +98,11 @@ def _unwritten(error: OSError) -> int:
 
 def _guarded(arguments: Sequence[str]) -> int:
     try:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # as scripts/launcher had it end us at once
         return dispatch(arguments)
     except KeyboardInterrupt:
-        return 130
+        return _INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone (`| head`): nothing more to say, also not at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
