@@ -125,6 +125,31 @@ def test_a_changed_service_is_made_anew_with_its_anonymous_data(compose: Compose
     assert compose.inside("web", "ls /anon; cat /data/x") == "kept\n"
 
 
+def test_another_content_of_a_secret_or_config_makes_a_container_anew(compose: Compose) -> None:
+    (compose.home / "conf").mkdir()
+    files = {"secret": compose.home / "secret", "conf": compose.home / "conf/nginx.conf"}
+    for file in files.values():
+        file.write_text("one\n")
+    compose.write(
+        "name: shop\nsecrets: {s: {file: ./secret}}\nconfigs: {c: {file: ./conf}}\nservices:\n"
+        "  with: {image: busybox, init: true, command: sleep 1000, secrets: [s], configs: [{source: c, target: /c}]}\n"
+        "  without: {image: busybox, init: true, command: sleep 1000}\n"
+    )
+    compose("up", "-d")
+    for name, file in files.items():
+        before = compose.ids()
+        compose("up", "-d", "-t", "0")
+        assert compose.ids() == before
+        # As editors write: the name is another file then, which the mount of the running container does not show.
+        file.with_name("new").write_text("two\n")
+        file.with_name("new").rename(file)
+        compose("up", "-d", "-t", "0")
+        after = compose.ids()
+        assert after["shop-with-1"] != before["shop-with-1"], name
+        assert after["shop-without-1"] == before["shop-without-1"]
+    assert compose.inside("with", "cat /run/secrets/s /c/nginx.conf") == "two\ntwo\n"
+
+
 def test_a_changed_network_is_made_anew_under_running_containers(compose: Compose) -> None:
     compose("up", "-d")
     before = compose.ids()

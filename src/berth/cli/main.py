@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _signal as signal  # the module around it costs a millisecond for enums
+import _signal as signal  # type: ignore[import-not-found]  # no stub; `signal` around it costs a millisecond
 import os
 import sys
 

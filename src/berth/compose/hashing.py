@@ -1,10 +1,11 @@
-"""Tell whether what runs is what the files say: one digest per service, network and volume. Pure.
+"""Tell whether what runs is what the files say: one digest per service, network and volume.
 
 The digest covers what would make another container, not how many there are, when they start or how the image is come
-by.
+by. Must not: touch anything but the files of secrets and configs, which it reads.
 """
 
 import json
+import os
 from typing import Any, Final
 
 from berth.compose.model import Project, Section
@@ -28,12 +29,16 @@ _IRRELEVANT: Final = frozenset(
 
 def text_digest(text: str) -> str:
     """Return the SHA-256 of a text in hexadecimal."""
+    return _sha256(text.encode("utf-8", "surrogateescape"))
+
+
+def _sha256(data: bytes) -> str:
     # The interpreter's own module: hashlib loads OpenSSL, which costs more than all the hashing here.
     try:
         from _sha256 import sha256  # type: ignore[import-not-found]  # no stub; CPython until 3.11
     except ImportError:
         from hashlib import sha256
-    return str(sha256(text.encode("utf-8", "surrogateescape")).hexdigest())
+    return str(sha256(data).hexdigest())
 
 
 def _digest(value: Any) -> str:  # noqa: ANN401  any JSON value
@@ -47,7 +52,27 @@ def _content(project: Project, kind: str, source: str) -> str | None:
         return str(resource["content"])
     if "environment" in resource:
         return project.variables.get(resource["environment"])
+    if "file" in resource:
+        return _file_digest(resource["file"])
     return None
+
+
+def _file_digest(path: str) -> str | None:
+    """Return the digest of a file, or of a directory's names and files; None if that cannot be read.
+
+    A container sees its file through a bind mount, and an editor that writes a new file and renames it leaves the
+    mount on the old one: only another container has the new content for certain.
+    """
+    try:
+        if os.path.isdir(path):
+            inside = [f"{name} {_file_digest(os.path.join(path, name))}" for name in sorted(os.listdir(path))]
+            return text_digest("\n".join(inside))
+        if not os.path.isfile(path):
+            return None  # reading a pipe would take from it what the container is to have
+        with open(path, "rb") as body:
+            return _sha256(body.read())
+    except OSError:
+        return None
 
 
 def service_hash(project: Project, service: Section) -> str:
