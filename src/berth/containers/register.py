@@ -4,11 +4,15 @@ Containers that are removed at their exit and own no anonymous volume are record
 nothing of them is wanted; that saves the disk from every ``run --rm``.
 """
 
+import re
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
 
 from berth.base.ids import by_prefix, is_full_id
+from berth.base.nameindex import NameIndex, is_simple
 from berth.base.names import made_up_name
 from berth.containers.errors import AmbiguousPrefix, NameInUse, NoSuchContainer
 from berth.containers.model import ContainerRecord
@@ -16,6 +20,11 @@ from berth.store.base import Records
 
 #: How many times a made-up name is tried before the short id serves as one.
 _NAME_ATTEMPTS: Final = 16
+#: The slash that Docker has before a name, where a pattern may say it.
+_SLASH: Final = re.compile(r"\A(\^?)/")
+#: Any character before all others: that may be the slash.
+_ANY_FIRST: Final = re.compile(r"\^?\.")
+_CREATED: Final = attrgetter("created_ns")
 
 
 class Register:
@@ -25,11 +34,23 @@ class Register:
         self._durable = durable
         self._fleeting = fleeting
         self._names = {record.name: record.id for record in self.all()}
+        self._index = NameIndex(self._names)
 
     def all(self) -> list[ContainerRecord]:
         """Return every container, oldest first."""
         fleeting = [one for one in self._fleeting.all() if self._durable.get(one.id) is None]
-        return sorted([*self._durable.all(), *fleeting], key=lambda one: one.created_ns)
+        return sorted([*self._durable.all(), *fleeting], key=_CREATED)
+
+    def like(self, patterns: Sequence[str]) -> list[ContainerRecord]:
+        """Return, oldest first, every container whose name may fit one of `patterns`, and perhaps some that do not.
+
+        A name may be meant with the slash before it.
+        """
+        bare = [_SLASH.sub(r"\1", pattern) for pattern in patterns]
+        if not all(is_simple(pattern) and not _ANY_FIRST.match(pattern) for pattern in bare):
+            return self.all()
+        idents = {self._names[name] for name in self._index.matching(bare)}  # one that is renamed has two
+        return sorted((one for one in map(self.get, idents) if one is not None), key=_CREATED)
 
     def get(self, ident: str) -> ContainerRecord | None:
         """Return the container of a full id."""
@@ -81,17 +102,20 @@ class Register:
             holder = self._names.get(wanted)
             if holder is not None:
                 raise NameInUse(wanted, holder)
-            self._names[wanted] = ident
-            return wanted
+            return self._give(wanted, ident)
         for attempt in range(_NAME_ATTEMPTS):
             made = made_up_name(attempt)
             if made not in self._names:
-                self._names[made] = ident
-                return made
-        self._names[ident[:12]] = ident
-        return ident[:12]
+                return self._give(made, ident)
+        return self._give(ident[:12], ident)
+
+    def _give(self, name: str, ident: str) -> str:
+        self._names[name] = ident
+        self._index.add(name)
+        return name
 
     def give_back_name(self, name: str, ident: str) -> None:
         """Let others have a name that `ident` held."""
         if self._names.get(name) == ident:
             del self._names[name]
+            self._index.discard(name)

@@ -448,8 +448,9 @@ class Containers:
     ) -> list[dict[str, Any]]:
         """Render the containers that pass, newest first; without `all_` (and no filter that asks) only running ones."""
         query = lists.Query(filters or Filters(), all_=all_, limit=limit)
+        names = query.filters.get("name")
         found = lists.select(
-            self._register.all(),
+            self._register.like(names) if names else self._register.all(),
             query,
             lists.Facts(self._find_quietly, self._image_ids, self._networks_of, self._networks.ports),
         )

@@ -4,10 +4,11 @@ Synchronous on purpose: a question and the change that follows from it happen wi
 Must not: touch kernel or store.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from ipaddress import ip_address, ip_network
 
 from berth.base.ids import by_prefix, is_full_id, short
+from berth.base.nameindex import NameIndex
 from berth.networks.errors import (
     AddressOfOldSubnet,
     AddressTaken,
@@ -33,6 +34,7 @@ class Register:
     def _clear(self) -> None:
         self._networks: dict[str, NetworkRecord] = {}
         self._by_name: dict[str, str] = {}
+        self._names = NameIndex()
         #: By network name, because addresses are asked for by name, also of networks that are yet to come.
         self._books: dict[str, AddressBook] = {}
         #: network id → container id → attachment
@@ -97,6 +99,7 @@ class Register:
                 self._bridges[record.bridge] = record
         self._networks[record.id] = record
         self._by_name[record.name] = record.id
+        self._names.add(record.name)
 
     def claim_instead(self, old: NetworkRecord, new: NetworkRecord) -> None:
         """Keep from others what a network will have instead of what it had. Raises `PoolOverlaps`."""
@@ -125,6 +128,7 @@ class Register:
                     self.take_back(old.id, before.container_id, (end.ipv4, end.ipv6))
         if new.name != old.name:
             del self._by_name[old.name]
+            self._names.discard(old.name)
             self._books.pop(old.name, None)
         self.add(new)
         for _, now in tenants:
@@ -140,6 +144,7 @@ class Register:
         self._networks.pop(record.id, None)
         if self._by_name.get(record.name) == record.id:
             del self._by_name[record.name]
+            self._names.discard(record.name)
             self._book(record.name).clear()
         self._attached.pop(record.id, None)
         self.unclaim(record)
@@ -155,6 +160,11 @@ class Register:
     def all(self) -> list[NetworkRecord]:
         """Return every network, oldest first."""
         return list(self._networks.values())
+
+    def like(self, names: Sequence[str]) -> list[NetworkRecord]:
+        """Return the networks whose names fit a filter, oldest first."""
+        found = [self._networks[self._by_name[name]] for name in self._names.matching(names)]
+        return sorted(found, key=lambda one: one.created_ns)
 
     def named(self, name: str) -> NetworkRecord | None:
         """Return the network of exactly that name."""

@@ -34,9 +34,10 @@ class Showing:
             if word not in ("custom", "builtin"):
                 raise InvalidFilter("type", word)
         dangling = filters.boolean("dangling", default=False) if "dangling" in filters else None
+        names = filters.get("name")
         return [
             render.network(one, {}, self._register.usage(one))
-            for one in self._register.all()
+            for one in (self._register.like(names) if names else self._register.all())
             if self._passes(one, filters, kind, dangling)
         ]
 
@@ -48,7 +49,6 @@ class Showing:
             and filters.exact("driver", one.driver)
             and filters.exact("scope", one.scope)
             and _matches(filters.get("id"), one.id)
-            and _matches(filters.get("name"), one.name)
             and filters.labels(one.labels)
         )
 

@@ -8,6 +8,8 @@ S = TypeVar("S")
 
 #: Blocking work that has to be done before a record is written or dropped.
 First = Callable[[], object]
+#: Told of a change that was written: the key, the record before and the record after it; None where there is none.
+Watcher = Callable[[str, R | None, R | None], None]
 
 
 class Records(Protocol[R]):
@@ -23,6 +25,10 @@ class Records(Protocol[R]):
 
     def keys(self) -> list[str]:
         """Return every key, in the order of first writing."""
+        ...
+
+    def watch(self, watcher: Watcher[R]) -> None:
+        """Tell `watcher` of each change, at the moment readers see it. It must not raise."""
         ...
 
     async def put(self, key: str, record: R, *, first: First | None = None) -> None:

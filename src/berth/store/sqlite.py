@@ -12,13 +12,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
 from berth.base.aio import in_executor
 from berth.base.errors import SystemFault
 from berth.store.base import First, Records
+from berth.store.rows import Rows
 
 log = logging.getLogger(__name__)
 
@@ -209,7 +210,7 @@ def _length(value: object) -> int:
     return len(value) if isinstance(value, bytes) else 0
 
 
-class Table(Generic[R]):
+class Table(Rows[R]):
     """See `berth.store.base.Records`."""
 
     def __init__(
@@ -219,39 +220,27 @@ class Table(Generic[R]):
         rows: list[tuple[str, bytes]],
         write: Callable[..., Awaitable[None]],
     ) -> None:
+        super().__init__()
         self._name = name
         self._write = write
-        self._rows: dict[str, R] = {}
         for key, body in rows:
             try:
                 self._rows[key] = msgspec.json.decode(body, type=kind)
             except msgspec.DecodeError as exc:
                 raise RecordUnreadable(name, key, str(exc)) from exc
 
-    def get(self, key: str) -> R | None:
-        """Return the record of `key`, or None."""
-        return self._rows.get(key)
-
-    def all(self) -> list[R]:
-        """Return every record, in the order of first writing."""
-        return list(self._rows.values())
-
-    def keys(self) -> list[str]:
-        """Return every key, in the order of first writing."""
-        return list(self._rows)
-
     async def put(self, key: str, record: R, *, first: First | None = None) -> None:
         """Write or replace a record: on disk when this returns, then seen by readers."""
         statement = self._putting(key, record)
         kept = 0 if key in self._rows else KEPT_PAGES
         await self._write(statement, pages=kept + _pages(statement), first=first)
-        self._rows[key] = record
+        self._show(key, record)
 
     async def drop(self, key: str, *, first: First | None = None) -> None:
         """Forget a record; nothing happens if there is none."""
         if key in self._rows:
             await self._write(self._dropping(key), first=first)
-            self._rows.pop(key, None)
+            self._hide(key)
 
     async def move(
         self,
@@ -279,8 +268,8 @@ class Table(Generic[R]):
             await self._write(old, new, pages=_pages(new), first=first, then=after)
         finally:
             if written:
-                self._rows.pop(key, None)
-                to._rows[new_key] = record  # noqa: SLF001
+                self._hide(key)
+                to._show(new_key, record)  # noqa: SLF001
 
     def _putting(self, key: str, record: R) -> Statement:
         sql = (

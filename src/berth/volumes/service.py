@@ -18,6 +18,7 @@ from berth.volumes.copies.shelf import Shelf
 from berth.volumes.deleting import Deleting
 from berth.volumes.drivers.local import LocalDriver
 from berth.volumes.drivers.registry import Drivers
+from berth.volumes.finding import Finding
 from berth.volumes.keeping import Keeping
 from berth.volumes.live import LiveMounts
 from berth.volumes.looking import Looking
@@ -75,6 +76,7 @@ class Volumes:
         """Without `tasks` data is deleted before the answer; without `kept` nothing removed is kept."""
         limits = limits or Limits()
         self.register = Register(records, bus, users, clock, states)
+        self.finding = Finding(records)
         self.drivers = Drivers({LOCAL: LocalDriver(layout, limits)})
         deleting = Deleting(self.register, tasks)
         self.trash = Trash(self.register, self.drivers, deleting, kept or Kept(MemoryRecords(), 0), layout.volumes)
@@ -113,19 +115,16 @@ class Volumes:
     def list(self, filters: Filters) -> Sequence[VolumeRecord]:
         """Return the volumes that pass ``dangling``, ``driver``, ``label`` and ``name``, by name."""
         filters.only(_LIST_FILTERS)
-        records = self.register.records
-        found = records.all()
-        if "name" in filters:  # the names alone first: there may be thousands
-            names = filters.matching("name", records.keys())
-            found = [record for name in names if (record := records.get(name)) is not None]
-        if "driver" in filters:
-            found = [record for record in found if filters.exact("driver", record.driver)]
-        if "label" in filters:
-            found = [record for record in found if filters.labels(record.labels or {})]
-        if "dangling" in filters:
-            dangling = filters.boolean("dangling", default=False)
-            used = self.register.holders()
-            found = [record for record in found if (record.name not in used) == dangling]
+        return self._listed(filters)
+
+    def _listed(self, filters: Filters, *among: Collection[str]) -> Sequence[VolumeRecord]:
+        if "dangling" not in filters:
+            return sorted(self.finding.find(filters, *among), key=_NAME)
+        used = self.register.holders()
+        if filters.boolean("dangling", default=False):
+            found = [record for record in self.finding.find(filters, *among) if record.name not in used]
+        else:
+            found = self.finding.find(filters, *among, used.keys())
         return sorted(found, key=_NAME)
 
     def inspect(self, record: VolumeRecord) -> dict[str, object]:
@@ -156,7 +155,8 @@ class Volumes:
         """Render the volumes that pass, with all that is known of them; see `Sight`."""
         filters.only((*_LIST_FILTERS, *OWN_FILTERS))
         dockers = Filters({name: values for name, values in filters.terms.items() if name not in OWN_FILTERS})
-        shown = await self.sight.show(self.list(dockers), fresh=fresh)
+        among = (self.sight.used_by(refs),) if (refs := filters.get("used-by")) else ()
+        shown = await self.sight.show(self._listed(dockers, *among), fresh=fresh)
         return self.sight.passing(shown, filters, self.register.clock.now_ns())
 
     async def remove(self, name: str, *, force: bool) -> None:

@@ -52,6 +52,11 @@ class Sight:
             for record in records
         ]
 
+    def used_by(self, refs: Sequence[str]) -> set[str]:
+        """Return the volumes that one of some containers mounts, each meant by name or the beginning of its id."""
+        uses = self._uses()
+        return {name for name, users in uses.items() if any(_is(user, ref) for user in users for ref in refs)}
+
     async def _snapshots(self, records: Sequence[VolumeRecord]) -> Mapping[str, dict[str, Any]]:
         """Return how many snapshots volumes have, and their sizes together; -1 while one of them is not known."""
         names = [record.name for record in records]
@@ -91,18 +96,15 @@ class Sight:
         }
 
     def passing(self, shown: Sequence[dict[str, Any]], filters: Filters, now_ns: int) -> list[dict[str, Any]]:
-        """Return those that pass the filters of ours. Raises `InvalidArgument`."""
+        """Return those that pass ``larger-than`` and ``unused-for``; see `used_by`. Raises `InvalidArgument`."""
         sizes = [parse_bytes(text) for text in filters.get("larger-than")]
         ages = [parse_age_ns(text) for text in filters.get("unused-for")]
         if any(age < 0 for age in ages):
             raise InvalidArgument("invalid filter 'unused-for': a duration is not less than nothing")
-        by = filters.get("used-by")
         return [
             one
             for one in shown
-            if all(one["Size"] > size for size in sizes)
-            and all(self._unused_ns(one, now_ns) >= age for age in ages)
-            and (not by or any(_is(user, ref) for user in one["UsedBy"] for ref in by))
+            if all(one["Size"] > size for size in sizes) and all(self._unused_ns(one, now_ns) >= age for age in ages)
         ]
 
     def _unused_ns(self, shown: dict[str, Any], now_ns: int) -> int:

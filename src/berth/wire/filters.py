@@ -1,9 +1,7 @@
 """Docker's ``filters`` parameter: JSON of name → values, in its new form (lists) and old form (maps). Pure."""
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 import msgspec
 
@@ -52,14 +50,6 @@ class Filters:
         values = self.get(name)
         return not values or value in values
 
-    def matching(self, name: str, values: list[str]) -> list[str]:
-        """Return those of `values` that one of the filter's values is part of or, as a regular expression, fits."""
-        wanted = self.get(name)
-        if not wanted:
-            return values
-        found = {value for want in wanted for value in _matching(want, values)}
-        return [value for value in values if value in found]
-
     def prefix(self, name: str, value: str) -> bool:
         """Tell whether `value` starts with one of the filter's values, or the filter is absent."""
         values = self.get(name)
@@ -72,19 +62,6 @@ class Filters:
     def without_labels(self, have: Mapping[str, str]) -> bool:
         """Tell whether none of the ``label!`` values is among the labels."""
         return not any(_has_label(have, want) for want in self.get("label!"))
-
-
-#: A text that means itself as a regular expression too.
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_-]*")
-
-
-def _matching(want: str, values: list[str]) -> list[str]:
-    if _PLAIN.fullmatch(want):
-        return [value for value in values if want in value]
-    try:
-        return list(filter(re.compile(want).search, values))
-    except re.error:
-        return [value for value in values if value == want]
 
 
 _BOOLEANS = {"1": True, "true": True, "t": True, "0": False, "false": False, "f": False}

@@ -53,6 +53,21 @@ async def test_dropping_forgets_and_may_be_repeated(records: Records[Ship]) -> N
     assert records.all() == []
 
 
+async def test_who_watches_is_told_of_each_change(records: Records[Ship]) -> None:
+    told: list[tuple[str, Ship | None, Ship | None]] = []
+    records.watch(lambda key, before, after: told.append((key, before, after)))
+    records.watch(lambda key, _, after: seen.append(records.get(key) is after))
+    seen: list[bool] = []
+    x, y, z = Ship("x"), Ship("y"), Ship("z")
+    await records.put("a", x)
+    await records.put("a", y)
+    await records.move("a", records, "b", z)
+    await records.drop("b")
+    await records.drop("b")
+    assert told == [("a", None, x), ("a", x, y), ("a", y, None), ("b", None, z), ("b", z, None)]
+    assert seen == [True] * 5
+
+
 async def test_a_record_moves_to_another_key(records: Records[Ship]) -> None:
     await records.put("a", Ship("x"))
     await records.move("a", records, "b", Ship("y"))

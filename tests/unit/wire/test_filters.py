@@ -49,20 +49,3 @@ def test_labels_match_by_key_or_by_key_and_value() -> None:
     assert not Filters({"label": ("a=2",)}).labels(have)
     assert not Filters({"label!": ("a",)}).without_labels(have)
     assert Filters({"label!": ("a=2",)}).without_labels(have)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "found"),
-    [
-        ((), ["data", "da.ta", "other"]),
-        (("at",), ["data"]),
-        (("^d", "her$"), ["data", "da.ta", "other"]),
-        (("a.a",), ["data"]),
-        (("da.t",), ["da.ta"]),
-        (("data(", "o*["), []),
-        (("nosuch",), []),
-    ],
-)
-def test_names_match_in_part_or_as_regular_expressions(wanted: tuple[str, ...], found: list[str]) -> None:
-    filters = Filters({"name": wanted} if wanted else {})
-    assert filters.matching("name", ["data", "da.ta", "other"]) == found
