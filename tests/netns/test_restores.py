@@ -15,7 +15,7 @@ import pytest
 from berth.base.clock import SystemClock
 from berth.base.paths import Layout
 from berth.events.bus import Bus
-from berth.kernel.archiving import Packer, Packing
+from berth.kernel.archiving import BadArchive, Packer, Packing
 from berth.store.sqlite import Stores
 from berth.volumes.backup.errors import RestoreWouldOverwrite
 from berth.volumes.backup.model import RestoreOptions
@@ -25,6 +25,7 @@ from berth.volumes.backup.unchanged import Mark
 from berth.volumes.consistency.still import Stillness
 from berth.volumes.errors import VolumeOccupied
 from berth.volumes.model import VolumeRecord
+from berth.volumes.mounts.model import MountPoint, MountType
 from berth.volumes.service import Volumes
 from tests.netns.test_volume_life import StepRecords
 from tests.support import filesystems, trees
@@ -75,6 +76,8 @@ class StepStaging(Staging):
 class World:
     root: Path
     fault: Fault = field(default_factory=Fault)
+    #: Containers with their mounts.
+    users: list[tuple[str, tuple[MountPoint, ...]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.wake()
@@ -84,7 +87,7 @@ class World:
         self.stores = Stores(layout.database, layout.runtime_database)
         records: Any = StepRecords(self.stores.durable("volumes", VolumeRecord), self.fault)
         bus = Bus(SystemClock())
-        self.volumes = Volumes(layout, records, bus, lambda: ())
+        self.volumes = Volumes(layout, records, bus, lambda: self.users)
         nobody: Any = _NobodyWrites()
         stillness = Stillness(layout, self.volumes.register, self.volumes.drivers, nobody, bus, SystemClock())
         staging = StepStaging(layout.volumes)
@@ -298,5 +301,31 @@ def test_a_refused_restore_leaves_the_note_of_the_one_that_goes_on(world: World)
         go_on.set()
         assert (await first).new
         assert world.everything()["beside"] == []
+
+    asyncio.run(work())
+
+
+def test_a_volume_that_was_not_restored_and_is_used_is_no_longer_a_restores(world: World) -> None:
+    """Else a later start would take it away, with all that was written to it by then."""
+
+    async def work() -> None:
+        data = await backup_of(world, (*NEW, trees.Node(b"much", content=os.urandom(6 << 20))))
+
+        async def cut_short() -> AsyncIterator[bytes]:
+            yield data[: 4 << 20]
+            while world.volumes.register.find("db") is None:
+                await asyncio.sleep(0)
+            world.users.append(("c1", (MountPoint(type=MountType.VOLUME, target="/db", name="db"),)))
+
+        with pytest.raises(BadArchive):
+            await world.backups.restore(cut_short(), RestoreOptions())
+        assert world.volumes.get("db"), "a container was created with it"
+        trees.plant(world.data("db"), OLD)  # for weeks
+        world.users.clear()  # docker rm
+        later = await again(world)
+        assert (later.data("db") / "row").read_bytes() == b"old"
+        assert later.volumes.get("db")
+        assert later.everything()["beside"] == []
+        later.stores.close()
 
     asyncio.run(work())

@@ -134,7 +134,8 @@ class Claim:
 async def discard(name: str, register: Register, keeping: Keeping, staging: Staging) -> None:
     """Remove a volume that a restore had begun to make, if there is one by now, and then the note of it.
 
-    One that a container has been created with meanwhile stays until the next start: it is empty, and noted.
+    One that cannot go, because a container has been created with it meanwhile, is a volume from now on: were the note
+    still there at some later start, what the container had written by then would go.
     """
     async with register.hold(name):
         record = register.find(name)
@@ -142,6 +143,5 @@ async def discard(name: str, register: Register, keeping: Keeping, staging: Stag
             if record is not None:
                 await keeping.remove_locked(record)
         except EngineError as exc:
-            log.warning("volume %s was not restored and should go: %s", name, exc)
-            return
-    await in_thread(staging.finished, name)
+            log.warning("volume %s was not restored and stays as it is: %s", name, exc)
+        await in_thread(staging.finished, name)
