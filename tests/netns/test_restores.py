@@ -310,11 +310,12 @@ def test_a_volume_that_was_not_restored_and_is_used_is_no_longer_a_restores(worl
 
     async def work() -> None:
         data = await backup_of(world, (*NEW, trees.Node(b"much", content=os.urandom(6 << 20))))
+        made = asyncio.Event()
+        world.volumes.register._bus.on_event(lambda event: made.set() if event.action == "create" else None)
 
         async def cut_short() -> AsyncIterator[bytes]:
             yield data[: 4 << 20]
-            while world.volumes.register.find("db") is None:
-                await asyncio.sleep(0)
+            await made.wait()
             world.users.append(("c1", (MountPoint(type=MountType.VOLUME, target="/db", name="db"),)))
 
         with pytest.raises(BadArchive):

@@ -1,6 +1,6 @@
 """Errors of holding still: what stood in the way, and what can be done."""
 
-from berth.base.errors import Conflict, InvalidArgument
+from berth.base.errors import Conflict, InvalidArgument, SystemFault
 
 
 class HookFailed(Conflict):
@@ -35,3 +35,12 @@ class NotStopped(Conflict):
 
     def __init__(self, what: str, container: str, why: str) -> None:
         super().__init__(f"{what}: container {container} cannot be stopped: {why}")
+
+
+class NotNoted(SystemFault):
+    """What is held still cannot be written down, without which nothing is held."""
+
+    def __init__(self, what: str, exc: OSError) -> None:
+        super().__init__(
+            f"{what}: cannot write down what is held still: {exc.filename}: {(exc.strerror or '').lower()}"
+        )

@@ -37,7 +37,7 @@ from berth.events.bus import Bus
 from berth.events.model import Event
 from berth.kernel import fsfreeze
 from berth.volumes.consistency import model
-from berth.volumes.consistency.errors import HookFailed, NotFrozen, NothingHooked, NotStopped
+from berth.volumes.consistency.errors import HookFailed, NotFrozen, NothingHooked, NotNoted, NotStopped
 from berth.volumes.consistency.journal import Entry, HoldJournal
 from berth.volumes.consistency.model import FREEZE_LIMIT_S, HOOK_LIMIT_S, Mode, Report, Wish, Writer
 from berth.volumes.consistency.parts import Point, Points, Writers
@@ -273,48 +273,57 @@ class Still:
         for path in reversed(self._entry.frozen):
             try:
                 await fsfreeze.thaw(path)
-                await self._note(frozen=tuple(one for one in self._entry.frozen if one != path))
-            except EngineError as exc:
+            except (EngineError, OSError) as exc:
                 self._warn(f"the file system at {path} could not be thawed: {exc}; fsfreeze --unfreeze {path}")
+            else:
+                await self._strike(frozen=tuple(one for one in self._entry.frozen if one != path))
         await self._let_go_on()
         for ident in reversed(self._entry.stopped):
             try:
                 await self._of.writers.start(ident)
-            except EngineError as exc:
+            except (EngineError, OSError, TimeoutError) as exc:
                 self._warn(f"container {self._named(ident)} was stopped and could not be started again: {exc}")
-            await self._note(stopped=tuple(one for one in self._entry.stopped if one != ident))
+            await self._strike(stopped=tuple(one for one in self._entry.stopped if one != ident))
         await self._turn.aclose()
         for ident, argv in reversed(self._entry.posts):
             await self._end_hook(ident, argv)
         if self._entry.paused or self._entry.frozen:
             return  # could not be thawed: the next engine tries again
-        await in_thread(self._of.journal.drop, self._ident)
+        try:
+            await in_thread(self._of.journal.drop, self._ident)
+        except OSError as exc:
+            log.warning("%s: its note stays, and the next engine lets its containers go on again: %s", self._what, exc)
 
     async def _let_go_on(self) -> None:
         self._of.unwatch(self)
         for ident in reversed(self._entry.paused):
             try:
                 await self._of.writers.thaw(ident)
-                await self._note(paused=tuple(one for one in self._entry.paused if one != ident))
-            except (EngineError, TimeoutError) as exc:
+            except (EngineError, OSError, TimeoutError) as exc:
                 self._warn(f"container {self._named(ident)} could not be resumed: {exc}; docker unpause {ident[:12]}")
+            else:
+                await self._strike(paused=tuple(one for one in self._entry.paused if one != ident))
         if self._from_ns and not self._held_ns and self._mode in (Mode.PAUSE, Mode.FREEZE, Mode.STOP):
             self._held_ns = self._of.clock.now_ns() - self._from_ns if self._writers else 0
 
     async def _end_hook(self, ident: str, argv: tuple[str, ...]) -> None:
         try:
             status, said = await self._of.writers.run(ident, argv, self._wish.hook_limit_s, _SAID_BYTES)
-        except (EngineError, TimeoutError) as exc:
+        except (EngineError, OSError, TimeoutError) as exc:
             status, said = 1, str(exc) or f"it did not end within {self._wish.hook_limit_s:g} s"
         if status:
             self._warn(f"hook in container {self._named(ident)} failed: {model.spelt(argv)}: {said.strip()}")
-        await self._note(posts=tuple(one for one in self._entry.posts if one != (ident, argv)))
+        await self._strike(posts=tuple(one for one in self._entry.posts if one != (ident, argv)))
 
     async def drop_points(self) -> None:
         """Remove the copies of the instant."""
         for name in list(self._points):
-            if self._maker is not None:
+            if self._maker is None:
+                continue
+            try:
                 await self._maker.drop(self._points.pop(name))
+            except EngineError as exc:  # what was read from it is whole all the same
+                log.warning("%s of %s: %s; the next start tries again", self._what, name, exc)
 
     # -- what happened meanwhile
 
@@ -337,8 +346,19 @@ class Still:
         self._warnings.append(text)
 
     async def _note(self, **changes: object) -> None:
+        """Write down what is about to be done. Raises `NotNoted`."""
         self._entry = msgspec.structs.replace(self._entry, **changes)
-        await in_thread(self._of.journal.write, self._ident, self._entry)
+        try:
+            await in_thread(self._of.journal.write, self._ident, self._entry)
+        except OSError as exc:
+            raise NotNoted(self._what, exc) from exc
+
+    async def _strike(self, **changes: object) -> None:
+        """Write down what has been undone; a disk that is full must not keep the rest from being undone."""
+        try:
+            await self._note(**changes)
+        except NotNoted as exc:
+            log.warning("%s; the next engine does again what has been done", exc)
 
 
 class Stillness:
@@ -443,5 +463,5 @@ class Stillness:
     async def _try(self, what: str, work: Awaitable[object]) -> None:
         try:
             await work
-        except (EngineError, TimeoutError) as exc:
+        except (EngineError, OSError, TimeoutError) as exc:
             log.warning("%s: %s", what, exc)

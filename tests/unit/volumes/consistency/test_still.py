@@ -1,6 +1,7 @@
 """Holding still: in which order, and that everything goes on afterwards, whatever fails and wherever it is cut off."""
 
 import asyncio
+import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,11 +11,12 @@ import pytest
 
 from berth.base.aio import Tasks
 from berth.base.clock import SystemClock
-from berth.base.errors import Conflict, EngineError, InvalidArgument
+from berth.base.errors import Conflict, EngineError, InvalidArgument, SystemFault
 from berth.base.paths import Layout
 from berth.events.bus import Bus
 from berth.events.model import Event
 from berth.store.memory import MemoryRecords
+from berth.volumes.consistency.journal import Entry
 from berth.volumes.consistency.model import Mode, Report, Wish, Writer
 from berth.volumes.consistency.parts import Point, Points, Writers
 from berth.volumes.consistency.still import Still, Stillness
@@ -394,3 +396,29 @@ class _Dying:
                 raise
 
         return call
+
+
+@pytest.mark.parametrize("mode", [Mode.PAUSE, Mode.STOP])
+async def test_all_goes_on_though_nothing_can_be_written_down_any_more(tmp_path: Path, mode: Mode) -> None:
+    """A disk that has become full meanwhile leaves nobody paused or stopped."""
+    world = World(tmp_path, *two(**{"berth.backup.post": "after"}))
+    await world.volumes.create("db")
+    journal = world.stillness.journal
+
+    def full(ident: str, entry: Entry) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), ident)
+
+    async with world.stillness.still(("db",), "backup", Wish(mode=mode)):
+        journal.write = full  # type: ignore[method-assign]
+    assert all(box.runs and not box.frozen for box in world.boxes.boxes.values())
+    assert world.boxes.calls[-2:] == ["after in old", "after in new"]
+    assert world.notes == []
+
+
+async def test_nobody_is_held_still_who_cannot_be_written_down(tmp_path: Path) -> None:
+    world = World(tmp_path, *two())
+    world.layout.holds.parent.mkdir(parents=True)
+    world.layout.holds.write_text("in the way")
+    with pytest.raises(SystemFault, match="backup: cannot write down what is held still: .*holds.*: "):
+        await world.hold(Wish(mode=Mode.PAUSE))
+    assert not any("freeze" in call for call in world.boxes.calls)
