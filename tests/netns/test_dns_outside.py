@@ -22,7 +22,7 @@ import pytest
 from berth.kernel import netns
 from berth.networks.dns.client import DnsClient
 from berth.networks.dns.model import Upstream
-from tests.netns.test_dns import Container, World, endpoint, serve, world
+from tests.netns.test_dns import PATIENCE_S, Container, World, endpoint, serve, world
 from tests.support.pace import Pace
 
 __all__ = ["world"]
@@ -139,10 +139,11 @@ def outside() -> Iterator[Callable[..., Outside]]:
 Make = Callable[..., Outside]
 
 
-def timed(asker: Container, name: str, *, timeout: float = 8) -> tuple[set[str] | str, float]:
-    begun = time.monotonic()
-    reply = asker.reply(name, timeout=timeout)
-    took = time.monotonic() - begun
+def timed(client: DnsClient, asker: Container, name: str) -> tuple[set[str] | str, float]:
+    """Return what the name server says, and the seconds it took, but for waits for a processor."""
+    clock = Pace(lambda: (os.getpid(), client.pid))
+    reply = asker.reply(name)
+    took = clock.taken()
     if reply.rcode() != dns.rcode.NOERROR:
         return dns.rcode.to_text(reply.rcode()), took
     return {str(item) for rrset in reply.answer for item in rrset}, took
@@ -150,23 +151,29 @@ def timed(asker: Container, name: str, *, timeout: float = 8) -> tuple[set[str] 
 
 def test_answers_are_kept_as_long_as_they_say(world: World, outside: Make) -> None:
     asker = world.container()
-    there = outside(asker, saying("192.0.2.1", ttl=2))
+    there = outside(asker, saying("192.0.2.1"))
 
     async def story(client: DnsClient) -> None:
         await serve(client, asker, there.upstream)
+
+        def until_it_runs_out(name: str) -> list[int]:
+            before, seen, end = there.count, list[int](), time.monotonic() + PATIENCE_S
+            while there.count <= before + 1:
+                assert time.monotonic() < end
+                seen.append(asker.reply(name).answer[0].ttl)
+            return seen[:-1]  # the last one is a new answer's
 
         def ask() -> None:
             for _ in range(50):
                 assert asker.ask("example.com") == {"192.0.2.1"}
                 assert asker.ask("EXAMPLE.com", tcp=True) == {"192.0.2.1"}
             assert there.count == 1
-            seen = set()
-            end = time.monotonic() + 5
-            while there.count == 1:
-                assert time.monotonic() < end
-                seen.add(asker.reply("example.com").answer[0].ttl)
-            assert seen >= {2, 1}
-            there.handler = denying(1)
+            there.handler = saying("192.0.2.1", ttl=2)
+            names = (f"n{number}.example.com" for number in range(9))
+            while set(seen := until_it_runs_out(next(names))) != {2, 1}:  # a busy machine asks too seldom to see both
+                assert set(seen) <= {2, 1}
+            assert seen == sorted(seen, reverse=True)
+            there.handler = denying(60)
             assert asker.ask("missing.com") == asker.ask("missing.com") == "NXDOMAIN"
             assert [name for name, _ in there.asked].count("missing.com") == 1
 
@@ -246,16 +253,16 @@ def test_stale_answers_stand_in_while_nobody_answers(world: World, outside: Make
         def ask() -> None:
             assert asker.ask("example.com") == {"192.0.2.1"}
             there.handler = silent
-            end = time.monotonic() + 5
+            end = time.monotonic() + PATIENCE_S
             while there.count == 1:  # until the answer ran out and is asked for again
                 assert time.monotonic() < end
                 reply, took = asker.reply("example.com"), 0.0
             assert reply.answer[0].ttl == 30
-            answer, took = timed(asker, "example.com")
+            answer, took = timed(client, asker, "example.com")
             assert answer == {"192.0.2.1"}
             assert took < 2.5
             there.handler = saying("192.0.2.7")
-            end = time.monotonic() + 10
+            end = time.monotonic() + PATIENCE_S
             while asker.ask("example.com") != {"192.0.2.7"}:
                 assert time.monotonic() < end
                 time.sleep(0.05)
@@ -273,20 +280,20 @@ def test_a_dead_first_server_costs_a_quarter_of_a_second_and_then_nothing(world:
         await serve(client, asker, dead.upstream, good.upstream)
 
         def ask() -> None:
-            answer, took = timed(asker, "a.com")
+            answer, took = timed(client, asker, "a.com")
             assert answer == {"192.0.2.2"}
             assert 0.2 < took < 0.9
-            end = time.monotonic() + 5
-            while timed(asker, f"{time.monotonic_ns()}.com")[1] > 0.1:
+            end = time.monotonic() + PATIENCE_S
+            while timed(client, asker, f"{time.monotonic_ns()}.com")[1] > 0.1:
                 assert time.monotonic() < end, "the dead one is still asked first"
             before = dead.count
-            answers = [timed(asker, f"n{i}.com") for i in range(20)]
+            answers = [timed(client, asker, f"n{i}.com") for i in range(20)]
             assert all(answer == {"192.0.2.2"} for answer, _ in answers)
             assert statistics.median(took for _, took in answers) < 0.1
             assert dead.count - before <= 4, "tried beside the other once in a while only"
             dead.handler = saying("192.0.2.1")
-            end = time.monotonic() + 15
-            while timed(asker, f"{time.monotonic_ns()}.com")[0] != {"192.0.2.1"}:
+            end = time.monotonic() + PATIENCE_S
+            while timed(client, asker, f"{time.monotonic_ns()}.com")[0] != {"192.0.2.1"}:
                 assert time.monotonic() < end, "its return is not noticed"
                 time.sleep(0.02)
 
@@ -305,7 +312,7 @@ def test_that_a_name_does_not_exist_is_first_the_first_servers_word(world: World
         assert await asyncio.to_thread(asker.ask, "wiki.corp") == {"10.9.9.9"}
         assert public.count == 1
         company.handler = silent
-        answer, took = await asyncio.to_thread(timed, asker, "missing.corp")
+        answer, took = await asyncio.to_thread(timed, client, asker, "missing.corp")
         assert answer == "NXDOMAIN"
         assert took < 2
 

@@ -19,7 +19,18 @@ from berth.networks import mending
 from berth.networks.model import LiveEndpoint, LiveSandbox
 from berth.networks.routing import plan_replies
 from berth.wire.networks import EndpointIPAMConfig, EndpointSettings
-from tests.netns.test_networks import Container, World, ask, misses, neighbour, published, refused, ruleset, snapshot
+from tests.netns.test_networks import (
+    PATIENCE_S,
+    Container,
+    World,
+    ask,
+    misses,
+    neighbour,
+    published,
+    refused,
+    ruleset,
+    snapshot,
+)
 from tests.netns.throwaway import isolated
 from tests.support.faults import elsewhere, failing, killing
 
@@ -131,7 +142,7 @@ async def test_a_connection_goes_on_though_the_default_route_moves(tmp_path: Pat
     listener.bind(("0.0.0.0", 81))
     listener.listen()
     client = netns.inside(remote, socket.socket)
-    client.settimeout(5)
+    client.settimeout(PATIENCE_S)
     client.connect(("203.0.113.1", 8181))
     peer, _ = listener.accept()
     with client, peer:
@@ -144,7 +155,7 @@ async def test_a_connection_goes_on_though_the_default_route_moves(tmp_path: Pat
     # new ones come by the network that has the default route, as in Docker
     again = netns.inside(remote, socket.socket)
     with listener, again:
-        again.settimeout(5)
+        again.settimeout(PATIENCE_S)
         again.connect(("203.0.113.1", 8181))
         came, _ = listener.accept()
         with came:
@@ -432,7 +443,7 @@ def carried(sender: str, receiver: str, address: str, port: int, seconds: float 
     listener.bind((address, port))
     listener.listen()
     client = netns.inside(sender, socket.socket)
-    client.settimeout(5)
+    client.settimeout(PATIENCE_S)
     stop = threading.Event()
 
     def push() -> None:
@@ -445,7 +456,7 @@ def carried(sender: str, receiver: str, address: str, port: int, seconds: float 
     thread = threading.Thread(target=push)
     thread.start()
     peer, _ = listener.accept()
-    peer.settimeout(5)
+    peer.settimeout(PATIENCE_S)
     skipped = 0
     while skipped < 2 * shaping.LEAST_BURST:
         skipped += len(peer.recv(65_536))

@@ -17,7 +17,7 @@ import pytest
 from berth.kernel import netns, nft
 from berth.networks.firewall import userchains
 from berth.networks.firewall.ruleset import PASS_MARK
-from tests.netns.test_networks import World, misses, neighbour, published, serve
+from tests.netns.test_networks import PATIENCE_S, World, misses, neighbour, published, serve
 from tests.netns.test_networks import ask as fetch
 from tests.netns.throwaway import isolated
 from tests.support.pace import Pace
@@ -42,7 +42,7 @@ def load(rules: str) -> None:
     subprocess.run(["nft", "-f", "-"], check=True, input=rules, text=True)
 
 
-async def until(condition: Callable[[], bool], limit_s: float = 5) -> None:
+async def until(condition: Callable[[], bool], limit_s: float = PATIENCE_S) -> None:
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < limit_s
@@ -66,7 +66,7 @@ async def restored(world: World, times: int) -> float:
     """Wait until the rules were put back so often; return the seconds it took, but for waits for a processor."""
     began, clock = time.monotonic(), Pace(lambda: (os.getpid(),))
     while world.service.firewall.restorations < times:
-        assert time.monotonic() - began < 20, "the rules did not come back"
+        assert time.monotonic() - began < 60, "the rules did not come back"
         await asyncio.sleep(0.005)
     return clock.taken()
 
@@ -76,7 +76,7 @@ class Talk:
 
     def __init__(self, namespace: str, address: str, port: int) -> None:
         self.socket = netns.inside(namespace, socket.socket)
-        self.socket.settimeout(5)
+        self.socket.settimeout(PATIENCE_S)
         self.socket.connect((address, port))
         self.rounds, self._over, self.broken = 0, False, ""
         self._thread = threading.Thread(target=self._talk, daemon=True)
@@ -93,7 +93,7 @@ class Talk:
 
     def end(self) -> None:
         self._over = True
-        self._thread.join(5)
+        self._thread.join(PATIENCE_S)
         self.socket.close()
 
 
@@ -344,9 +344,9 @@ async def test_a_tool_that_reloads_takes_our_rule_and_gets_it_again(tmp_path: Pa
     one = await world.container("one", "bridge")
     async with watched(world):
         await asyncio.to_thread(run, "iptables-nft", "-F", "ufw-user-forward")
-        began = time.monotonic()
+        clock = Pace(lambda: (os.getpid(),))
         while not any("accepted by its own table" in line for line in await asyncio.to_thread(saved, 4)):
-            assert time.monotonic() - began < 2 * BACK_S
+            assert clock.taken() < 2 * BACK_S
             await asyncio.sleep(0.02)
         assert await asyncio.to_thread(one.ask, "203.0.113.2", 90) == "remote 203.0.113.1"
 

@@ -18,7 +18,7 @@ from berth.kernel.mount import MS_PRIVATE, MS_REC, mount
 CLONE_NEWNS: Final = 0x0002_0000
 CLONE_NEWNET: Final = 0x4000_0000
 #: Seconds after which a test's child is ended.
-LIMIT_S: Final = 60
+LIMIT_S: Final = 240
 
 
 def isolated(test: Callable[..., object]) -> Callable[..., None]:

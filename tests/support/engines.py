@@ -26,7 +26,7 @@ RUN = Path(f"/run/berth-tests-{os.getpid()}")
 CGROUPS: set[str] = set()
 
 
-def wait_for(condition: Callable[[], Any], what: str, *, limit_s: float = 20.0) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, *, limit_s: float = 60.0) -> Any:
     """Return the first true value of `condition`, asked every few milliseconds."""
     deadline = time.monotonic() + limit_s
     while True:
@@ -102,7 +102,7 @@ class Namespaces:
         """Return the command that runs `argv` in here."""
         return ["nsenter", "-t", str(self.pid), "-n", *(["-m"] if self._mounts else []), "--", *argv]
 
-    def run(self, *argv: str, check: bool = True, feed: str | None = None, timeout: float = 60) -> Done:
+    def run(self, *argv: str, check: bool = True, feed: str | None = None, timeout: float = 180) -> Done:
         """Run a command in here."""
         done = subprocess.run(self.inside(argv), capture_output=True, text=True, input=feed, timeout=timeout)
         if check and done.returncode != 0:
@@ -153,12 +153,12 @@ class Engine:
             )
         return Done(done.returncode, done.stdout, done.stderr)
 
-    def docker(self, *args: str, feed: str | None = None, timeout: float = 120, check: bool = True,
+    def docker(self, *args: str, feed: str | None = None, timeout: float = 240, check: bool = True,
                cwd: Path | None = None) -> Done:  # fmt: skip
         """Run the real docker client against this engine."""
         return self._client([docker_client(), *args], feed, timeout, check, cwd)
 
-    def berth(self, *args: str, feed: str | None = None, timeout: float = 120, check: bool = True,
+    def berth(self, *args: str, feed: str | None = None, timeout: float = 240, check: bool = True,
               cwd: Path | None = None) -> Done:  # fmt: skip
         """Run our own client against this engine."""
         return self._client([str(REPO / ".venv/bin/berth"), *args], feed, timeout, check, cwd)
@@ -168,7 +168,7 @@ class Engine:
         return self.docker if which == "docker" else self.berth
 
     def api(self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None,
-            timeout: float = 60) -> Answer:  # fmt: skip
+            timeout: float = 180) -> Answer:  # fmt: skip
         """Make one API call; a `bytes` body is sent as it is."""
         connection = UnixHTTPConnection(str(self.socket), timeout)
         try:
@@ -185,7 +185,7 @@ class Engine:
             connection.close()
 
     # --- the machine it thinks it has -------------------------------------------------------------------------
-    def host(self, *argv: str, check: bool = True, feed: str | None = None, timeout: float = 60) -> Done:
+    def host(self, *argv: str, check: bool = True, feed: str | None = None, timeout: float = 180) -> Done:
         """Run a command on this engine's host: in its network (and mount) namespace."""
         return self.spaces.run(*argv, check=check, feed=feed, timeout=timeout)
 
@@ -203,7 +203,7 @@ class Engine:
             )  # fmt: skip
         finally:
             out.close()
-        wait_for(self._answers, f"{self.kind} to answer on {self.socket}:\n" + "{log}", limit_s=40)
+        wait_for(self._answers, f"{self.kind} to answer on {self.socket}:\n" + "{log}", limit_s=120)
 
     def daemon_environment(self) -> dict[str, str]:
         return dict(os.environ)
@@ -233,7 +233,7 @@ class Engine:
             return
         self.process.terminate()
         try:
-            self.process.wait(30)
+            self.process.wait(90)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -39,7 +39,7 @@ INJECTED: Final = "made to fail"
 KILLED: Final = 7
 BROKEN: Final = 8
 #: Seconds after which an engine of its own is ended.
-LIMIT_S: Final = 60
+LIMIT_S: Final = 240
 #: Steps no change of these tests has.
 TOO_MANY: Final = 99
 
