@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 CONTAINER: Entries = {
     "attach": ("Attach local standard input, output, and error streams to a running container", "attach:ATTACH"),
+    "commit": ("Create a new image from a container's changes", "commit:COMMIT"),
     "cp": ("Copy files/folders between a container and the local filesystem", "copy:CP"),
     "create": ("Create a new container", "run:CREATE"),
     "diff": ("Inspect changes to files or directories on a container's filesystem", "container:DIFF"),

@@ -12,6 +12,7 @@ from berth.events.bus import Bus
 if TYPE_CHECKING:
     from berth.containers.archive import Archives
     from berth.containers.attach import Attachments
+    from berth.containers.committing import Commits
     from berth.containers.execs.service import Execs
     from berth.containers.logs.service import Logs
     from berth.containers.service import Containers
@@ -49,3 +50,4 @@ class Engine:
     execs: "Execs"
     stats: "Stats"
     archives: "Archives"
+    commits: "Commits"

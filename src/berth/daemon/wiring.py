@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from berth.api.handlers import commit as commit_routes
 from berth.api.handlers import container_mounts as container_mount_routes
 from berth.api.handlers import containers as container_routes
 from berth.api.handlers import explain as explain_routes
@@ -29,6 +30,7 @@ from berth.base.config import Config
 from berth.containers.announce import announcer
 from berth.containers.archive import Archives
 from berth.containers.attach import Attachments
+from berth.containers.committing import Commits
 from berth.containers.execs.service import Execs
 from berth.containers.health import Healthchecks
 from berth.containers.logs.service import Logs
@@ -108,7 +110,7 @@ def routes() -> tuple[Route, ...]:
     modules = (
         system_routes, network_routes, explain_routes, name_routes, firewall_routes, volume_routes, stream_routes,
         container_routes, container_mount_routes,
-        image_routes,
+        image_routes, commit_routes,
         volume_life_routes, volume_file_routes, volume_backup_routes, volume_size_routes, pruning_routes,
         volume_copy_routes,
     )  # fmt: skip
@@ -213,11 +215,12 @@ def build(config: Config) -> Parts:
     )
     for companion in (attachments, logs, execs, health):
         containers.accompany(companion)
+    quieting = Quieting(containers, execs, layout.cgroup_parent)
     stillness = Stillness(
         layout,
         volumes.register,
         volumes.drivers,
-        Quieting(containers, execs, layout.cgroup_parent),
+        quieting,
         bus,
         clock,
         Instants(volumes.shelf, volumes.drivers),
@@ -251,6 +254,15 @@ def build(config: Config) -> Parts:
             mounted=containers.mounted,
             may_hang=volumes.mounting.may_hang,
             answer_limit_s=config.volume_timeout,
+            announce=announce,
+        ),
+        commits=Commits(
+            layout=layout,
+            containers=containers,
+            images=images,
+            quieting=quieting,
+            journal=stillness.journal,
+            turns=stillness.turns,
             announce=announce,
         ),
     )

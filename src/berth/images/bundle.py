@@ -95,10 +95,15 @@ def finish_bundle(
     Layers that the store has already need not be in the directory.
     """
     blob = make_config(config=config, layers=layers, created=created, platform=platform, comment=comment)
-    (directory / digest_of(blob).removeprefix("sha256:")).write_bytes(blob)
-    (directory / "manifest.json").write_bytes(make_manifest(blob, layers))
-    (directory / "version").write_bytes(_VERSION)
+    write_bundle(directory, blob, make_manifest(blob, layers))
     return digest_of(blob)
+
+
+def write_bundle(directory: Path, config: bytes, manifest: bytes) -> None:
+    """Write an image's two small parts beside the layers in the directory; blocking."""
+    (directory / hex_of(digest_of(config))).write_bytes(config)
+    (directory / "manifest.json").write_bytes(manifest)
+    (directory / "version").write_bytes(_VERSION)
 
 
 def is_packed(image: StoredImage, *, any_layer: bool = False) -> bool:

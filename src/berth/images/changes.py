@@ -9,25 +9,33 @@ import shlex
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from berth.base.errors import InvalidArgument
+from berth.base.units import parse_duration_ns
 from berth.images.errors import BadChange
 
 _PORT: Final = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?\Z", re.IGNORECASE)
+#: A health check's times are at least so long, in nanoseconds, or 0.
+_SHORTEST_NS: Final = 1_000_000
 Config = dict[str, Any]
 
 
 def apply_changes(config: Config, changes: Sequence[str]) -> Config:
     """Return `config` after every instruction; raises `BadChange`."""
     made = dict(config)
+    words: set[str] = set()
     for change in changes:
         word, _, rest = change.strip().partition(" ")
         if not word:
             continue
+        words.add(word.upper())
         instruction = _INSTRUCTIONS.get(word.upper())
         if instruction is None:
-            raise BadChange(f"{word} is not a valid change command")
+            raise BadChange(f"{word.lower()} is not a valid change command")
         if not rest.strip():
             raise BadChange(f"{word.upper()} requires at least one argument")
         instruction(made, rest.strip())
+        if word.upper() == "ENTRYPOINT" and "CMD" not in words:
+            made.pop("Cmd", None)  # it was meant for the entrypoint that was there before
     return made
 
 
@@ -110,30 +118,54 @@ def _stop_signal(config: Config, text: str) -> None:
     config["StopSignal"] = text
 
 
-def _shell(config: Config, text: str) -> None:
-    if not text.startswith("["):
-        raise BadChange("SHELL requires the arguments to be in JSON form")
-    config["Shell"] = _command(text)
-
-
 def _on_build(config: Config, text: str) -> None:
     config["OnBuild"] = [*(config.get("OnBuild") or ()), text]
 
 
 def _healthcheck(config: Config, text: str) -> None:
+    made: Config = {}
+    while text.startswith("--"):
+        flag, _, text = text.partition(" ")
+        made |= _health_flag(flag)
+        text = text.strip()
     word, _, rest = text.partition(" ")
     if word.upper() == "NONE":
         config["Healthcheck"] = {"Test": ["NONE"]}
     elif word.upper() == "CMD" and rest.strip():
         command = rest.strip()
         test = ["CMD", *_command(command)] if command.startswith("[") else ["CMD-SHELL", command]
-        config["Healthcheck"] = {"Test": test}
+        config["Healthcheck"] = {"Test": test} | made
     else:
         raise BadChange(f"Unknown type {word!r} in HEALTHCHECK (try CMD)")
 
 
+def _health_flag(flag: str) -> Config:
+    name, _, value = flag.removeprefix("--").partition("=")
+    if name == "retries":
+        if not value.removeprefix("-").isdecimal():
+            raise BadChange(f'strconv.ParseInt: parsing "{value}": invalid syntax')
+        if int(value) < 1:
+            raise BadChange(f"--retries must be at least 1 (not {value})")
+        return {"Retries": int(value)}
+    field = {
+        "interval": "Interval",
+        "timeout": "Timeout",
+        "start-period": "StartPeriod",
+        "start-interval": "StartInterval",
+    }
+    if name not in field:
+        raise BadChange(f"Unknown flag: {name}")
+    try:
+        length = parse_duration_ns(value)
+    except InvalidArgument as exc:
+        raise BadChange(str(exc)) from None
+    if 0 < length < _SHORTEST_NS:
+        raise BadChange(f'Interval "{name}" cannot be less than 1ms')
+    return {field[name]: length}
+
+
 _INSTRUCTIONS: Final[dict[str, Callable[[Config, str], None]]] = {
     "CMD": _cmd, "ENTRYPOINT": _entrypoint, "ENV": _env, "LABEL": _label, "EXPOSE": _expose, "VOLUME": _volume,
-    "USER": _user, "WORKDIR": _workdir, "STOPSIGNAL": _stop_signal, "SHELL": _shell, "ONBUILD": _on_build,
+    "USER": _user, "WORKDIR": _workdir, "STOPSIGNAL": _stop_signal, "ONBUILD": _on_build,
     "HEALTHCHECK": _healthcheck,
 }  # fmt: skip

@@ -62,11 +62,14 @@ class Intake:
         self.locks = locks
         self._processors = asyncio.Semaphore(os.cpu_count() or 1)
 
-    async def take_directory(self, directory: Path) -> ImageId:
-        """Take in the image in a directory of skopeo's ``dir:`` form; blobs that the store has need not be in it."""
+    async def take_directory(self, directory: Path, *, parent: str = "") -> ImageId:
+        """Take in the image in a directory of skopeo's ``dir:`` form; blobs that the store has need not be in it.
+
+        `parent` is the image it was made from here.
+        """
         raw = await in_thread((directory / "manifest.json").read_bytes)
         async with self._arriving(directory) as arrival:
-            return await self._complete(arrival, raw)
+            return await self._complete(arrival, raw, parent=parent)
 
     async def take_blobs(self, blobs: Path, manifest: bytes) -> ImageId:
         """Take in the image of a manifest whose blobs lie in a directory, and have not been checked."""
@@ -168,7 +171,9 @@ class Intake:
             if waiting:
                 await watch.changed()
 
-    async def _complete(self, arrival: _Arrival, raw: bytes, small: Mapping[str, bytes] | None = None) -> ImageId:
+    async def _complete(
+        self, arrival: _Arrival, raw: bytes, small: Mapping[str, bytes] | None = None, *, parent: str = ""
+    ) -> ImageId:
         """Unpack what is not yet unpacked, compare everything with the configuration, and enter the image."""
         manifest = parse_manifest(raw)
         config_digest, blobs = _parts(manifest)
@@ -188,7 +193,9 @@ class Intake:
         for ref, diff_id in zip(refs, stated, strict=True):
             if ref.diff_id != diff_id:
                 raise layers.LayerRefused(f"what is in {ref.blob} has the digest {ref.diff_id}, not {diff_id}")
-        row = ImageRow(id=config_digest, manifest=digest_of(raw), layers=refs, stored_ns=self._clock.now_ns())
+        row = ImageRow(
+            id=config_digest, manifest=digest_of(raw), layers=refs, stored_ns=self._clock.now_ns(), parent=parent
+        )
         large = {blob: path for blob in blobs if (path := arrival.blobs / hex_of(blob)).exists()}
         for blob in blobs:
             if blob not in large and not self.storage.blob(blob).exists():

@@ -220,6 +220,24 @@ def make_config(
     return msgspec.json.encode(body)
 
 
+def above(below: Manifest, config: bytes, layer: MadeLayer | None) -> bytes:
+    """Write the manifest of an image with a configuration of its own, and a layer more, in the form of the one below.
+
+    Docker's form and OCI's must not be mixed in one manifest: registries refuse it.
+    """
+    oci = below.config is not None and below.config.media_type == OCI_CONFIG
+    layers = list(below.layers or ())
+    if layer is not None:
+        layers.append(Descriptor(media_type=OCI_LAYER if oci else DOCKER_LAYER, digest=layer.digest, size=layer.size))
+    made = Manifest(
+        schema_version=2,
+        media_type=OCI_MANIFEST if oci else DOCKER_MANIFEST,
+        config=Descriptor(media_type=OCI_CONFIG if oci else DOCKER_CONFIG, digest=digest_of(config), size=len(config)),
+        layers=layers,
+    )
+    return msgspec.json.encode(made)
+
+
 def make_manifest(config: bytes, layers: Sequence[MadeLayer]) -> bytes:
     """Write the manifest for a configuration and its unpacked layers, in Docker's form.
 

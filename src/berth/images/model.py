@@ -58,6 +58,8 @@ class StoredImage:
     history: tuple[HistoryEntry, ...]
     #: Digest of the manifest as it came.
     manifest_digest: str
+    #: The image it was made from here, if any; it may be gone.
+    parent: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,12 @@ _CONTAINER_ONLY: Final[dict[str, Any]] = {
 
 
 def summary(
-    image: ImageRecord, *, containers: int = -1, shared_size: int = -1, version: tuple[int, int] = (1, 44)
+    image: ImageRecord,
+    *,
+    parent: str = "",
+    containers: int = -1,
+    shared_size: int = -1,
+    version: tuple[int, int] = (1, 44),
 ) -> dict[str, Any]:
     """Render an image for the list, in the shape of an API `version`; -1 means "not asked for"."""
     shown: dict[str, Any] = {
@@ -33,7 +38,7 @@ def summary(
         "Created": image.created_ns // 1_000_000_000,
         "Id": image.id,
         "Labels": dict(image.config.labels) or None,
-        "ParentId": "",
+        "ParentId": parent,
         "RepoDigests": list(image.repo_digests),
         "RepoTags": list(image.repo_tags),
         "SharedSize": shared_size,
@@ -44,7 +49,7 @@ def summary(
     return shown
 
 
-def inspect(image: ImageRecord, *, version: tuple[int, int], last_tagged_ns: int) -> dict[str, Any]:
+def inspect(image: ImageRecord, *, version: tuple[int, int], last_tagged_ns: int, parent: str = "") -> dict[str, Any]:
     """Render one image whole, in the shape of an API `version`."""
     stored = image.stored
     config: dict[str, Any] = msgspec.json.decode(stored.config_json) or {}
@@ -54,7 +59,7 @@ def inspect(image: ImageRecord, *, version: tuple[int, int], last_tagged_ns: int
         "Id": image.id,
         "RepoTags": list(image.repo_tags),
         "RepoDigests": list(image.repo_digests),
-        "Parent": "",
+        "Parent": parent,
         "Comment": stored.comment,
         "Created": rfc3339(image.created_ns),
         "DockerVersion": stored.docker_version,
@@ -82,8 +87,8 @@ def _graph_data(layers: Sequence[str]) -> dict[str, str]:
     return data
 
 
-def history(image: ImageRecord) -> list[dict[str, Any]]:
-    """Render how an image came to be, newest first."""
+def history(image: ImageRecord, ancestors: Sequence[ImageRecord] = ()) -> list[dict[str, Any]]:
+    """Render how an image came to be, newest first; `ancestors` are the images here it was made from, in turn."""
     layers = iter(image.stored.layer_chain)
     rows = []
     for entry in image.stored.history:
@@ -103,8 +108,8 @@ def history(image: ImageRecord) -> list[dict[str, Any]]:
         for layer in layers
     ]
     rows.reverse()
-    if rows:
-        rows[0] |= {"Id": image.id, "Tags": list(image.repo_tags) or None}
+    for row, known in zip(rows, (image, *ancestors), strict=False):
+        row |= {"Id": known.id, "Tags": list(known.repo_tags) or None}
     return rows
 
 

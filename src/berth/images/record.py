@@ -40,6 +40,8 @@ class ImageRow(msgspec.Struct, frozen=True, kw_only=True):
     manifest: str
     layers: list[LayerRef]
     stored_ns: int
+    #: The image it was made from here, if any; it may be gone.
+    parent: str = ""
     #: The boot in which it was written, until all of it is known to be on the disk; then empty.
     boot_id: str = ""
 

@@ -19,6 +19,7 @@ from berth.events.model import Event
 from berth.images import present
 from berth.images.archives import Archives
 from berth.images.catalogue import Catalogue
+from berth.images.committing import Committing
 from berth.images.intake import Intake
 from berth.images.manifest import Platform, machine_platform, parse_time_ns
 from berth.images.model import ImageRecord, TagRecord
@@ -74,6 +75,7 @@ class Images:
         self.load = self._archives.load
         self.save = self._archives.save
         self.import_ = self._archives.import_
+        self.commit = Committing(layout, self._catalogue, intake, self._clock, self._publish).commit
         self.bootstrap = self._recipes.bootstrap
         self.recipes = self._recipes.names
 
@@ -120,7 +122,10 @@ class Images:
         filters.only(present.LIST_FILTERS)
         chosen = present.selected(self._catalogue.all(), filters, resolve=self.resolve, until_ns=self._until(filters))
         shared = self._shared_sizes() if shared_size else {}
-        return [present.summary(image, shared_size=shared.get(image.id, -1), version=version) for image in chosen]
+        return [
+            present.summary(image, parent=self._parent(image), shared_size=shared.get(image.id, -1), version=version)
+            for image in chosen
+        ]
 
     async def listing_with_usage(self) -> list[dict[str, Any]]:
         """Return the list with how many containers use each image and what it shares, for disk usage."""
@@ -134,11 +139,20 @@ class Images:
         """Return one image whole, in the shape of an API version."""
         image = self.resolve(ref)
         tagged = self._catalogue.last_tagged_ns(image.id)
-        return present.inspect(image, version=version, last_tagged_ns=tagged)
+        return present.inspect(image, version=version, last_tagged_ns=tagged, parent=self._parent(image))
 
     def history(self, ref: str) -> list[dict[str, Any]]:
         """Return how an image came to be, newest first."""
-        return present.history(self.resolve(ref))
+        image = self.resolve(ref)
+        ancestors: list[ImageRecord] = []
+        above: ImageRecord | None = image
+        while above is not None and (above := self._catalogue.by_id(above.stored.parent)) is not None:
+            ancestors.append(above)
+        return present.history(image, ancestors)
+
+    def _parent(self, image: ImageRecord) -> str:
+        """Return the image it was made from here, if that is still here."""
+        return image.stored.parent if image.stored.parent in self._storage.images else ""
 
     # Changing
 

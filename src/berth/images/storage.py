@@ -334,6 +334,7 @@ class Storage:
             diff_ids=tuple(body.rootfs.diff_ids or ()),
             history=tuple(body.history or ()),
             manifest_digest=row.manifest,
+            parent=row.parent,
         )
 
     def _layer(self, diff_id: str, blob: str) -> Layer:

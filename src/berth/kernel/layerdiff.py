@@ -33,8 +33,11 @@ def changes(upper: str, lowers: Sequence[str], hidden: Collection[str] = ()) -> 
             else:
                 below = _below(path, lowers)
                 is_new = below is None or stat.S_IFMT(below.st_mode) != stat.S_IFMT(info.st_mode)
-                if is_new or not stat.S_ISDIR(info.st_mode) or _differs(info, below):
+                replaced = not is_new and stat.S_ISDIR(info.st_mode) and _is_opaque(os.path.join(top, name))
+                if is_new or replaced or not stat.S_ISDIR(info.st_mode) or _differs(info, below):
                     found[path] = ADDED if is_new else MODIFIED
+                if replaced:
+                    found |= dict.fromkeys(_gone(path, os.path.join(top, name), lowers), DELETED)
             if path in found:
                 _mark_parents(path, found)
     return sorted(found.items())
@@ -49,6 +52,18 @@ def _mark_parents(path: str, found: dict[str, int]) -> None:
 
 def _differs(info: os.stat_result, below: os.stat_result | None) -> bool:
     return below is not None and (info.st_mode, info.st_uid, info.st_gid) != (below.st_mode, below.st_uid, below.st_gid)
+
+
+def _gone(path: str, upper: str, lowers: Sequence[str]) -> list[str]:
+    """List what was in a directory that was removed and made anew, and is not in the new one."""
+    names: set[str] = set()
+    for lower in lowers:
+        try:
+            names.update(os.listdir(lower + path))
+        except OSError:
+            continue
+    inside = [os.path.join(path, name) for name in sorted(names.difference(os.listdir(upper)))]
+    return [name for name in inside if _below(name, lowers) is not None]
 
 
 def _below(path: str, lowers: Sequence[str]) -> os.stat_result | None:

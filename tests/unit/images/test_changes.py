@@ -21,7 +21,7 @@ def test_instructions() -> None:
             "WORKDIR www",
             "USER 1:2",
             "STOPSIGNAL SIGQUIT",
-            "HEALTHCHECK CMD curl -f localhost",
+            "HEALTHCHECK --interval=3s --retries=2 CMD curl -f localhost",
             "",
         ],
     )
@@ -35,12 +35,31 @@ def test_instructions() -> None:
         "WorkingDir": "/srv/www",
         "User": "1:2",
         "StopSignal": "SIGQUIT",
-        "Healthcheck": {"Test": ["CMD-SHELL", "curl -f localhost"]},
+        "Healthcheck": {"Test": ["CMD-SHELL", "curl -f localhost"], "Interval": 3_000_000_000, "Retries": 2},
     }
 
 
+def test_an_entrypoint_takes_away_the_command_of_the_one_before() -> None:
+    below = {"Cmd": ["serve"], "Entrypoint": ["web"]}
+    assert apply_changes(below, ['ENTRYPOINT ["db"]']) == {"Entrypoint": ["db"]}
+    assert apply_changes(below, ["CMD a", 'ENTRYPOINT ["db"]'])["Cmd"] == ["/bin/sh", "-c", "a"]
+
+
 @pytest.mark.parametrize(
-    "change", ["FOO bar", "RUN true", "CMD", "EXPOSE 70000", "EXPOSE x", "ENV 'a", "LABEL a=b c", "SHELL sh"]
+    "change",
+    [
+        "HEALTHCHECK --retries=0 CMD x",
+        "HEALTHCHECK --interval=1ns CMD x",
+        "HEALTHCHECK --foo=1 CMD x",
+        "FOO bar",
+        "RUN true",
+        "CMD",
+        "EXPOSE 70000",
+        "EXPOSE x",
+        "ENV 'a",
+        "LABEL a=b c",
+        "SHELL sh",
+    ],
 )
 def test_bad_instructions(change: str) -> None:
     with pytest.raises(BadChange):

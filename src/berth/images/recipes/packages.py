@@ -15,6 +15,7 @@ from typing import Final
 
 from berth.base.aio import KeyedLocks, in_thread
 from berth.base.paths import Layout
+from berth.images import pack
 from berth.images.errors import RecipeFailed
 from berth.images.recipes.sources import Source, of_distribution, parse_deb822, parse_list, render_deb822
 from berth.images.recipes.table import Recipe
@@ -72,7 +73,7 @@ class Packages:
             (scratch / "sources.sources").write_text(render_deb822(sources), encoding="utf-8")
             (scratch / "setup.sh").write_text(setup, encoding="utf-8")
             (scratch / "finish.sh").write_text(finish, encoding="utf-8")
-            (scratch / "pack.py").write_bytes((here / "pack.py").read_bytes())
+            (scratch / "pack.py").write_bytes(Path(pack.__file__).read_bytes())
             (scratch / "layer.sh").write_bytes((here / "files" / "layer.sh").read_bytes())
             (scratch / "files").mkdir()
             for path, (text, mode) in files.items():

@@ -1,16 +1,18 @@
 """Packs a directory, or the upper directory of an overlay, into the tar stream of an image layer.
 
-Also runs alone, as ``pack.py DIRECTORY TARGET``, inside the namespaces a layer is built in: standard library only.
-What an overlay records as removed becomes a layer's whiteouts (OCI image-spec, layer.md "Whiteouts").
+Runs alone: as ``pack.py DIRECTORY TARGET`` inside the namespaces that a layer of packages is built in, and as ``pack.py
+DIRECTORY TARGET PATHS`` for what a container has changed, where the file PATHS is a JSON list of what to keep. Standard
+library only. What an overlay records as removed becomes a layer's whiteouts (OCI image-spec, layer.md "Whiteouts").
 """
 
+import json
 import os
 import stat
 import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 #: Directories whose content belongs to the machine a container runs on, or to the build; they stay, empty.
 _EMPTIED: Final = frozenset({
@@ -27,8 +29,16 @@ _OPAQUE: Final = "trusted.overlay.opaque"
 _CAPABILITY: Final = "security.capability"
 
 
+class Keep(Protocol):
+    """Tells whether a path, relative to the root, belongs into the layer."""
+
+    def __call__(self, path: str, *, directory: bool) -> bool:
+        """Return it; what is in a directory that does not belong is not asked for."""
+        ...
+
+
 def is_kept(path: str, *, directory: bool) -> bool:
-    """Tell whether `path`, relative to the root, belongs into an image."""
+    """Tell whether `path`, relative to the root, belongs into an image of packages."""
     if path in _DROPPED:
         return False
     if any(path.startswith(f"{parent}/") for parent in _EMPTIED):
@@ -37,7 +47,7 @@ def is_kept(path: str, *, directory: bool) -> bool:
     return directory or not path.startswith("usr/share/doc/") or path.endswith("/copyright")
 
 
-def walk(root: str, inside: str = "") -> Iterator[tuple[str, os.stat_result]]:
+def walk(root: str, inside: str = "", keep: Keep = is_kept) -> Iterator[tuple[str, os.stat_result]]:
     """Yield what is below `root`, sorted, parents first: path relative to `root` and its lstat."""
     with os.scandir(os.path.join(root, inside)) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
@@ -45,17 +55,17 @@ def walk(root: str, inside: str = "") -> Iterator[tuple[str, os.stat_result]]:
         path = os.path.join(inside, entry.name)
         seen = entry.stat(follow_symlinks=False)
         directory = stat.S_ISDIR(seen.st_mode)
-        if is_kept(path, directory=directory):
+        if keep(path, directory=directory):
             yield path, seen
             if directory:
-                yield from walk(root, path)
+                yield from walk(root, path, keep)
 
 
-def pack(root: str, target: str) -> None:
+def pack(root: str, target: str, keep: Keep = is_kept) -> None:
     """Write the layer; blocking."""
     links: dict[tuple[int, int], str] = {}
     with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as tar:
-        for path, seen in walk(root):
+        for path, seen in walk(root, keep=keep):
             full = os.path.join(root, path)
             if stat.S_ISCHR(seen.st_mode) and seen.st_rdev == 0:
                 tar.addfile(_whiteout(os.path.dirname(path), ".wh." + os.path.basename(path)))
@@ -110,5 +120,22 @@ def _attribute(path: str, name: str) -> bytes:
         return b""
 
 
+def only(paths: set[str]) -> Keep:
+    """Keep just these, which must name the directories they are in."""
+
+    def keep(path: str, *, directory: bool) -> bool:
+        del directory
+        return path in paths
+
+    return keep
+
+
 if __name__ == "__main__":
-    pack(sys.argv[1], sys.argv[2])
+    if len(sys.argv) > 3:
+        pack(
+            sys.argv[1],
+            sys.argv[2],
+            only(set(json.loads(Path(sys.argv[3]).read_bytes().decode("utf-8", "surrogateescape")))),
+        )
+    else:
+        pack(sys.argv[1], sys.argv[2])

@@ -4,7 +4,7 @@ import os
 import tarfile
 from pathlib import Path
 
-from berth.images.recipes.pack import is_kept, pack
+from berth.images.pack import is_kept, pack
 
 
 def test_what_stays_out() -> None:
