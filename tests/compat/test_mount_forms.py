@@ -128,6 +128,76 @@ def test_mounts_below_a_bind(place: Engine, tmp_path: Path) -> None:
         place.host("umount", f"{tmp_path}/dir/sub")
 
 
+@pytest.mark.parametrize("words", ["bind-nonrecursive", "bind-nonrecursive=true", "bind-recursive=disabled"])
+def test_a_bind_may_leave_out_what_is_mounted_below(place: Engine, tmp_path: Path, words: str) -> None:
+    """In its own client's words of today and of before, by either client; the engine is asked for the same."""
+    (tmp_path / "dir/sub").mkdir(parents=True)
+    place.host("mount", "-t", "tmpfs", "t", f"{tmp_path}/dir/sub")
+    try:
+        place.host("touch", f"{tmp_path}/dir/own", f"{tmp_path}/dir/sub/there")
+        base = f"type=bind,source={tmp_path}/dir,target="
+        ask = "ls -R /flat; echo --; ls /all/sub; touch /flat/sub/below"
+        for client in (place.docker, place.berth):
+            done = client("run", "--rm", "--mount", f"{base}/flat,{words}", "--mount", f"{base}/all,bind-recursive=enabled",
+                          "busybox", "sh", "-c", ask)  # fmt: skip
+            assert done.out.split() == ["/flat:", "own", "sub", "/flat/sub:", "--", "there"], client
+            below = tmp_path / "dir/sub/below"  # of the directory, which the host has covered
+            assert not place.host("ls", str(below), check=False).ok
+            made = client("create", "--mount", f"{base}/flat,{words}", "busybox").out.strip()
+            shown = place.api("GET", f"/containers/{made}/json").body["HostConfig"]["Mounts"]
+            assert shown[0]["BindOptions"]["NonRecursive"] is True
+            place.host("umount", f"{tmp_path}/dir/sub")
+            assert place.host("ls", f"{tmp_path}/dir/sub").out.split() == ["below"]
+            place.host("rm", str(below))
+            place.host("mount", "-t", "tmpfs", "t", f"{tmp_path}/dir/sub")
+            place.host("touch", f"{tmp_path}/dir/sub/there")
+    finally:
+        place.host("umount", f"{tmp_path}/dir/sub")
+
+
+#: What the clients refuse, and the words.
+_REFUSED = (
+    ("type=bind,src=/tmp,dst=/d,bind-nonrecursive=x", "invalid value for bind-nonrecursive: x"),
+    ("type=bind,src=/tmp,dst=/d,bind-recursive", "invalid field 'bind-recursive' must be a key=value pair"),
+    ("type=bind,src=/tmp,dst=/d,bind-recursive=x",
+     'invalid value for bind-recursive: x (must be "enabled", "disabled", "writable", or "readonly")'),
+    ("type=bind,src=/tmp,dst=/d,bind-recursive=writable",
+     "option 'bind-recursive=writable' requires 'readonly' to be specified in conjunction"),
+    ("type=bind,src=/tmp,dst=/d,bind-recursive=readonly",
+     "option 'bind-recursive=readonly' requires 'readonly' to be specified in conjunction"),
+    ("type=bind,src=/tmp,dst=/d,readonly,bind-recursive=readonly",
+     "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction"),
+    ("type=bind,src=/tmp,dst=/d,ro,bind-propagation=rslave,bind-recursive=readonly",
+     "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction"),
+    ("type=volume,src=v,dst=/d,bind-nonrecursive=true", "cannot mix 'bind-*' options with mount type 'volume'"),
+    ("type=tmpfs,dst=/d,bind-recursive=disabled", "cannot mix 'bind-*' options with mount type 'tmpfs'"),
+    ("type=cluster,src=v,dst=/d,bind-propagation=rslave", "cannot mix 'bind-*' options with mount type 'cluster'"),
+    ("type=cluster,src=v,dst=/d,volume-nocopy", "cannot mix 'volume-*' options with mount type 'cluster'"),
+    ("type=cluster,src=v,dst=/d,tmpfs-size=1m", "cannot mix 'tmpfs-*' options with mount type 'cluster'"),
+    ("type=cluster,src=v", "target is required"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "refusal"), _REFUSED)
+def test_either_client_refuses_in_the_same_words(berth: Berth, words: str, refusal: str) -> None:
+    for client in (berth.docker, berth.berth):
+        refused = client("create", "--mount", words, "busybox", check=False)
+        assert (refused.code, refused.out) == (125, ""), client
+        assert refusal in refused.err
+
+
+@pytest.mark.parametrize("words", ["type=cluster,source=group:db,target=/d", "type=cluster,target=/d,readonly"])
+def test_volumes_of_a_cluster_are_for_services(place: Engine, words: str) -> None:
+    """A container of its own has none: neither engine knows the type, and nothing is left of the attempt."""
+    for client in (place.docker, place.berth):
+        for command, code in (("create", 1), ("run", 125)):
+            refused = client(command, "--name", "clustered", "--mount", words, "busybox", check=False)
+            assert (refused.code, refused.out) == (code, ""), client
+            assert 'invalid mount config for type "cluster": mount type unknown' in refused.err
+    assert not place.docker("ps", "-aq", "--filter", "name=clustered").out
+    assert not place.docker("volume", "ls", "-q").out
+
+
 def test_an_older_client_gets_what_it_knew(berth: Berth, tmp_path: Path) -> None:
     """Before API 1.44 read-only did not reach what is mounted below, and clients of that time count on it."""
     (tmp_path / "dir/sub").mkdir(parents=True)

@@ -57,16 +57,22 @@ def check_mount(text: str) -> dict[str, Any]:
     for name in ("Volume", "Bind", "Tmpfs", "Image"):
         if name in parts and name.lower() != kind:
             raise ValueError(f"cannot mix '{name.lower()}-*' options with mount type '{kind}'")
-    if kind == "bind" and parts.get("Bind", {}).pop("_readonly", False):
-        if not mount.get("ReadOnly"):
-            raise ValueError("option 'bind-recursive=readonly' requires 'readonly' to be specified in conjunction")
-        if parts["Bind"].get("Propagation") != "rprivate":
-            raise ValueError(
-                "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction"
-            )
+    if kind == "bind":
+        _check_depth(mount, parts.get("Bind", {}))
     for name, content in parts.items():
         mount[f"{name}Options"] = content
     return mount
+
+
+def _check_depth(mount: dict[str, Any], bind: dict[str, Any]) -> None:
+    """Refuse what ``bind-recursive`` says about a mount that is not read-only, as Docker's client does."""
+    depth = "readonly" if "ReadOnlyForceRecursive" in bind else "writable" if "ReadOnlyNonRecursive" in bind else ""
+    if depth and not mount.get("ReadOnly"):
+        raise ValueError(f"option 'bind-recursive={depth}' requires 'readonly' to be specified in conjunction")
+    if depth == "readonly" and bind.get("Propagation") != "rprivate":
+        raise ValueError(
+            "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction"
+        )
 
 
 #: key → (options it belongs to, the API's name, how its value is read)
@@ -150,7 +156,6 @@ def _recursive(bind: dict[str, Any], value: str) -> None:
             bind["ReadOnlyNonRecursive"] = True
         case "readonly":
             bind["ReadOnlyForceRecursive"] = True
-            bind["_readonly"] = True
         case _:
             raise ValueError(
                 f'invalid value for bind-recursive: {value} (must be "enabled", "disabled", "writable", or "readonly")'
