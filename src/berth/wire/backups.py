@@ -25,7 +25,7 @@ _END = b"comment=berth-backup 1 end "
 _ENCRYPTED = ((b"age-encryption.org/", "age"), (b"-----BEGIN AGE ENCRYPTED", "age"), (b"Salted__", "passphrase"))
 _SUFFIX = {"zstd": ".tar.zst", "gzip": ".tar.gz", "none": ".tar"}
 _NAME = re.compile(
-    r"(?P<volume>[a-zA-Z0-9][a-zA-Z0-9_.-]*)-(?P<time>\d{8}T\d{6}Z)(?:-\d+)?\.tar(?:\.zst|\.gz)?(?:\.age|\.enc)?\Z"
+    r"(?P<volume>[a-zA-Z0-9][a-zA-Z0-9_.-]*)-(?P<time>\d{8}T\d{6}Z)(?:-[0-9a-f]+)?\.tar(?:\.zst|\.gz)?(?:\.age|\.enc)?\Z"
 )
 
 
@@ -50,9 +50,13 @@ def frames(pieces: Iterator[bytes]) -> Iterator[tuple[bytes, bytes]]:
             del rest[:at]
 
 
-def file_name(volume: str, stamp: str, pack: str, *, encrypted: str = "") -> str:
-    """Return the name a backup gets; `stamp` is the time as ``20261124T194702Z``."""
-    return f"{volume}-{stamp}{_SUFFIX[pack]}{'.age' if encrypted == 'age' else '.enc' if encrypted else ''}"
+def file_name(volume: str, stamp: str, pack: str, *, encrypted: str = "", mark: str = "") -> str:
+    """Return the name a backup gets; `stamp` is the time as ``20261124T194702Z``.
+
+    `mark`, of hexadecimal characters, tells it from others of the same second.
+    """
+    packed = f"{_SUFFIX[pack]}{'.age' if encrypted == 'age' else '.enc' if encrypted else ''}"
+    return f"{volume}-{stamp}{mark and '-'}{mark}{packed}"
 
 
 def named(name: str) -> tuple[str, str] | None:

@@ -23,6 +23,9 @@ def test_names() -> None:
     assert name == "my-db-20261124T194702Z.tar.zst.age"
     assert wire.named(name) == ("my-db", "20261124T194702Z")
     assert wire.named("my-db-20261124T194702Z-2.tar.gz") == ("my-db", "20261124T194702Z")
+    marked = wire.file_name("my-db", "20261124T194702Z", "none", mark="0a1b2c")
+    assert marked == "my-db-20261124T194702Z-0a1b2c.tar"
+    assert wire.named(marked) == ("my-db", "20261124T194702Z")
     assert wire.named("backup.tar.gz") is None
 
 
