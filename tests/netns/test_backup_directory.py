@@ -1,17 +1,21 @@
-"""Backups to a directory by an engine that dies at each step: one is there whole and with its name, or nothing is."""
+"""Backups to a directory by an engine that dies at each step: one is there whole and with its name, or nothing is.
+
+And of a machine whose power fails: one that was answered is there.
+"""
 
 import asyncio
 import os
 from collections.abc import Awaitable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from berth.volumes.backup.model import BackupOptions, RestoreOptions
 from berth.volumes.backup.stores.directory import DirectoryStore
-from tests.netns.test_restores import OLD, World, again
+from tests.netns.test_restores import NEW, OLD, World, again
 from tests.netns.test_restores import world as world  # a fixture
-from tests.support import trees
+from tests.support import filesystems, trees
 from tests.support.faults import Fault, killing
 
 pytestmark = pytest.mark.root
@@ -73,3 +77,59 @@ def test_a_backup_whose_engine_dies_at_any_step_is_whole_or_not_there(
         last[-1].stores.close()
 
     asyncio.run(work())
+
+
+def test_what_a_dead_engine_left_goes_with_a_later_backup(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where files have a name from the start. What is young may be written by another machine."""
+    monkeypatch.setattr(os, "O_TMPFILE", 0)
+    place = world.root / "backups"
+    place.mkdir()
+    for name, age_h in ((".berth-old", 25), (".berth-young", 23), (".other", 1000), ("other", 1000)):
+        (place / name).write_bytes(b"x")
+        then = (place / name).stat().st_mtime - 3600 * age_h
+        os.utime(place / name, (then, then))
+
+    async def work() -> None:
+        await world.volumes.create("db")
+        (done,) = await world.backups.keep(["db"], BackupOptions(), DirectoryStore(place))
+        assert sorted(os.listdir(place)) == sorted([".berth-young", ".other", done.name, "other"])
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("options", [BackupOptions(), BackupOptions(passphrase="secret")], ids=["plain", "encrypted"])
+@pytest.mark.parametrize("nameless", [True, False])
+def test_a_backup_that_was_answered_is_whole_after_a_power_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: BackupOptions, *, nameless: bool
+) -> None:
+    """It is the process that writes it that waits for the disk: the engine itself is never kept waiting."""
+    if missing := filesystems.is_missing("ext4"):
+        pytest.skip(missing)
+    if not nameless:
+        monkeypatch.setattr(os, "O_TMPFILE", 0)
+
+    async def work(worlds: list[World], place: Path) -> None:
+        (world,) = worlds
+        await world.volumes.create("db")
+        trees.plant(world.data("db"), NEW)
+        place.mkdir()
+        (done,) = await world.backups.keep(["db"], options, DirectoryStore(place))
+        (place / "unsynced").write_bytes(b"x" * 10_000)
+        filesystems.cut_power("ext4", tmp_path, worlds.pop().stores.close)
+        worlds.append(after := World(world.root))
+        await after.volumes.adopt(())
+        (name,) = set(os.listdir(place)) - {"unsynced"}
+        assert (name, (place / name).stat().st_size) == (done.name, done.size)
+        checked = await after.backups.verify(
+            DirectoryStore(place).read(name), RestoreOptions(passphrase=options.passphrase)
+        )
+        assert (checked.files, checked.bytes) == (2, 10_003)
+        assert not (place / "unsynced").exists() or not (place / "unsynced").stat().st_size, "what nobody waited for"
+
+    with filesystems.mounted("ext4", tmp_path) as disk:
+        worlds = [World(disk)]
+        try:
+            asyncio.run(work(worlds, disk / "backups"))
+        finally:
+            for world in worlds:
+                world.stores.close()

@@ -52,6 +52,8 @@ class Packing(msgspec.Struct, kw_only=True, omit_defaults=True):
     threads: int = 1
     #: ``{"recipients": […]}`` of age, or ``{"passphrase": …}``.
     encrypt: dict[str, Any] | None = None
+    #: The archive goes to a file (`Packer` sees to this), and is on its medium before it counts as made.
+    sync: bool = False
 
 
 class Unpacking(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -90,6 +92,7 @@ class Packer:
 
     def __init__(self, want: Packing, *, to: int | None = None) -> None:
         """Start; `to` is a descriptor to write to, else `pieces` gives the archive."""
+        want = msgspec.structs.replace(want, sync=to is not None)
         self._child = _start(_PACK, want, stdout=process.PIPE if to is None else to)
         self._said: dict[str, Any] = {}
         #: Files and bytes archived so far.
@@ -111,7 +114,7 @@ class Packer:
         self._check()
 
     async def wait(self) -> None:
-        """Wait for the end of an archive that goes to a descriptor. Raises `PackingFailed`."""
+        """Wait until an archive that goes to a descriptor is whole and on its medium. Raises `PackingFailed`."""
         listening = asyncio.ensure_future(self._listen())  # noqa: TID251  awaited below in every case
         try:
             await asyncio.shield(listening)

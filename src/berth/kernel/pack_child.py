@@ -90,6 +90,8 @@ def main(spec: dict[str, Any]) -> None:
         os.close(out)
         if crypt.wait() != 0:
             raise RuntimeError(f"encrypting ended with status {crypt.returncode}")
+    if spec["sync"]:
+        os.fsync(1)  # here: on a slow disk it takes minutes, which the engine's threads are too few for
     say(end={"files": sealer.files, "bytes": sealer.bytes, "members": sealer.members, "packed": writer.count, **notes})
 
 

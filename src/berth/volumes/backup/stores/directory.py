@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from berth.base.aio import in_thread
 from berth.base.ids import new_id
@@ -21,6 +21,8 @@ from berth.wire import backups as wire
 
 _PIECE = 1 << 20
 _PARTIAL = ".berth-"
+#: A file without its name that nobody wrote to for so many seconds, by the clock of its file system, is nobody's.
+_ABANDONED_S: Final = 24 * 3600
 #: What file systems and kernels without nameless files say (open(2), O_TMPFILE).
 _NAMELESS_UNKNOWN = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
 
@@ -47,20 +49,17 @@ class DirectoryStore:
             try:
                 packer = Packer(packing, to=fd)
                 await packer.wait()
-                await in_thread(os.fsync, fd)
                 final = await in_thread(self._name, fd, partial, final)
+                size = (await in_thread(os.fstat, fd)).st_size
             finally:
-                os.close(fd)
-                if partial is not None:
-                    with contextlib.suppress(OSError):
-                        partial.unlink(missing_ok=True)
+                await in_thread(self._let_go, fd, partial)
         except OSError as exc:
             raise StoreFailed(str(self._path), str(exc.strerror).lower()) from exc
         except PackingFailed as exc:
             if str(exc) != os.strerror(errno.ENOSPC):
                 raise
             raise StoreFailed(str(self._path), f"{exc}; the backups there are as they were".lower()) from exc
-        return Entry(name=final, volume=name, size=packer.end["packed"], head=volume.head(name), end=packer.end)
+        return Entry(name=final, volume=name, size=size, head=volume.head(name), end=packer.end)
 
     def _open(self) -> tuple[int, Path | None]:
         """Open a file without a name, so that none is left whoever dies; where there are none, one with another."""
@@ -70,7 +69,24 @@ class DirectoryStore:
             if exc.errno not in _NAMELESS_UNKNOWN:
                 raise
         partial = self._path / f"{_PARTIAL}{new_id()[:12]}"
-        return os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), partial
+        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._sweep(os.fstat(fd).st_mtime)
+        return fd, partial
+
+    def _sweep(self, now: float) -> None:
+        """Remove what engines left that died; other machines may be writing here, and theirs is young."""
+        for name in os.listdir(self._path):
+            if name.startswith(_PARTIAL):
+                with contextlib.suppress(OSError):
+                    if (self._path / name).lstat().st_mtime < now - _ABANDONED_S:
+                        (self._path / name).unlink()
+
+    def _let_go(self, fd: int, partial: Path | None) -> None:
+        """Close a file; what has no name goes with it, which takes its time if it is large."""
+        os.close(fd)
+        if partial is not None:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
 
     def _name(self, fd: int, partial: Path | None, wanted: str) -> str:
         """Give a file the name that is wanted, or one with a number: several in one second are several."""
@@ -80,6 +96,8 @@ class DirectoryStore:
             with contextlib.suppress(FileExistsError):  # never over what is there
                 self._link(fd, partial, final)
                 break
+        if partial is not None:
+            partial.unlink()  # before the directory is synced: after a power failure, too, it has one name
         sync_directory(self._path)
         return final
 
@@ -143,7 +161,7 @@ class DirectoryStore:
             while piece := await in_thread(source.read, _PIECE):
                 yield piece
         finally:
-            source.close()
+            await in_thread(source.close)
 
     async def verify(self, name: str) -> bool:
         """Leave it to `read`."""
