@@ -11,7 +11,7 @@ from typing import Final
 from berth.base.units import BadDuration, parse_duration_ns
 from berth.networks.errors import BadOption
 from berth.networks.model import MAX_LINK_NAME, NO_LIMITS, Shape
-from berth.networks.options import BOOLEANS, ENDPOINT_LINK
+from berth.networks.options import BOOLEANS, ENDPOINT_LINK, NO_LINK_NAME
 
 SYSCTLS: Final = "com.docker.network.endpoint.sysctls"
 #: Attach without ever leading the default route through this network.
@@ -29,8 +29,6 @@ PLACEHOLDER: Final = "IFNAME"
 _SYSCTL: Final = re.compile(
     r"net\.(?P<family>ipv4|ipv6|mpls)\.(?P<group>[a-z0-9_]+)\.(?i:IFNAME)\.(?P<name>[a-z0-9_]+)=(?P<value>[^\s=]+)\Z"
 )
-#: What a link's name may not hold: dev_valid_name in net/core/dev.c, and ``%``, which numbers names there.
-_NO_LINK_NAME: Final = re.compile(r"[\s/:%]|\A\.{1,2}\Z|\Alo\Z|\Aall\Z|\Adefault\Z")
 
 _RATE: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[a-z]*)\Z")
 #: tc's units (tc(8)): ``bit`` families count bits a second, ``bps`` families bytes. As bytes a second.
@@ -96,10 +94,10 @@ def _boolean(options: Mapping[str, str], key: str) -> bool:
 
 
 def _link(name: str) -> str:
-    if name and (len(name) > MAX_LINK_NAME or _NO_LINK_NAME.search(name)):
+    if name and (len(name.encode()) > MAX_LINK_NAME or NO_LINK_NAME.search(name)):
         raise BadOption(
-            f"invalid value for {ENDPOINT_LINK}: {name!r} cannot be an interface's name: 1 to {MAX_LINK_NAME} "
-            "characters, no space, slash, colon or percent sign"
+            f"invalid value for {ENDPOINT_LINK}: {name!r} cannot be an interface's name: 1 to {MAX_LINK_NAME} bytes, "
+            "no space, slash, colon, percent sign or quotation mark"
         )
     return name
 

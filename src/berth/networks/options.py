@@ -1,5 +1,6 @@
 """Driver options of a bridge network: text → typed, checked values. Pure."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -31,6 +32,10 @@ NAME_SERVERS: Final = "berth.network.dns"
 ADVERTISE_COUNT: Final = "com.docker.network.advertise_addr_nmsgs"
 ADVERTISE_MS: Final = "com.docker.network.advertise_addr_ms"
 ENDPOINT_LINK: Final = "com.docker.network.endpoint.ifname"
+
+#: What a link's name may not hold: dev_valid_name in net/core/dev.c, ``%``, which numbers names there (``br%d`` makes
+#: br0), and ``"``, which no name in a rule can have.
+NO_LINK_NAME: Final = re.compile(r'[\s/:%"]|\A\.{1,2}\Z|\Alo\Z|\Aall\Z|\Adefault\Z')
 
 #: Names of auxiliary addresses that are containers' way out instead of the bridge.
 DEFAULT_GATEWAYS: Final = {4: "DefaultGatewayIPv4", 6: "DefaultGatewayIPv6"}
@@ -95,9 +100,10 @@ class BridgeOptions:
 def parse_bridge(options: Mapping[str, str]) -> BridgeOptions:
     """Read a bridge network's options; unknown ones are ignored, as Docker does. Raises `BadOption`."""
     name = options.get(BRIDGE_NAME, "")
-    if len(name) > MAX_LINK_NAME or "/" in name or any(char.isspace() for char in name) or name in (".", ".."):
+    if len(name.encode()) > MAX_LINK_NAME or NO_LINK_NAME.search(name):
         raise BadOption(
-            f"invalid bridge name {name!r}: a link's name has 1 to {MAX_LINK_NAME} characters, no slash or space"
+            f"invalid bridge name {name!r}: a link's name has 1 to {MAX_LINK_NAME} bytes, no space, slash, colon, "
+            "percent sign or quotation mark"
         )
     return BridgeOptions(
         name=name,
@@ -107,7 +113,7 @@ def parse_bridge(options: Mapping[str, str]) -> BridgeOptions:
         inhibit_ipv4=parse_boolean(options, INHIBIT_IPV4, default=False),
         mode4=_gateway_mode(options, 4),
         mode6=_gateway_mode(options, 6),
-        trusted=tuple(one for one in options.get(TRUSTED, "").split(":") if one),
+        trusted=_trusted(options),
         mtu=_mtu(options),
         link_prefix=_link_prefix(options),
         source4=_address(options, HOST_SOURCES[4], 4),
@@ -200,8 +206,16 @@ def _gateway_mode(options: Mapping[str, str], version: int) -> GatewayMode:
         raise BadOption(f"failed to parse {key} value: {text} (unknown gateway mode {text})") from None
 
 
+def _trusted(options: Mapping[str, str]) -> tuple[str, ...]:
+    found = tuple(one for one in options.get(TRUSTED, "").split(":") if one)
+    for name in found:
+        if len(name.encode()) > MAX_LINK_NAME or NO_LINK_NAME.search(name):
+            raise BadOption(f"failed to parse {TRUSTED} value: {name!r} is no link's name")
+    return found
+
+
 def _link_prefix(options: Mapping[str, str]) -> str:
     prefix = options.get(LINK_PREFIX, "") or "eth"
-    if len(prefix) > MAX_LINK_NAME - 3 or "/" in prefix or any(char.isspace() for char in prefix):
+    if len(prefix.encode()) > MAX_LINK_NAME - 3 or NO_LINK_NAME.search(f"{prefix}0"):
         raise BadOption(f"failed to parse {LINK_PREFIX} value: {prefix} (no start of a link's name)")
     return prefix

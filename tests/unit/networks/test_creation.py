@@ -60,6 +60,15 @@ Q = "com.docker.network."
             Kind.INVALID,
             'failed to parse com.docker.network.driver.mtu value: xx (strconv.Atoi: parsing "xx": invalid syntax)',
         ),
+        (NetworkCreate(name="x", options={Q + "bridge.name": "br%d"}), Kind.INVALID, "invalid bridge name 'br%d'"),
+        (NetworkCreate(name="x", options={Q + "bridge.name": "br:1"}), Kind.INVALID, "invalid bridge name"),
+        (NetworkCreate(name="x", options={Q + "bridge.name": "bridge-müller--"}), Kind.INVALID, "1 to 15 bytes"),
+        (NetworkCreate(name="x", options={Q + "container_iface_prefix": "e%d"}), Kind.INVALID, "e%d"),
+        (
+            NetworkCreate(name="x", options={Q + "bridge.trusted_host_interfaces": 'a:b"'}),
+            Kind.INVALID,
+            "no link's name",
+        ),
         (NetworkCreate(name="x", options={Q + "bridge.name": "sixteen-letters-"}), Kind.INVALID, "invalid bridge name"),
         (
             NetworkCreate(name="x", options={Q + "bridge.gateway_mode_ipv4": "odd"}),
