@@ -109,7 +109,7 @@ def _make_bridge(step: Step) -> Step | None:
     try:
         # loopback publishing: packets from 127.0.0.1 leave through the bridge and their answers come back by it
         sysctl.write(f"net/ipv4/conf/{want.name}/route_localnet", "1")
-        _distrust(want.name)
+        distrust(want.name)
         index = socket.if_nametoindex(want.name)
         quiet = [] if want.ipv6 else [netlink.no_link_local(want.name)]
         _send_quietly(
@@ -147,8 +147,8 @@ def _unaddress_bridge(step: Step) -> Step | None:
     return None
 
 
-def _distrust(name: str) -> None:
-    """Keep a bridge from learning routes: on it a container could pose as the host's router."""
+def distrust(name: str) -> None:
+    """Keep a link that is down from learning routes: on it a container could pose as the host's router."""
     with contextlib.suppress(sysctl.SysctlRefused):  # a kernel without IPv6 learns none
         sysctl.write(f"net/ipv6/conf/{name}/accept_ra", "0")
 

@@ -73,7 +73,7 @@ def create(path: str) -> None:
     try:
         _errand(make)
     except BaseException:
-        os.unlink(path)
+        remove(path)  # it may be pinned already
         raise
 
 

@@ -124,6 +124,7 @@ def _make_parent(step: Step) -> Step | None:
     message = netlink.new_sublink(unnamed, want.kind, parent=below, data=data)
     _create(want.kind, "", want.below or want.name, message)
     try:
+        link.distrust(unnamed)
         index = socket.if_nametoindex(unnamed)
         link.host().send(
             netlink.no_link_local(unnamed),
@@ -201,6 +202,7 @@ def _make_shim(step: Step) -> Step | None:
         netlink.new_sublink(want.name, want.kind, parent=parent, data=_data(want.kind, want.mode, "")),
     )
     try:
+        link.distrust(want.name)
         index = socket.if_nametoindex(want.name)
         route.send(
             netlink.no_link_local(want.name),

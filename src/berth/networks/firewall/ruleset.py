@@ -179,8 +179,9 @@ table inet {table} {{
 		iifname . oifname @within goto pass
 		iifname @internal drop
 		oifname @internal drop
+		iifname @bridges oifname @bridges fib saddr . iif oif missing drop comment "a third's address"
 		ct state established,related goto pass
-		ip saddr . ip daddr . meta l4proto . th dport @linked goto pass
+		iifname @bridges ip saddr . ip daddr . meta l4proto . th dport @linked goto pass
 		iifname @guarded jump egress
 		ip daddr . meta l4proto . th dport @limited jump limits
 		ip6 daddr . meta l4proto . th dport @limited6 jump limits
