@@ -10,6 +10,7 @@ from berth.base.errors import EngineError
 from berth.kernel import link, netlink, netns, sysctl
 from tests.netns.test_networks import World, ask, neighbour, published, serve, snapshot
 from tests.netns.throwaway import isolated
+from tests.support.faults import failing
 
 pytestmark = pytest.mark.root
 
@@ -133,3 +134,50 @@ async def test_the_host_is_made_to_forward_unless_that_is_its_owners_business(tm
     world.config = Config()
     await world.fresh().adopt(set())
     assert (sysctl.read("net/ipv4/ip_forward"), sysctl.read("net/ipv6/conf/all/forwarding")) == ("1", "1")
+
+
+def leads_loopback(name: str) -> str:
+    return sysctl.read(f"net/ipv4/conf/{name}/route_localnet")
+
+
+@isolated
+async def test_a_bridge_of_the_owners_leads_to_loopback_only_while_it_is_a_networks(tmp_path: Path) -> None:
+    world = World(tmp_path, bridge="br9")
+    owners("br9", "10.7.7.5/24")
+    owners("br8", "10.8.8.5/24")
+    owners("br7", "10.7.8.5/24")
+    sysctl.write("net/ipv4/conf/br7/route_localnet", "1")
+    await world.service.adopt(set())
+    for name in ("br8", "br7"):
+        named = {"com.docker.network.bridge.name": name}
+        await world.network(name, subnet="10.8.8.0/24" if name == "br8" else "10.7.8.0/24", options=named)
+    await world.fresh().adopt(set())
+    assert [leads_loopback(name) for name in ("br9", "br8", "br7")] == ["1", "1", "1"]
+    await world.service.remove("br8")
+    await world.service.remove("br7")
+    assert [leads_loopback(name) for name in ("br9", "br8", "br7")] == ["1", "0", "1"], "as its owner had it"
+    world.config = Config(bridge="none")
+    await world.fresh().adopt(set())
+    assert leads_loopback("br9") == "0"
+    world.config = Config(bridge="br9")
+    await world.fresh().adopt(set())
+    assert leads_loopback("br9") == "1"
+    await world.service.settle()
+    world.service.dissolve()
+    assert leads_loopback("br9") == "0"
+
+
+@isolated
+async def test_a_network_that_fails_or_whose_bridge_is_gone_leaves_nothing_of_it(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    owners("br8", "10.8.8.5/24")
+    await world.service.adopt(set())
+    named = {"com.docker.network.bridge.name": "br8"}
+    steps = 0
+    async for steps in failing(world.fault, lambda: world.network("red", subnet="10.8.8.0/24", options=named)):
+        assert leads_loopback("br8") == "0", steps
+    assert (steps, leads_loopback("br8")) == (3, "1"), "addresses, loopback, rules"
+    link.delete("br8")
+    await world.service.remove("red")
+    with pytest.raises(EngineError, match="not found"):
+        world.service.get("red")

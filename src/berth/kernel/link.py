@@ -18,6 +18,7 @@ from berth.plan.model import Step
 from berth.plan.steps.link import (
     AddressBridge,
     DeleteLink,
+    LeadLoopback,
     MakeBridge,
     MakeContainerLink,
     RetireBridge,
@@ -130,7 +131,6 @@ def _address_bridge(step: Step) -> Step | None:
     route = host()
     if route.link(want.name).kind != "bridge":
         raise InvalidArgument(f"existing interface {want.name} is not a bridge")
-    sysctl.write(f"net/ipv4/conf/{want.name}/route_localnet", "1")
     index = route.index(want.name)
     present = {f"{one.address}/{one.prefix}" for one in route.addresses_of(index)}
     missing = tuple(cidr for cidr in want.addresses if cidr not in present)
@@ -145,6 +145,35 @@ def _unaddress_bridge(step: Step) -> Step | None:
         given = [ip_interface(cidr) for cidr in want.addresses]
         host().try_send(*(netlink.delete_address(index, str(one.ip), one.network.prefixlen) for one in given))
     return None
+
+
+def leads_loopback(name: str) -> bool:
+    """Tell whether a link takes packets for loopback addresses from others."""
+    try:
+        return sysctl.read(f"net/ipv4/conf/{name}/route_localnet") == "1"
+    except sysctl.SysctlRefused:  # it is gone
+        return False
+
+
+def lead_loopback(name: str, *, on: bool) -> bool:
+    """Have it take them, or not; tell whether that is a change. Off, on a link that is gone, is so."""
+    try:
+        return sysctl.write(f"net/ipv4/conf/{name}/route_localnet", str(int(on))) is not None
+    except sysctl.SysctlRefused:
+        if on:
+            raise
+        return False
+
+
+def _lead_loopback(step: Step) -> Step | None:
+    want = cast("LeadLoopback", step)
+    changed = lead_loopback(want.name, on=want.leads[1])
+    return LeadLoopback(want.name, want.leads[::-1]) if changed else None
+
+
+def _undo_lead_loopback(step: Step) -> Step | None:
+    want = cast("LeadLoopback", step)
+    return LeadLoopback(want.name, want.leads[::-1])
 
 
 def distrust(name: str) -> None:
@@ -274,6 +303,7 @@ def _undo_container_link(step: Step) -> Step | None:
 HANDLERS: dict[type[Step], Callable[[Step], Step | None]] = {
     MakeBridge: _make_bridge,
     AddressBridge: _address_bridge,
+    LeadLoopback: _lead_loopback,
     UnaddressBridge: _unaddress_bridge,
     MakeContainerLink: _make_container_link,
     RetireBridge: _retire_bridge,
@@ -283,6 +313,7 @@ HANDLERS: dict[type[Step], Callable[[Step], Step | None]] = {
 UNDO: dict[type[Step], Callable[[Step], Step | None]] = {
     MakeBridge: _undo_bridge,
     AddressBridge: _undo_address_bridge,
+    LeadLoopback: _undo_lead_loopback,
     MakeContainerLink: _undo_container_link,
     DeleteLink: lambda step: step,
     UnaddressBridge: lambda step: step,

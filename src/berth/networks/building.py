@@ -130,12 +130,17 @@ class Building:
                 netns.remove(str(path))
 
     def dissolve(self) -> None:
-        """Remove every link of every network. Blocking."""
+        """Remove every link of every network, and leave bridges of their owners as they were. Blocking."""
         for record in self._register.all():
             for name in driver_of(record).owned_links(record):
                 link.delete(name)
+            if record.adopted_bridge:
+                link.lead_loopback(record.bridge, on=record.led_loopback)
 
 
 def _look(driver: NetworkDriver, record: NetworkRecord) -> Seen:
     found = link.look_up(driver.looks_at(record))
-    return {name: SeenLink(one.kind, one.alias, link.addresses_of(one)) for name, one in found.items()}
+    return {
+        name: SeenLink(one.kind, one.alias, link.addresses_of(one), link.leads_loopback(name))
+        for name, one in found.items()
+    }

@@ -66,6 +66,8 @@ class NetworkRecord(msgspec.Struct, frozen=True):
     bridge: str = ""
     #: The bridge was there before us: never delete it.
     adopted_bridge: bool = False
+    #: Such a bridge led packets for loopback addresses before we had it do so.
+    led_loopback: bool = False
     #: Links of the host that were made for it, beside a bridge: its parent, a shim.
     made_links: tuple[str, ...] = ()
 

@@ -10,7 +10,7 @@ from berth.networks.ipam.addresses import mac_of
 from berth.networks.model import LiveEndpoint, NetworkRecord, Pool, alias_mark
 from berth.networks.options import DEFAULT_GATEWAYS, BridgeOptions, GatewayMode, parse_bridge
 from berth.plan.model import Plan, Planned
-from berth.plan.steps.link import AddressBridge, MakeBridge, MakeContainerLink
+from berth.plan.steps.link import AddressBridge, LeadLoopback, MakeBridge, MakeContainerLink
 
 
 def pool_of(record: NetworkRecord, version: int) -> Pool | None:
@@ -77,7 +77,10 @@ def plan_bridge(layout: Layout, record: NetworkRecord, held: Collection[str] | N
     addresses = bridge_addresses(record, options)
     if held is not None:
         step = AddressBridge(record.bridge, tuple(cidr for cidr in addresses if cidr not in held))
-        return (Planned(step, f"network {record.name} uses a bridge that is there"),)
+        return (
+            Planned(step, f"network {record.name} uses a bridge that is there"),
+            Planned(LeadLoopback(record.bridge, (record.led_loopback, True)), "ports may be published on 127.0.0.1"),
+        )
     pool = pool_of(record, 4)
     mac = (
         mac_of(pool.gateway)

@@ -1,7 +1,10 @@
 """The networks that are always there: made at an engine's first start, kept, and ``bridge`` following its settings."""
 
+import functools
 import logging
 import secrets
+
+import msgspec
 
 from berth.base.aio import in_thread
 from berth.base.clock import Clock
@@ -71,6 +74,8 @@ class Predefined:
             random=secrets.token_bytes,
             adopted=adopted,
         )
+        if adopted and not (old is not None and old.adopted_bridge and old.bridge == bridge):
+            record = msgspec.structs.replace(record, led_loopback=await in_thread(link.leads_loopback, bridge))
         if record == old:
             return
         if old is not None and not await self._taken_away(old, alive):  # it is made anew with what it is to have
@@ -84,7 +89,9 @@ class Predefined:
             log.warning("settings of the network %s have changed and hold once no container is on it", DEFAULT)
             return False
         self._register.discard(old)
-        if not old.adopted_bridge:
+        if old.adopted_bridge:
+            await in_thread(functools.partial(link.lead_loopback, old.bridge, on=old.led_loopback))
+        else:
             await in_thread(link.delete, old.bridge)
         return True
 

@@ -49,6 +49,7 @@ def test_a_bridge_that_is_there_gets_addresses_only() -> None:
     named = record(options={Q + "bridge.name": "theirs", Q + "bridge.inhibit_ipv4": "true"})
     assert render(plan_bridge(LAYOUT, named, ())) == (
         "AddressBridge name=theirs  # network red uses a bridge that is there\n"
+        "LeadLoopback name=theirs leads=(False, True)  # ports may be published on 127.0.0.1\n"
     )
 
 

@@ -23,6 +23,8 @@ class SeenLink(NamedTuple):
     alias: str
     #: CIDR texts.
     addresses: tuple[str, ...] = ()
+    #: It takes packets for loopback addresses from others (``route_localnet``).
+    leads_loopback: bool = False
 
 
 #: The links that are there, of those a driver asked about.

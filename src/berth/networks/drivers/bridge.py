@@ -13,7 +13,7 @@ from berth.networks.model import LiveEndpoint, NetworkRecord, bridge_name
 from berth.networks.options import GatewayMode, parse_bridge
 from berth.networks.planning import bridge_addresses, plan_bridge, plan_link, policy_of
 from berth.plan.model import Plan, Planned
-from berth.plan.steps.link import RetireBridge
+from berth.plan.steps.link import LeadLoopback, RetireBridge
 from berth.wire.networks import NetworkCreate
 
 
@@ -49,7 +49,10 @@ class Bridge:
 
     def settled(self, layout: Layout, record: NetworkRecord, seen: Seen) -> NetworkRecord:  # noqa: ARG002  # noqa: ARG002
         """Note a bridge that was there before us, which is never deleted."""
-        return msgspec.structs.replace(record, adopted_bridge=True) if record.bridge in seen else record
+        there = seen.get(record.bridge)
+        if there is None:
+            return record
+        return msgspec.structs.replace(record, adopted_bridge=True, led_loopback=there.leads_loopback)
 
     def plan_network(self, layout: Layout, record: NetworkRecord, seen: Seen) -> Plan:
         """Make the bridge, or see that one that was there before us has its addresses."""
@@ -63,7 +66,10 @@ class Bridge:
         return () if record.adopted_bridge else (record.bridge,)
 
     def plan_unmake(self, layout: Layout, record: NetworkRecord, others: Iterable[NetworkRecord]) -> Plan:  # noqa: ARG002
-        """Take the bridge out of use at once."""
+        """Take the bridge out of use at once, or leave its owner's as it was."""
+        if record.adopted_bridge:
+            step = LeadLoopback(record.bridge, (True, record.led_loopback))
+            return (Planned(step, f"network {record.name} goes, its bridge stays"),)
         addresses = bridge_addresses(record, parse_bridge(record.options))
         return tuple(
             Planned(RetireBridge(name, addresses), f"network {record.name} goes") for name in self.owned_links(record)

@@ -28,6 +28,13 @@ class UnaddressBridge(Step, frozen=True):
     addresses: tuple[str, ...]
 
 
+class LeadLoopback(Step, frozen=True):
+    """Have a link lead packets for loopback addresses, or not: before, after. What is gone leads none."""
+
+    name: str
+    leads: tuple[bool, bool]
+
+
 class RetireBridge(Step, frozen=True):
     """Take a bridge out of use at once, its addresses and all, for a deletion later; never taken back."""
 

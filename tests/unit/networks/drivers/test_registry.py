@@ -9,7 +9,7 @@ from berth.networks.drivers.registry import DRIVERS, REMOTE, driver_named, drive
 from berth.networks.model import LiveEndpoint, NetworkRecord, Pool
 from berth.networks.options import parse_bridge
 from berth.networks.planning import bridge_addresses, plan_bridge
-from berth.plan.steps.link import AddressBridge, RetireBridge
+from berth.plan.steps.link import AddressBridge, LeadLoopback, RetireBridge
 
 LAYOUT = Layout("/data", "/exec")
 IDENT = "ab" * 32
@@ -45,12 +45,14 @@ def test_a_bridge_that_was_there_is_adopted_and_never_retired() -> None:
     adopted = driver.settled(LAYOUT, mine, seen)
     assert adopted.adopted_bridge
     assert driver.owned_links(adopted) == ()
-    assert driver.plan_unmake(LAYOUT, adopted, ()) == ()
+    assert [one.step for one in driver.plan_unmake(LAYOUT, adopted, ())] == [
+        LeadLoopback(adopted.bridge, (True, False))
+    ]
     plan = driver.plan_network(LAYOUT, adopted, seen)
     assert plan == plan_bridge(LAYOUT, adopted, ("10.9.0.7/24",))
     (wanted,) = bridge_addresses(adopted, parse_bridge({}))
     assert plan[0].step == AddressBridge(adopted.bridge, (wanted,))
-    (there,) = plan_bridge(LAYOUT, adopted, (wanted,))
+    there, _ = plan_bridge(LAYOUT, adopted, (wanted,))
     assert there.step == AddressBridge(adopted.bridge, ()), "an address of its owner's is never taken back as ours"
 
 
