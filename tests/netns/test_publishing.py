@@ -79,6 +79,30 @@ async def test_who_has_the_port_is_named(tmp_path: Path, family: socket.AddressF
 
 
 @isolated
+async def test_connections_that_a_server_has_just_closed_keep_no_port_taken(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await world.service.adopt(set())
+    server = socket.create_server(("0.0.0.0", 8080))
+    client = socket.create_connection(("127.0.0.1", 8080))
+    near, _ = server.accept()
+    near.close()  # it closes first, and the kernel remembers the connection for a minute
+    client.recv(1)
+    client.close()
+    server.close()
+    with pytest.raises(OSError, match="in use"), socket.socket() as plain:
+        plain.bind(("0.0.0.0", 8080))
+    one = await world.container("one", "bridge", port_bindings=published("8080"))
+    assert ask("127.0.0.1", 8080).startswith("one ")
+    with pytest.raises(OSError, match="in use"):  # and it is held like any other
+        socket.create_server(("127.0.0.1", 8080))
+    await world.fresh().adopt({one.id})
+    with pytest.raises(OSError, match="in use"):
+        socket.create_server(("127.0.0.1", 8080))
+    await one.close()
+    socket.create_server(("0.0.0.0", 8080)).close()
+
+
+@isolated
 async def test_without_sctp_in_the_kernel_it_is_refused_and_said(tmp_path: Path) -> None:
     if listeners.has_protocol("sctp"):
         pytest.skip("this kernel has SCTP")

@@ -51,6 +51,16 @@ def _bracketed(address: str) -> str:
 
 def _bound(key: Key) -> socket.socket:
     """Bind a socket to a port; those for IPv6 listen too, as the proxy wants them."""
+    try:
+        return _plainly_bound(key)
+    except OSError as exc:
+        if exc.errno != errno.EADDRINUSE or key.protocol != "tcp":
+            raise
+    # Connections that a server has closed are remembered for a minute, and are in the way of all but those who listen.
+    return socket.socket(fileno=open_listener(key.protocol, key.host_ip, key.port))
+
+
+def _plainly_bound(key: Key) -> socket.socket:
     if ":" in key.host_ip:
         return socket.socket(fileno=open_listener(key.protocol, key.host_ip, key.port))
     kind, number = _KINDS[key.protocol]
