@@ -12,7 +12,7 @@ from berth.base.errors import Kind
 from berth.kernel import link, netns, netview, nft, routing
 from berth.networks.errors import NetworkNotFound
 from berth.networks.model import NetworkRecord
-from berth.networks.options import NAME_SERVERS
+from berth.networks.options import MTU, NAME_SERVERS
 from berth.plan.model import Step
 from berth.plan.steps.revise import ReviseLink
 from berth.wire.network_changes import NetworkUpdate
@@ -304,6 +304,15 @@ async def test_what_cannot_be_changed_is_refused(tmp_path: Path) -> None:
     with refused(Kind.NOT_FOUND, "network nobody not found"):
         await update("nobody", icc=False)(world)
     assert kernel(world, one) == before
+    await world.network("six", enable_ipv6=True)
+    await world.network("small", options={MTU: "1000"})
+    two = await world.container("two", "six")
+    held = world.service.settings(two.id)["Networks"]["six"]["GlobalIPv6Address"]
+    with refused(Kind.INVALID, "a link with IPv6 carries at least 1280 bytes"):
+        await update("six", mtu=1000)(world)
+    with refused(Kind.INVALID, "a link with IPv6 carries at least 1280 bytes"):
+        await update("small", subnets_add=["fd99::/64"])(world)
+    assert any(held in text for one in netview.look(two.namespace).links for text in one.addresses)
 
 
 @isolated

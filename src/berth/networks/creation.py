@@ -68,12 +68,17 @@ def check_values(want: NetworkCreate) -> None:
     versions = families(want, options)
     if not versions:
         raise BadOption("IPv4 or IPv6 must be enabled")
-    if 6 in versions and 0 < options.mtu < MIN_IPV6_MTU:
-        raise BadOption(f"invalid MTU number: {options.mtu}: a link with IPv6 carries at least {MIN_IPV6_MTU} bytes")
+    check_mtu(options, ipv6=6 in versions)
     advertisements(want.options or {})
     egress.check(want.options or {}, want.driver or "bridge", internal=bool(want.internal))
     if not want.config_only:  # then a network that takes these over has its own driver
         driver_named(want.driver or "bridge").check(want)
+
+
+def check_mtu(options: BridgeOptions, *, ipv6: bool) -> None:
+    """Refuse a size with which links have no IPv6, and lose the addresses they have."""
+    if ipv6 and 0 < options.mtu < MIN_IPV6_MTU:
+        raise BadOption(f"invalid MTU number: {options.mtu}: a link with IPv6 carries at least {MIN_IPV6_MTU} bytes")
 
 
 def families(want: NetworkCreate, options: BridgeOptions) -> frozenset[int]:

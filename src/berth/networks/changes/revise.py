@@ -37,6 +37,7 @@ def revised(record: NetworkRecord, want: NetworkUpdate) -> NetworkRecord:
     if GatewayMode.ISOLATED in (parsed.mode4, parsed.mode6) and not internal:
         raise IsolatedNotInternal
     egress.check(options, record.driver, internal=internal)
+    creation.check_mtu(parsed, ipv6=any(":" in pool.subnet for pool in pools))
     if record.driver == "bridge":
         pools = tuple(creation.with_gateway(pool, parsed, internal=internal) for pool in pools)
     return msgspec.structs.replace(
