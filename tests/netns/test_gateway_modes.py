@@ -16,6 +16,7 @@ import pytest
 from berth.base.errors import Kind
 from berth.kernel import link, netlink, netns, sysctl
 from berth.networks.ports.proxy_client import ProxyClient, command
+from berth.wire.network_changes import NetworkUpdate
 from berth.wire.networks import IPAM, EndpointSettings, IPAMConfig, NetworkCreate, PortBinding
 from tests.netns.test_networks import DROPPED_S, Container, World, ask, misses, neighbour, published, refused, serve
 from tests.netns.throwaway import isolated
@@ -225,6 +226,12 @@ async def test_direct_routing_may_be_allowed_for_every_network(tmp_path: Path) -
     for version in (4, 6):
         assert ask(own(one, "red", version), 80, remote) == f"one {OUTSIDE[version]}"
         assert misses(own(one, "red", version), 81, remote)
+    await world.network("blue", enable_ipv6=True, internal=True)
+    two = six(await world.container("two", "blue", port_bindings=published("8081")))
+    assert misses(own(two, "blue", 4), 80, remote)
+    await world.service.change.update("blue", NetworkUpdate(internal=False))
+    for version in (4, 6):
+        assert ask(own(two, "blue", version), 80, remote) == f"two {OUTSIDE[version]}", "the engine's setting holds"
 
 
 @isolated

@@ -68,7 +68,7 @@ class Building:
         plan = driver.plan_network(self._layout, record, seen)
         if driver.traits.foreign:
             plan += REMOTE.plan_first(record)
-        table, policy = self._layout.nft_table, self._policy(record)
+        table, policy = self._layout.nft_table, self.policy(record)
         if policy is not None:
             if record.enable_ipv6:
                 await in_thread(forwarding.switch_on, ipv6=True, allowed=self._config.ip_forward)
@@ -81,14 +81,15 @@ class Building:
     def unmake(self, record: NetworkRecord) -> tuple[str, ...]:
         """Take a network's rules away and its links; return the bridges whose slow deletion is to come. Blocking."""
         driver = driver_of(record)
-        policy = self._policy(record)
+        policy = self.policy(record)
         if policy is not None:
             nft.host().run(ruleset.remove_bridge(self._layout.nft_table, policy))
         plan = driver.plan_unmake(self._layout, record, self._register.claimed())
         self._runner.run_blocking(plan)
         return tuple(planned.step.name for planned in plan if isinstance(planned.step, RetireBridge))
 
-    def _policy(self, record: NetworkRecord) -> BridgePolicy | None:
+    def policy(self, record: NetworkRecord) -> BridgePolicy | None:
+        """Return what a network's bridge may do, by its own options and the engine's settings; None for no bridge."""
         policy = driver_of(record).policy(record)
         return policy and policy._replace(direct=self._config.allow_direct_routing)
 
@@ -96,7 +97,7 @@ class Building:
         """Make links and rules what the records say, with those that lead to containers `alive`. Blocking."""
         self._layout.namespaces.mkdir(parents=True, exist_ok=True)
         records = self._register.all()
-        policies = {record.id: policy for record in records if (policy := self._policy(record))}
+        policies = {record.id: policy for record in records if (policy := self.policy(record))}
         six = any(record.enable_ipv6 for record in records if record.id in policies)
         forwarding.switch_on(ipv6=six, allowed=self._config.ip_forward)
         for record in records:

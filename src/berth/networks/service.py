@@ -146,8 +146,9 @@ class Networks:
         #: Watches over the rules in the kernel, and tells about them.
         self.firewall = Firewall(layout, self._register, bus)
         self.change = Changer(
-            layout, networks, self._register, self._attachments, runner, self._creating.names, self._changed
-        )
+            layout, networks, self._register, self._attachments, runner, self._creating.names, self._changed,
+            self._building.policy,
+        )  # fmt: skip
         self._networks, self._tenants, self._last = networks, endpoints, last
         self._load()
 

@@ -3,15 +3,15 @@
 Every step goes from what was to what is to be, so that its inverse is known before it is done.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from berth.networks.drivers.registry import driver_of
 from berth.networks.firewall import ruleset
+from berth.networks.firewall.ruleset import BridgePolicy
 from berth.networks.model import LiveEndpoint, LiveSandbox, NetworkRecord, Tenant
 from berth.networks.options import parse_bridge
 from berth.networks.planning import bridge_addresses
-from berth.networks.ports.publishing import forwards, publishes
+from berth.networks.ports.publishing import forwards, plan_forgetting, publishes
 from berth.networks.routing import plan_routes
 from berth.plan.model import Plan, Planned
 from berth.plan.steps.nft import NftTransaction
@@ -22,6 +22,10 @@ from berth.plan.steps.revise import ReviseLink, SetPort
 DEFAULT_MTU = 1500
 
 
+#: Tells what a network's bridge may do, None for no bridge.
+Policy = Callable[[NetworkRecord], BridgePolicy | None]
+
+
 class Move(NamedTuple):
     """One running container on the network, before and after."""
 
@@ -30,13 +34,13 @@ class Move(NamedTuple):
     after: LiveSandbox
 
 
-def plan_change(table: str, old: NetworkRecord, new: NetworkRecord, moves: Sequence[Move]) -> Plan:
+def plan_change(table: str, old: NetworkRecord, new: NetworkRecord, moves: Sequence[Move], policy: Policy) -> Plan:
     """Plan everything: new addresses first, then routes and rules, old addresses last."""
     arrive, leave = _bridge(old, new)
     plan: list[Planned] = [*arrive]
     for move in moves:
         plan += _container(old, new, move)
-    plan += _rules(table, old, new, moves)
+    plan += _rules(table, (policy(old), policy(new)), new.name, moves)
     plan += leave
     return tuple(plan)
 
@@ -97,8 +101,10 @@ def _routes(move: Move) -> list[Planned]:
     return sorted(steps, key=lambda planned: not isinstance(planned.step, ForgetReplies))
 
 
-def _rules(table: str, old: NetworkRecord, new: NetworkRecord, moves: Iterable[Move]) -> Iterator[Planned]:
-    was, now = driver_of(old).policy(old), driver_of(new).policy(new)
+def _rules(
+    table: str, policies: tuple[BridgePolicy | None, BridgePolicy | None], name: str, moves: Iterable[Move]
+) -> Iterator[Planned]:
+    was, now = policies
     there = back = ""
     if was is not None and now is not None and was != now:
         there = ruleset.remove_bridge(table, was) + ruleset.add_bridge(table, now)
@@ -109,4 +115,6 @@ def _rules(table: str, old: NetworkRecord, new: NetworkRecord, moves: Iterable[M
         there += ruleset.unpublish(table, before) + ruleset.publish(table, after)
         back += ruleset.unpublish(table, after) + ruleset.publish(table, before)
     if there:
-        yield Planned(NftTransaction(there, back), f"what network {new.name} may do, and where its ports lead")
+        yield Planned(NftTransaction(there, back), f"what network {name} may do, and where its ports lead")
+    if before != after:
+        yield from plan_forgetting(after)

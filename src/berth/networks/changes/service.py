@@ -16,7 +16,7 @@ from berth.networks.attachments import Attachments
 from berth.networks.changes import notes, revise
 from berth.networks.changes.follow import Follower
 from berth.networks.changes.notes import Change
-from berth.networks.changes.planning import Move, plan_change
+from berth.networks.changes.planning import Move, Policy, plan_change
 from berth.networks.errors import NetworkNameTaken
 from berth.networks.model import LiveSandbox, NetworkRecord, Tenant
 from berth.networks.ports.publishing import publisher
@@ -40,8 +40,12 @@ class Changer:
         runner: Runner,
         creating: set[str],
         settled: Callable[[NetworkRecord, NetworkRecord], Awaitable[None]],
+        policy: Policy,
     ) -> None:
-        """Names in `creating` are taken already; `settled` is told of each network, before and after its change."""
+        """Names in `creating` are taken already; `settled` is told of each network, before and after its change.
+
+        `policy` tells what a network's bridge may do.
+        """
         self._layout = layout
         self._networks = networks
         self._register = register
@@ -49,6 +53,7 @@ class Changer:
         self._runner = runner
         self._creating = creating
         self._settled = settled
+        self._policy = policy
 
     async def update(self, ref: str, want: NetworkUpdate) -> NetworkRecord:
         """Change what a network is. Raises what `revise.revised` does, `PoolOverlaps` and what a plan raises."""
@@ -117,7 +122,7 @@ class Changer:
         await self._settled(old, new)
 
     async def _carry_out(self, change: Change, moves: list[Move]) -> None:
-        plan = plan_change(self._layout.nft_table, change.old, change.new, moves)
+        plan = plan_change(self._layout.nft_table, change.old, change.new, moves, self._policy)
         undo = await self._runner.run((*plan, notes.planned(self._layout.changes, change)))
         try:
             await self._networks.put(change.new.id, change.new)

@@ -73,6 +73,14 @@ def forwards(ends: Iterable[LiveEndpoint], published: Iterable[Published]) -> li
     return found
 
 
+def plan_forgetting(leads: Iterable[Forward]) -> Plan:
+    """Plan that those who have sent datagrams to a port before are led by its rule, too."""
+    led = tuple((one.host_ip, one.host_port, one.address) for one in leads if one.protocol == "udp" and one.host_port)
+    if not led:
+        return ()
+    return (Planned(ForgetDatagrams(led), f"who sends to {len(led)} UDP ports already is led anew"),)
+
+
 class Publishing:
     """Published ports of every container."""
 
@@ -120,7 +128,7 @@ class Publishing:
         if not leads:
             return ()
         step = NftTransaction(ruleset.publish(self._table, leads), ruleset.unpublish(self._table, leads))
-        return (Planned(step, f"publish {len(leads)} ports"), *_plan_forgetting(leads))
+        return (Planned(step, f"publish {len(leads)} ports"), *plan_forgetting(leads))
 
     def plan_move(
         self,
@@ -135,7 +143,7 @@ class Publishing:
         back = ruleset.unpublish(self._table, new) + ruleset.publish(self._table, old)
         return (
             Planned(NftTransaction(there, back), "published ports follow the default route"),
-            *_plan_forgetting(new),
+            *plan_forgetting(new),
         )
 
     def withdrawal(self, ends: Iterable[LiveEndpoint], published: Iterable[Published]) -> str:
@@ -206,14 +214,6 @@ class Publishing:
     def close(self) -> None:
         """Let go of every port held here."""
         self._holder.close()
-
-
-def _plan_forgetting(leads: Iterable[Forward]) -> Plan:
-    """Plan that those who have sent datagrams to a port before are led by its rule, too."""
-    led = tuple((one.host_ip, one.host_port, one.address) for one in leads if one.protocol == "udp" and one.host_port)
-    if not led:
-        return ()
-    return (Planned(ForgetDatagrams(led), f"who sends to {len(led)} UDP ports already is led anew"),)
 
 
 def _sources(tenant: Tenant, one: Wish | Published) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from berth.networks.changes.planning import Move, plan_change
 from berth.networks.changes.revise import renamed, revised
 from berth.networks.model import LiveEndpoint, LiveSandbox, NetworkRecord, Pool, Published, Tenant
 from berth.networks.options import ICC, MTU, NAME_SERVERS
+from berth.networks.planning import policy_of
 from berth.plan.model import Plan
 from berth.plan.steps.nft import NftTransaction
 from berth.plan.steps.revise import ReviseLink, SetPort
@@ -25,7 +26,7 @@ TENANT = Tenant("c1", "one", mode="red", endpoints={"red": EndpointSettings()})
 
 def plan_of(new: NetworkRecord) -> Plan:
     after = Follower(RED, new).live(LIVE, lambda _: False)
-    return plan_change("berth", RED, new, [Move(TENANT, LIVE, after)])
+    return plan_change("berth", RED, new, [Move(TENANT, LIVE, after)], policy_of)
 
 
 def steps(new: NetworkRecord) -> list[object]:
