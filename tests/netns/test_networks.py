@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import signal
 import socket
 import subprocess
 import threading
@@ -22,6 +23,7 @@ from berth.networks.dns.client import DnsClient
 from berth.networks.errors import NoNetworkNow
 from berth.networks.model import LastHeld, LiveSandbox, NetworkRecord, Tenant
 from berth.networks.ports.proxy_client import ProxyClient, command
+from berth.networks.processes import keeper
 from berth.networks.service import Networks
 from berth.plan.journal import Journal
 from berth.plan.run import Runner
@@ -418,6 +420,47 @@ async def test_ports_answer_on_ipv6_too(tmp_path: Path) -> None:
         await again.close()
     finally:
         await proxy.quit()
+
+
+@isolated
+async def test_a_proxy_that_hangs_keeps_nothing_from_being_given_back(tmp_path: Path) -> None:
+    keeper.LIMIT_S = 0.5  # type: ignore[misc]  in a process of its own
+    place = tmp_path / "proxy.sock"
+
+    async def spawn() -> None:
+        environment = {**os.environ, "PYTHONPATH": "src"}
+        subprocess.Popen(command(place), env=environment, start_new_session=True)  # noqa: ASYNC220
+
+    proxy = ProxyClient(place, spawn=spawn)
+    await proxy.start()
+    world = World(tmp_path, proxy=proxy)
+    await world.service.adopt(set())
+    await world.network("red")
+    await world.network("shut", internal=True)
+    try:
+        one = await world.container("one", "bridge", port_bindings=published("8080"))
+        shut = await world.container("shut", "shut", port_bindings=published("8081"))
+        await world.service.settle()
+        before = snapshot(), ruleset(), world.live.get(shut.id), world.tenants.get(shut.id)
+        os.kill(proxy.pid, signal.SIGSTOP)
+        with refused(Kind.UNAVAILABLE, "the port proxy does not answer"):
+            await world.container("two", "bridge", port_bindings=published("8082"))
+        with refused(Kind.UNAVAILABLE, "the port proxy does not answer"):
+            await world.service.connect("red", shut.id, EndpointSettings())
+        await world.service.settle()
+        assert (snapshot(), ruleset(), world.live.get(shut.id), world.tenants.get(shut.id)) == before
+        await one.close()
+        assert [each.container_id for each in world.live.all()] == [shut.id]
+    finally:
+        os.kill(proxy.pid, signal.SIGCONT)
+    keeper.LIMIT_S = 20.0  # type: ignore[misc]
+    assert await proxy.holding() == set(), "it has been told, and does it when it can"
+    three = await world.container("three", "bridge", port_bindings=published("8080"))
+    assert three.address("bridge") == "172.17.0.2", "addresses and ports are free again"
+    assert (await asyncio.to_thread(ask, "::1", 8080)).startswith("three ")
+    await world.service.connect("red", shut.id, EndpointSettings())
+    assert (await asyncio.to_thread(ask, "::1", 8081)).startswith("shut ")
+    await proxy.quit()
 
 
 @isolated

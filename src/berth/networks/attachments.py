@@ -5,7 +5,7 @@ want) and live sandboxes (what they have). What is slow and nobody waits for, th
 happens behind the answer. Must not: know what names, files, ports or addresses are made of; its parts do.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 
 import msgspec
 
@@ -44,6 +44,7 @@ from berth.networks.reaper import Reaper
 from berth.networks.register import Register
 from berth.networks.reserving import Reserving
 from berth.networks.routing import plan_replies
+from berth.networks.settling import settled
 from berth.networks.spare import SpareNamespace
 from berth.networks.telling import Telling
 from berth.networks.tenants import Tenants
@@ -237,10 +238,10 @@ class Attachments:
                 await self._joining.take_files(ident, kept)
             sockets, _ = await in_thread(sandboxes.prepare, self._runner, plan, namespace, files, resolver=resolver)
         except BaseException:
-            await self._foreign.part(namespace, ends)
-            await self.leases.give_up(tenant, ends)
+            back: list[Awaitable[object]] = [self._foreign.part(namespace, ends), self.leases.give_up(tenant, ends)]
             if self._live.get(ident) is not None:
-                await self._live.drop(ident)
+                back.append(self._live.drop(ident))
+            await settled(f"container {tenant.name} did not start", back)
             self._reserving.give_back(ident, ends, published)
             if not kept:
                 self.reaper.put(namespaces=[namespace])
@@ -304,12 +305,15 @@ class Attachments:
             plan = plan_replies(live.netns_path, live.endpoints, ())
             near = [end.link for end in live.endpoints if end.host_link]
             await in_thread(sandboxes.vacate, self._runner, plan, live.netns_path, near)
-        await self._publishing.close_proxy(live.endpoints, live.published)
-        await self._foreign.part(live.netns_path, live.endpoints)
+        what = f"container {self.tenant(ident).name} ended"
+        await settled(what, (
+            self._publishing.close_proxy(live.endpoints, live.published),
+            self._foreign.part(live.netns_path, live.endpoints),
+        ))  # fmt: skip
         self._reserving.give_back(ident, live.endpoints, live.published)
-        await self._remember(live)
+        await settled(what, (self._remember(live),))
         await self._live.drop(ident)
-        await self.naming.forget(live)
+        await settled(what, (self.naming.forget(live),))
         self.reaper.put(links=len(links))
         self._joining.let_go(live.netns_path)
         for end in live.endpoints:

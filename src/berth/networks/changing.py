@@ -5,12 +5,11 @@ and keeps what the container wants. Must not: open or close a container, or writ
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from berth.base.aio import in_thread
-from berth.base.errors import EngineError
 from berth.kernel import link, sublink
 from berth.networks import mending, sandboxes
 from berth.networks.advertising import Advertising
@@ -27,6 +26,7 @@ from berth.networks.reaper import Reaper
 from berth.networks.register import Register
 from berth.networks.reserving import Reserving
 from berth.networks.routing import plan_routes
+from berth.networks.settling import settled
 from berth.networks.telling import Telling
 from berth.plan.model import Plan, Step
 from berth.plan.run import Runner
@@ -129,26 +129,25 @@ class Changing:
         self, tenant: Tenant, before: LiveSandbox, tried: LiveSandbox, end: LiveEndpoint, undo: tuple[Step, ...] | None
     ) -> None:
         """Take back a new attachment that was not had whole: what was reserved, and what was done if its plan was."""
+        what = f"container {tenant.name} did not join network {end.network_name}"
         if undo is not None:
-            await self._publishing.move_proxy(_leads(tried), _leads(before))
-            await in_thread(self._runner.apply_all, undo)
-            await in_thread(self._files.drop, tenant, end, resolver=tried.has_dns and not before.has_dns)
-            await self._unname(tenant, before, tried, end)
+            await settled(what, (
+                in_thread(self._runner.apply_all, undo),
+                self._publishing.move_proxy(_leads(tried), _leads(before)),
+                in_thread(self._files.drop, tenant, end, resolver=tried.has_dns and not before.has_dns),
+                self._unname(tenant, before, tried, end),
+            ))  # fmt: skip
         if tried.published is not before.published:
             self._publishing.release(tried.published)
-        await self._foreign.part(before.netns_path, [end])
-        await self._leases.give_up(tenant, [end])
+        await settled(what, (self._foreign.part(before.netns_path, [end]), self._leases.give_up(tenant, [end])))
         self._register.detach(tenant.container_id, end)
         await self._live.put(tenant.container_id, before)
 
     async def _unname(self, tenant: Tenant, before: LiveSandbox, tried: LiveSandbox, end: LiveEndpoint) -> None:
-        try:
-            if before.has_dns:
-                await self._naming.withdraw(tenant, before, end)
-            else:
-                await self._naming.forget(tried)
-        except EngineError as exc:  # a name server that is gone, which may be why; told all anew when it is back
-            log.warning("container %s: names on network %s: %s", tenant.name, end.network_name, exc)
+        if before.has_dns:
+            await self._naming.withdraw(tenant, before, end)
+        else:
+            await self._naming.forget(tried)
 
     async def disconnect(self, tenant: Tenant, live: LiveSandbox, end: LiveEndpoint, keep: Keep) -> None:
         """Take an attachment away; what led through it leads another way, if there is one.
@@ -175,7 +174,7 @@ class Changing:
         if not published:
             self._publishing.release(live.published)
         self._register.detach(tenant.container_id, end)
-        await self._settled(f"container {tenant.name} left network {end.network_name}", (
+        await settled(f"container {tenant.name} left network {end.network_name}", (
             self._foreign.part(live.netns_path, [end]),
             self._publishing.move_proxy(_leads(live), _leads(now)),
             in_thread(self._files.drop, tenant, end),
@@ -183,17 +182,6 @@ class Changing:
             self._live.put(tenant.container_id, now),
         ))  # fmt: skip
         self._telling.disconnected(tenant.container_id, end)
-
-    async def _settled(self, what: str, works: Iterable[Awaitable[object]]) -> None:
-        """Do what follows when the kernel has changed and the records say so: nothing of it can make that undone.
-
-        Name server and proxy are told all anew when they are back; what is not written is seen to at the next start.
-        """
-        for work in works:
-            try:
-                await work
-            except (EngineError, OSError) as exc:
-                log.warning("%s: %s", what, exc)
 
     def _leave(self, plan: Plan, namespace: str, end: LiveEndpoint) -> None:
         undo = self._runner.run_blocking(plan)
