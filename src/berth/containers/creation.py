@@ -97,7 +97,8 @@ class Creator:
         )
         record = msgspec.structs.replace(record, name=self._register.take_name(wanted_name, ident))
         try:
-            made = await self._furnished(record, want)
+            with self._register.claim(ident, image.id):
+                made = await self._furnished(record, want)
         except BaseException:
             self._register.give_back_name(record.name, ident)
             raise

@@ -296,33 +296,42 @@ class Life:
 
     async def stop(self, ref: str, *, timeout_s: int | None = None, signal_text: str = "") -> None:
         """Ask a container to end, and end it after `timeout_s` seconds (-1: never). Raises `IsStopped`."""
-        record = self._register.find(ref)
+        record = await self._begun(self._register.find(ref))
         if not record.running and record.state is not State.RESTARTING:
             raise IsStopped(record.id)
         await self._stop(record, timeout_s, signal_text)
         stopped = self._register.get(record.id)
         self._announce(stopped or record, "stop")
 
+    async def _begun(self, record: ContainerRecord) -> ContainerRecord:
+        """Return a container that does not seem to run once a start of it that is under way is over."""
+        if record.running:
+            return record
+        return await self.settled(record.id) or record
+
     async def _stop(self, record: ContainerRecord, timeout_s: int | None, signal_text: str) -> None:
         signum = options.parse_signal(signal_text or record.config.stop_signal or "SIGTERM")
         if timeout_s is None:
             own = record.config.stop_timeout
             timeout_s = options.STOP_TIMEOUT_S if own is None else own
-        if await self._settle_restart(record.id):
-            return
-        ended = self._next_exit(record.id)
-        try:
-            await self._send(record.id, signum, by_user=True)
-            current = self._register.get(record.id)
-            # A process that is gone already is waited for as well: its end is not on record before that.
-            if current is None or not current.running:
+        # Again if it ends by itself between two turns of ours: then its policy would have it started again.
+        while not await self._settle_restart(record.id):
+            ended = self._next_exit(record.id)
+            try:
+                await self._send(record.id, signum, by_user=True)
+                current = self._register.get(record.id)
+                if current is not None and current.state is State.RESTARTING:
+                    continue
+                # A process that is gone already is waited for as well: its end is not on record before that.
+                if current is None or not current.running:
+                    return
+                if current.state is State.PAUSED:
+                    await self._send(record.id, SIGKILL, by_user=True)
+                    await self._thaw(current)
+                await self._await_end(record, ended, timeout_s)
                 return
-            if current.state is State.PAUSED:
-                await self._send(record.id, SIGKILL, by_user=True)
-                await self._thaw(current)
-            await self._await_end(record, ended, timeout_s)
-        finally:
-            self._drop_waiter(record.id, ended)
+            finally:
+                self._drop_waiter(record.id, ended)
 
     async def _await_end(self, record: ContainerRecord, ended: "asyncio.Future[int]", timeout_s: int) -> None:
         try:
@@ -375,7 +384,7 @@ class Life:
     async def kill(self, ref: str, signal_text: str = "") -> None:
         """Send a signal (KILL unless named). Raises `CannotKill`; with KILL it is gone when this returns."""
         signum = options.parse_signal(signal_text or "KILL")
-        record = self._register.find(ref)
+        record = await self._begun(self._register.find(ref))
         if not record.running:
             raise CannotKill(ref, record.id)
         ended = self._next_exit(record.id)
@@ -383,6 +392,9 @@ class Life:
             stops = signum == SIGKILL or signum == options.parse_signal(record.config.stop_signal or "SIGTERM")
             sent = await self._send(record.id, signum, by_user=stops)
             if not sent and ((now := self._register.get(record.id)) is None or not now.running):
+                if stops and now is not None and now.state is State.RESTARTING:
+                    await self._settle_restart(record.id)  # it ended by itself while this waited for its turn
+                    return
                 raise CannotKill(ref, record.id)
             if signum == SIGKILL:
                 current = self._register.get(record.id)
@@ -426,7 +438,7 @@ class Life:
         if not waiters.exits and not waiters.removals:
             self._waiters.pop(ident, None)
 
-    def waiting(self, ref: str, condition: str = "") -> "asyncio.Future[int]":
+    async def waiting(self, ref: str, condition: str = "") -> "asyncio.Future[int]":
         """Return the exit code to come: at ``not-running`` (default), ``next-exit`` or ``removed``.
 
         The caller cancels it when it no longer waits.
@@ -434,6 +446,8 @@ class Life:
         if condition not in ("", "not-running", "next-exit", "removed"):
             raise InvalidArgument(f'invalid condition: "{condition}"')
         record = self._register.find(ref)
+        if condition in ("", "not-running"):
+            record = await self._begun(record)
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         future.add_done_callback(lambda done: self._drop_waiter(record.id, done))
         if condition in ("", "not-running") and not record.running and record.state is not State.RESTARTING:

@@ -37,6 +37,10 @@ class VolumePart(Protocol):
         """Decide the mounts of a container being created."""
         ...
 
+    def claiming_image(self, image_id: str) -> Sequence[str]:
+        """Return the containers that are about to get a mount of an image."""
+        ...
+
     async def forewarn(self, points: Sequence[MountPoint], user: User, layers: Sequence[str]) -> list[str]:
         """Say which writable mounts a container's user cannot write to."""
         ...

@@ -5,7 +5,8 @@ nothing of them is wanted; that saves the disk from every ``run --rm``.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from operator import attrgetter
 from typing import Any, Final
 
@@ -35,6 +36,7 @@ class Register:
         self._fleeting = fleeting
         self._names = {record.name: record.id for record in self.all()}
         self._index = NameIndex(self._names)
+        self._making: dict[str, str] = {}
 
     def all(self) -> list[ContainerRecord]:
         """Return every container, oldest first."""
@@ -95,6 +97,19 @@ class Register:
         """Forget a container and its name."""
         await self._table(record).drop(record.id)
         self.give_back_name(record.name, record.id)
+
+    @contextmanager
+    def claim(self, ident: str, image_id: str) -> Iterator[None]:
+        """Let a container that has no record yet count as one that is made from an image."""
+        self._making[ident] = image_id
+        try:
+            yield
+        finally:
+            del self._making[ident]
+
+    def making(self, image_id: str) -> list[str]:
+        """Return the containers that are being made from an image."""
+        return [ident for ident, image in self._making.items() if image == image_id]
 
     def take_name(self, wanted: str, ident: str) -> str:
         """Give a container the name it wants, or one made up; nobody else gets it from now on. Raises `NameInUse`."""

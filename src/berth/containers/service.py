@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from berth.base.aio import KeyedLocks, Tasks, in_thread
+from berth.base.aio import KeyedLocks, Tasks, finish, in_thread
 from berth.base.clock import Clock
 from berth.base.errors import EngineError, InvalidArgument, NotFound
 from berth.base.paths import Layout
@@ -220,12 +220,19 @@ class Containers:
         return [(record.id, record.mounts) for record in self._register.all()]
 
     def using_image(self, image_id: str) -> list[tuple[str, bool]]:
-        """Return the containers made from an image or with a mount of it, and whether they run."""
-        return [
+        """Return the containers made from an image or with a mount of it, and whether they run.
+
+        Those that are being made, or get such a mount, count already.
+        """
+        claiming = {*self._register.making(image_id), *self._volumes.claiming_image(image_id)}
+        found = [
             (record.id, record.running)
             for record in self._register.all()
-            if record.image_id == image_id or any(point.image == image_id for point in record.mounts)
+            if record.image_id == image_id
+            or any(point.image == image_id for point in record.mounts)
+            or record.id in claiming
         ]
+        return [*found, *((ident, False) for ident in sorted(claiming - {ident for ident, _ in found}))]
 
     # -- life: see `Life`
 
@@ -282,9 +289,9 @@ class Containers:
         """Return a container once no change of its state is under way; None if it is gone."""
         return await self._launched.life.settled(ident)
 
-    def waiting(self, ref: str, condition: str = "") -> "asyncio.Future[int]":
+    async def waiting(self, ref: str, condition: str = "") -> "asyncio.Future[int]":
         """Return the exit code to come: at ``not-running`` (default), ``next-exit`` or ``removed``."""
-        return self._launched.life.waiting(ref, condition)
+        return await self._launched.life.waiting(ref, condition)
 
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False, link: bool = False) -> None:
         """Remove a container; with `force` a running one too, with `volumes` its anonymous volumes."""
@@ -299,23 +306,31 @@ class Containers:
 
     async def rename(self, ref: str, name: str) -> None:
         """Give a container another name."""
-        record = self._register.find(ref)
+        ident = self._register.find(ref).id
         if not name.removeprefix("/"):
             raise InvalidArgument("Neither old nor new names may be empty")
         bare = checked_name(name)
-        if bare == record.name:
-            raise InvalidArgument("Renaming a container with the same name as its current name")
-        async with self._locks.hold(record.id):
-            record = self._launched.life.present(record.id)
+        async with self._locks.hold(ident):
+            record = self._launched.life.present(ident)
+            if bare == record.name:
+                raise InvalidArgument("Renaming a container with the same name as its current name")
             self._register.take_name(bare, record.id)
             try:
                 renamed = await self._register.put(record, name=bare)
                 await self._networks.renamed(record.id, bare)
             except BaseException:
-                self._register.give_back_name(bare, record.id)
+                await finish(self._named_as_before(record, bare))
                 raise
             self._register.give_back_name(record.name, record.id)
         self._announce(renamed, "rename", oldName=f"/{record.name}")
+
+    async def _named_as_before(self, record: ContainerRecord, tried: str) -> None:
+        await self._register.put(record)
+        self._register.give_back_name(tried, record.id)
+        try:
+            await self._networks.renamed(record.id, record.name)
+        except (EngineError, OSError) as exc:
+            log.warning("container %s: networks may call it %s: %s", record.name, tried, exc)
 
     @asynccontextmanager
     async def still(self, idents: Collection[str]) -> AsyncIterator[None]:

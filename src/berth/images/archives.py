@@ -6,7 +6,8 @@ somebody else's: members are read by name and never unpacked over anything.
 
 import os
 import tarfile
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -85,11 +86,8 @@ class Archives:
             raise BadArchive(f"manifest.json: {exc}") from None
         for index, row in enumerate(rows):
             names = [parse_reference(name).or_latest() for name in row.repo_tags or ()]
-            ident = await self._intake.take_from(f"docker-archive:{archive}:@{index}")
-            if not quiet:
-                for message in self._layer_lines(ident):
-                    yield message
-            for message in await self._name(ident, names):
+            take = partial(self._intake.take_from, f"docker-archive:{archive}:@{index}")
+            for message in await self._loaded(take, names, quiet=quiet):
                 yield message
 
     async def _load_oci(self, archive: Path, directory: Path, *, quiet: bool) -> AsyncGenerator[Message, None]:
@@ -105,12 +103,9 @@ class Archives:
                 if fit is None:
                     raise BadArchive(f"it has no image for {self._platform}")
                 raw = await in_thread(_checked_blob, tree, fit.digest)
-            ident = await self._intake.take_blobs(tree, raw)
-            if not quiet:
-                for message in self._layer_lines(ident):
-                    yield message
             named = notes.get("io.containerd.image.name") or notes.get("org.opencontainers.image.ref.name") or ""
-            for message in await self._name(ident, _oci_names(named)):
+            take = partial(self._intake.take_blobs, tree, raw)
+            for message in await self._loaded(take, _oci_names(named), quiet=quiet):
                 yield message
 
     def _layer_lines(self, ident: ImageId) -> list[Message]:
@@ -118,14 +113,27 @@ class Archives:
         chain = image.stored.layer_chain if image is not None else ()
         return [messages.progress("Loading layer", short(one.diff_id), one.tar_size, one.tar_size) for one in chain]
 
-    async def _name(self, ident: ImageId, names: Sequence[Reference]) -> list[Message]:
-        self._publish("load", ident, ident)
-        for name in names:
-            await self._catalogue.put(name, ident)
-            self._publish("tag", ident, name.familiar)
+    async def _loaded(
+        self, take: Callable[[], Awaitable[ImageId]], names: Sequence[Reference], *, quiet: bool
+    ) -> list[Message]:
+        ident = await self._named(take, names, "load")
+        said = [] if quiet else self._layer_lines(ident)
         if names:
-            return [messages.stream(f"Loaded image: {name.familiar}\n") for name in names]
-        return [messages.stream(f"Loaded image ID: {ident}\n")]
+            return [*said, *(messages.stream(f"Loaded image: {name.familiar}\n") for name in names)]
+        return [*said, messages.stream(f"Loaded image ID: {ident}\n")]
+
+    async def _named(self, take: Callable[[], Awaitable[ImageId]], names: Sequence[Reference], action: str) -> ImageId:
+        """Take an image in and give it its names. One without a name may be pruned any moment: then it comes again."""
+        while True:
+            ident = await take()
+            async with self._intake.locks.hold(ident):
+                if names and self._catalogue.by_id(ident) is None:
+                    continue
+                self._publish(action, ident, ident)
+                for name in names:
+                    await self._catalogue.put(name, ident)
+                    self._publish("tag", ident, name.familiar)
+                return ident
 
     async def save(self, refs: Sequence[str]) -> AsyncGenerator[bytes, None]:
         """Yield one archive of several images, readable as Docker's and as an OCI layout; raises `ImageNotFound`."""
@@ -199,11 +207,8 @@ class Archives:
                 platform=platform or self._platform,
                 comment=comment,
             )
-            ident = await self._intake.take_directory(directory)
-        self._publish("import", ident, ident)
-        if target is not None:
-            await self._catalogue.put(target.or_latest(), ident)
-            self._publish("tag", ident, target.or_latest().familiar)
+            take = partial(self._intake.take_directory, directory)
+            ident = await self._named(take, [] if target is None else [target.or_latest()], "import")
         yield messages.status(ident)
 
 

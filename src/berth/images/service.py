@@ -170,18 +170,21 @@ class Images:
 
     async def remove(self, ref: str, *, force: bool = False) -> list[dict[str, str]]:
         """Take a name, or an image with all its names, away; return what went, as the API shows it."""
-        image = self.resolve(ref)
-        async with self._locks.hold(image.id):
-            names = self._catalogue.names(image.id)
-            plan = plan_removal(
-                ref=ref,
-                named=None if _is_identifier(ref, image.id) else _exact(ref),
-                image_id=image.id,
-                names=names,
-                users=self._in_use(image.id),
-                force=force,
-            )
-            return await self._carry_out(image, plan.untag, delete=plan.delete)
+        while True:
+            image = self.resolve(ref)
+            async with self._locks.hold(image.id):
+                if self.resolve(ref).id != image.id:
+                    continue  # another image got the name while we waited
+                names = self._catalogue.names(image.id)
+                plan = plan_removal(
+                    ref=ref,
+                    named=None if _is_identifier(ref, image.id) else _exact(ref),
+                    image_id=image.id,
+                    names=names,
+                    users=self._in_use(image.id),
+                    force=force,
+                )
+                return await self._carry_out(image, plan.untag, delete=plan.delete)
 
     def prunable(self, filters: Filters, without: Collection[str] = ()) -> list[ImageRecord]:
         """Return the images that `prune` would delete, if the containers `without` were not there."""
@@ -191,12 +194,11 @@ class Images:
 
     def _passing(self, filters: Filters) -> list[ImageRecord]:
         filters.only({"dangling", "label", "label!", "until"})
-        dangling_only = filters.boolean("dangling", default=True)
         until = self._until(filters)
         return [
             image
             for image in self._catalogue.all()
-            if not (dangling_only and (image.repo_tags or image.repo_digests))
+            if not _is_spared(image, filters)
             and (until is None or image.created_ns <= until)
             and filters.labels(image.config.labels)
             and filters.without_labels(image.config.labels)
@@ -209,7 +211,8 @@ class Images:
         deleted: list[dict[str, str]] = []
         for image in planned:
             async with self._locks.hold(image.id):
-                if self._in_use(image.id):
+                now = self.by_id(image.id)
+                if now is None or _is_spared(now, filters) or self._in_use(image.id):
                     continue
                 deleted += await self._carry_out(image, self._catalogue.names(image.id), delete=True)
         self._bus.publish(
@@ -234,7 +237,7 @@ class Images:
             await self._catalogue.drop([name])
             done.append({"Untagged": name.familiar})
             self._publish("untag", image.id, image.id)
-        if delete:
+        if delete and not self._in_use(image.id):  # a container may have been begun meanwhile, by identifier
             gone = await self._delete(image)
             done += [{"Deleted": ident} for ident in gone]
             self._publish("delete", image.id, image.id)
@@ -272,6 +275,11 @@ class Images:
         image = self._catalogue.by_id(actor_id) or self._catalogue.resolve_or_none(actor_id)
         labels = dict(image.config.labels) if image is not None else {}
         self._bus.publish(Event(type="image", action=action, actor_id=actor_id, attributes=labels | {"name": name}))
+
+
+def _is_spared(image: ImageRecord, filters: Filters) -> bool:
+    """Tell whether a prune leaves an image alone for its names."""
+    return filters.boolean("dangling", default=True) and bool(image.repo_tags or image.repo_digests)
 
 
 def _is_identifier(ref: str, image_id: str) -> bool:

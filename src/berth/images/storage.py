@@ -147,13 +147,12 @@ class Storage:
             for digest, path in large.items():
                 with contextlib.suppress(FileExistsError):
                     os.link(path, self.blob(digest))
-            image = self._image(row)
-            record = self._record(row.id)
-            record.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_atomically(record, msgspec.json.encode(row), mode=0o600)
-            return image
+            self._record(row.id).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return self._image(row)
 
         image = await in_thread(write)
+        # Without a pause in between, so that a removal of the same image takes away both or neither.
+        write_atomically(self._record(row.id), msgspec.json.encode(row), mode=0o600)
         self._enter(row, image)
 
     async def remove(self, ident: str) -> None:

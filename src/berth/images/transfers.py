@@ -209,7 +209,9 @@ class Transfers:
             digest = (directory / "digest").read_text(encoding="ascii").strip()
             size = len(await self._manifest(name.with_digest(digest), login))
         progress.end()
-        await self._catalogue.put(name.with_digest(digest), image.id)
+        async with self._intake.locks.hold(image.id):
+            if self._catalogue.by_id(image.id) is not None:  # not removed while it was sent
+                await self._catalogue.put(name.with_digest(digest), image.id)
         say(messages.status(f"{name.tag}: digest: {digest} size: {size}"))
         say({"progressDetail": {}, "aux": {"Tag": name.tag, "Digest": digest, "Size": size}})
         self._publish("push", name.familiar, name.familiar_repository)

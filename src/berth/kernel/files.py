@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import itertools
 import os
 from pathlib import Path
 from typing import Final
@@ -9,10 +10,13 @@ from typing import Final
 from berth.kernel import btrfs
 from berth.kernel.libc import LIBC, check
 
+_writers = itertools.count()
+
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = False) -> None:
     """Replace the content of `path` in one rename; with `durable`, on disk when this returns."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    # A name for each writer: of two at once both succeed, and the last one stays.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{next(_writers)}.new")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(fd, "wb") as out:

@@ -115,16 +115,30 @@ class Mounting:
             self._check(one)
             owners.check_giveable(one.point, str(self._layout.data_root))
         asked = [self._with_image(container_id, one) for one in asked]
-        await self._check_sources([one.point for one in asked])
+        images = [one.point for one in asked if one.point.type is MountType.IMAGE]
         claims = self._register.claims(container_id)
-        claims[container_id] = (*claims.get(container_id, ()), *kept)
+        # From here on nobody removes them; what is found gone now went before.
+        claims[container_id] = (*claims.get(container_id, ()), *kept, *images)
         try:
+            if claims is self._register.pending:
+                await self._check_inherited(kept)
+            await self._check_sources([one.point for one in asked])
             points = (*kept, *await self._with_volumes(container_id, asked))
         except BaseException:
             claims.pop(container_id, None)
             raise
         claims[container_id] = (*claims.get(container_id, ()), *points)
         return order.by_depth(points)
+
+    def claiming_image(self, image_id: str) -> list[str]:
+        """Return the containers that are about to get a mount of an image."""
+        return self._register.claiming_image(image_id)
+
+    async def _check_inherited(self, kept: Sequence[MountPoint]) -> None:
+        """See that volumes taken over from another container are there: it may be on its way out with them."""
+        for name in sorted({point.name for point in kept if point.type is MountType.VOLUME}):
+            async with self._register.hold(name):
+                self._register.get(name)
 
     async def forewarn(self, points: Sequence[MountPoint], user: access.User, layers: Sequence[str]) -> list[str]:
         """Say which writable mounts the user of a new container cannot write to; `layers` are its image's."""
@@ -190,10 +204,11 @@ class Mounting:
         claims = self._register.claims(container_id)
         claims[container_id] = (*claims.get(container_id, ()), named)
         if point.snapshot:
-            found = self._register.get(name)
-            data = snapshot_data(self._drivers.of(found).path(found), point.snapshot)
-            if not await in_thread(data.is_dir):
-                raise NoSnapshotToMount(named.reference)
+            async with self._register.hold(name):  # neither being renamed nor losing snapshots
+                found = self._register.get(name)
+                data = snapshot_data(self._drivers.of(found).path(found), point.snapshot)
+                if not await in_thread(data.is_dir):
+                    raise NoSnapshotToMount(named.reference)
             return msgspec.structs.replace(named, driver=found.driver, source=str(data)), False
         labels = {ANONYMOUS_LABEL: "", **(asked.labels or {})} if anonymous else asked.labels
         record, new = await self._keeping.ensure(name, point.driver, asked.driver_opts, labels)

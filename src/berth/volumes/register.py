@@ -92,6 +92,11 @@ class Register:
         """Return where mount points stand in for a container's record: one that is made, or one that is changed."""
         return self.changing if container_id in self.changing else self.pending
 
+    def claiming_image(self, image_id: str) -> list[str]:
+        """Return the containers, made or changed now, that are to have a mount of an image."""
+        claims = (*self.pending.items(), *self.changing.items())
+        return [ident for ident, points in claims if any(point.image == image_id for point in points)]
+
     def users(self) -> list[tuple[str, Sequence[MountPoint]]]:
         """Return every container with its mount points."""
         return list(self._users())

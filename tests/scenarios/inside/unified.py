@@ -165,15 +165,18 @@ async def story() -> dict[str, object]:
     told["frozen"] = (group / "cgroup.freeze").read_text().strip()
     await containers.unpause(ident)
     await containers.kill(ident)
-    told["killed"] = await containers.waiting(ident)
+    told["killed"] = await (await containers.waiting(ident))
     await containers.remove(ident)
     told["group left"] = group.exists()
 
     greedy = await make("greedy", "tail", "/dev/zero", memory=16 * MIB, memory_swap=16 * MIB)
-    told["greedy"] = [await containers.waiting(greedy), (await containers.inspect(greedy))["State"]["OOMKilled"]]
+    told["greedy"] = [
+        await (await containers.waiting(greedy)),
+        (await containers.inspect(greedy))["State"]["OOMKilled"],
+    ]
     await containers.remove(greedy)
     forks = await make("forks", "sh", "-c", "for i in 1 2 3 4 5 6 7 8; do sleep 5 & done; true", pids_limit=4)
-    told["forks"] = await containers.waiting(forks) != 0
+    told["forks"] = await (await containers.waiting(forks)) != 0
     await containers.remove(forks)
     await networks.shut()
     await tasks.close()

@@ -74,7 +74,7 @@ async def unpause(call: Call) -> web.StreamResponse:
 
 async def wait(call: Call) -> web.StreamResponse:
     """``POST /containers/{id}/wait``: the head at once, the exit code when there is one."""
-    ended = call.engine.containers.waiting(call.path["id"], call.text("condition"))
+    ended = await call.engine.containers.waiting(call.path["id"], call.text("condition"))
     try:
         response = await call.stream()
         code = await asyncio.shield(ended)

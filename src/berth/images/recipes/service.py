@@ -94,8 +94,12 @@ class Recipes:
             say(messages.status("Making its base", "debian"))
             await self._shared("debian", say)
             say(messages.status("Made its base", "debian"))
-        ident = await self._shared(name, say)
-        await self._catalogue.put(reference, ident)
+        while True:
+            ident = await self._shared(name, say)
+            async with self._intake.locks.hold(ident):
+                if self._catalogue.by_id(ident) is not None:  # not pruned before it had a name
+                    await self._catalogue.put(reference, ident)
+                    break
         self._publish("tag", ident, reference.familiar)
         if name not in _BASES:
             await self._tidy()

@@ -217,13 +217,16 @@ class Copies:
 
     async def remove(self, reference: str) -> None:
         """Remove a snapshot that no container mounts. Raises `NoSuchSnapshot`, `SnapshotInUse`."""
-        volume, record = await self.get(reference)
+        volume, name = model.parse_reference(reference)
         with self._register.occupy(volume, "removal of a snapshot"):
-            if users := self._register.snapshot_holders(volume, record.name):
-                raise SnapshotInUse(volume, record.name, self._register.describe(users))
-            gone = await in_thread(self.shelf.retire, volume, record.name)
+            # A container that is made with the snapshot looks for it under the lock, and is a user before.
+            async with self._register.hold(volume):
+                if users := self._register.snapshot_holders(volume, name):
+                    raise SnapshotInUse(volume, name, self._register.describe(users))
+                await in_thread(self.shelf.get, volume, name)
+                gone = await in_thread(self.shelf.retire, volume, name)
             await in_thread(self.shelf.discard, gone)
-        self._register.publish("snapshot-remove", volume, snapshot=record.name)
+        self._register.publish("snapshot-remove", volume, snapshot=name)
 
     async def rollback(self, reference: str, *, keep: bool = True, told: Told = _unheard) -> SnapshotRecord | None:
         """Give a volume the data of a snapshot; with `keep`, return the snapshot of what was there before.
