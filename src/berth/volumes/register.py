@@ -7,8 +7,8 @@ Must not: touch the disk.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from berth.base.aio import KeyedLocks
@@ -159,6 +159,16 @@ class Register:
         """Raise `VolumeProtected` for a volume that nothing may remove or overwrite."""
         if record.protected:
             raise VolumeProtected(action, record.name)
+
+    @asynccontextmanager
+    async def exchanging(self, name: str, action: str) -> AsyncIterator[None]:
+        """Hold the lock of a volume whose data are exchanged now; it may have been protected since `action` began.
+
+        Raises `VolumeProtected`.
+        """
+        async with self.hold(name):
+            self.check_unprotected(action, self.get(name))
+            yield
 
     def check_not_moving(self, action: str, name: str) -> None:
         """Raise `VolumeMoving` if the storage of another volume may still be where this name's would be."""

@@ -97,11 +97,14 @@ class Twin:
             why = (exc.strerror or str(exc)).lower()
             raise NotWritten(self._record.name, self.directory.parent, why, full=full) from exc
 
-    async def exchange(self) -> None:
-        """Let it be the volume's data; what that was is the twin's, and goes with it. `settle` comes first."""
+    async def exchange(self, action: str) -> None:
+        """Let it be the volume's data; what that was is the twin's, and goes with it. `settle` comes first.
+
+        Raises `VolumeProtected` if the volume has come to be while `action` went on.
+        """
         driver = self._of.drivers.of(self._record)
         assert isinstance(driver, Exchangeable)
-        async with self._of.register.hold(self._record.name):
+        async with self._of.register.exchanging(self._record.name, action):
             await driver.exchange(self._record, self._twin)
 
 

@@ -7,6 +7,7 @@ Must not: decide which volumes may be removed.
 """
 
 import asyncio
+import contextlib
 import itertools
 import logging
 from collections.abc import Sequence
@@ -167,7 +168,11 @@ class Trash:
 
     async def empty(self) -> Sequence[TrashRecord]:
         """Delete everything in it for good."""
-        return [await self.remove(entry.id) for entry in self.all()]
+        gone = []
+        for entry in self.all():
+            with contextlib.suppress(NothingInTrash):  # somebody else was faster: had back, or gone
+                gone.append(await self.remove(entry.id))
+        return gone
 
     def goes_ns(self, entry: TrashRecord) -> int:
         """Return when something will be deleted, in nanoseconds since the epoch."""

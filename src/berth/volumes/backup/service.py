@@ -223,7 +223,9 @@ class Backups:
         driver = self._drivers.of(record)
         if not driver.wants_mount(record):
             data, marker = driver.path(record), driver.filling(record)
-            await in_thread(self._staging.swap, filled, data, marker)
+            turn = self.register.hold(record.name) if claim.new else self.register.exchanging(record.name, "restore")
+            async with turn:
+                await in_thread(self._staging.swap, filled, data, marker)
         elif claim.new:
             async with self._replacing.mounted(record) as data:
                 await copy_tree(filled, data, verb="into")
@@ -250,7 +252,7 @@ class Backups:
                 raise
             await twin.settle()
             await in_thread(self._drivers.of(record).filling(record).unlink, missing_ok=True)
-            await twin.exchange()
+            await twin.exchange("restore")
 
     async def adopt(self) -> None:
         """Remove what restores left that an earlier engine did not end."""

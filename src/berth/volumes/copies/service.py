@@ -108,9 +108,15 @@ class Copies:
         """
         reference = model.parse_reference(source)
         check_name(new)
-        record = self._register.get(reference.volume)
-        what = f"clone {reference}"
-        self._check_free(what, new)
+        with self._register.occupy(reference.volume, "clone") as record:
+            self._check_free(f"clone {reference}", new)
+            made, done = await self._clone(reference, record, new, wish, told)
+        self._register.publish("create", new, driver=made.driver, clonedFrom=str(reference))
+        return made, done
+
+    async def _clone(
+        self, reference: Reference, record: VolumeRecord, new: str, wish: Wish | None, told: Told
+    ) -> tuple[VolumeRecord, Copy]:
         labels, options = record.labels, record.options
         if reference.snapshot:
             taken = await in_thread(self.shelf.get, reference.volume, reference.snapshot)
@@ -128,10 +134,9 @@ class Copies:
                 done = await self._copied(reference, "clone", wish, stage, told, verb)
                 await in_thread(self.shelf.sync, stage / DATA)
             async with self._register.hold(new):
-                self._check_free(what, new)
-                await finish(self._publish(made))
-        self._register.publish("create", new, driver=made.driver, clonedFrom=str(reference))
-        return self._register.get(new), done
+                self._check_free(f"clone {reference}", new)
+                made = await finish(self._publish(made))
+        return made, done
 
     @asynccontextmanager
     async def _ready(self, made: VolumeRecord, stage: Path) -> AsyncIterator[str]:
@@ -153,7 +158,7 @@ class Copies:
             raise VolumeNameInUse(what.partition(" ")[0], what.partition(" ")[2], new)
         self._register.check_not_moving("clone", new)
 
-    async def _publish(self, made: VolumeRecord) -> None:
+    async def _publish(self, made: VolumeRecord) -> VolumeRecord:
         """Write the record, then bring the data to its name; a start after a crash in between does the latter."""
         driver = self._drivers.of(made)
         if not movable(driver):
@@ -162,11 +167,13 @@ class Copies:
         await self._register.records.put(made.name, made)
         try:
             await driver.move(made.moved_from, made.name)
-            await self._register.records.put(made.name, msgspec.structs.replace(made, moved_from=""))
+            whole = msgspec.structs.replace(made, moved_from="")
+            await self._register.records.put(made.name, whole)
         except BaseException:
             await driver.move(made.name, made.moved_from)  # nothing if it was not moved
             await self._register.records.drop(made.name)
             raise
+        return whole
 
     # -- snapshots
 
@@ -177,12 +184,11 @@ class Copies:
 
         Raises `NoSuchVolume`, `SnapshotNameInUse`, `BadSnapshotName`, `CopyFailed` and what `Stillness.still` does.
         """
-        record = self._register.get(volume)
         name = name or model.automatic_name("", self._register.clock.now_ns())
         model.check_snapshot_name(f"snapshot {volume}", name)
-        if name in await in_thread(self.shelf.names, volume):
-            raise SnapshotNameInUse(volume, name)
-        with self._register.occupy(volume, "snapshot"):
+        with self._register.occupy(volume, "snapshot") as record:
+            if name in await in_thread(self.shelf.names, volume):
+                raise SnapshotNameInUse(volume, name)
             async with self._staged(volume, TAKING) as stage:
                 done = await self._copied(Reference(volume), "snapshot", wish, stage, told)
                 taken = SnapshotRecord(
@@ -233,8 +239,9 @@ class Copies:
 
         Raises `VolumeRunning` while a running container uses it, `VolumeProtected`, `CannotRollBack`, `CopyFailed`.
         """
-        volume, wanted = await self.get(reference)
+        volume, found = await self.get(reference)
         with self._register.occupy(volume, "rollback", exclusive=True) as record:
+            wanted = await in_thread(self.shelf.get, volume, found.name)  # it may have gone before nobody could
             self._register.check_unprotected("rollback", record)
             sized = self._drivers.of(record).wants_mount(record)
             if sized and not self._replacing.possible(record):
@@ -268,7 +275,8 @@ class Copies:
         coming = await in_thread(self.shelf.identify, stage)
         before = msgspec.structs.replace(before, exchanged_for=coming)
         await in_thread(self.shelf.write, stage, before)
-        await in_thread(self.shelf.exchange, volume, stage)
+        async with self._register.exchanging(volume, "rollback"):
+            await in_thread(self.shelf.exchange, volume, stage)
         if before.keep:
             await in_thread(self.shelf.publish, stage, volume, before.name)
 
@@ -292,7 +300,7 @@ class Copies:
         before = msgspec.structs.replace(before, exchanged_for=coming)
         if before.keep:
             await in_thread(self.shelf.write, stage, before)
-        await twin.exchange()
+        await twin.exchange("rollback")
         if before.keep:
             await in_thread(self.shelf.publish, stage, volume, before.name)
 
