@@ -74,6 +74,19 @@ def open_beneath(root: str, path: str) -> int:
         os.close(root_fd)
 
 
+def chmod_itself(directory: int, name: str, mode: int) -> None:
+    """Change the mode of a file in an open directory, and of nothing that a symlink in its place may lead to.
+
+    For directories that others can write: by its path alone, a file that was just made may be a symlink by now, which
+    chmod(2) would follow, to the host's own files. Raises `OSError`, for a symlink too.
+    """
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        os.chmod(f"/proc/self/fd/{fd}", mode)
+    finally:
+        os.close(fd)
+
+
 def make_target(root: str, path: str, *, directory: bool) -> bool:
     """Make sure that `path` exists inside `root` as a directory or file; True if it is of the kind wanted.
 
@@ -120,7 +133,7 @@ def _make(root_fd: int, parent: int, left: list[str], *, directory: bool) -> str
             try:
                 if last and not directory:
                     os.mknod(name, 0o644 | stat.S_IFREG, dir_fd=here)
-                    os.chmod(f"/proc/self/fd/{here}/{name}", 0o644)
+                    chmod_itself(here, name, 0o644)
                     return None
                 os.mkdir(name, 0o755, dir_fd=here)
             except FileExistsError:

@@ -21,12 +21,14 @@ from enum import Enum
 from typing import Final
 
 from berth.base.ownership import NOBODY_SAID, Owner
+from berth.kernel.rootpath import chmod_itself
 
 #: At most so much is asked of the kernel in one copy_file_range(2): progress is told in between.
 _PIECE_BYTES: Final = 64 << 20
 _CANNOT_COPY_IN_KERNEL: Final = (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EBADF)
 _NO_XATTRS: Final = (errno.EOPNOTSUPP, errno.ENODATA, errno.EPERM, errno.EINVAL)
 _PART: Final = ".berth-copy-part"
+_HERE: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: What is said of an entry that is of another kind than it was a moment ago: by open(2) of a symlink, of what is no
 #: directory, of a socket.
 _REPLACED: Final = (errno.ELOOP, errno.ENOTDIR, errno.ENXIO)
@@ -78,6 +80,9 @@ def _nobody(_: Counted) -> None:
 
 class TreeCopy:
     """One tree being copied; directories are entered by descriptor, so no name is ever resolved twice.
+
+    Neither side is trusted: containers may write to both while they are copied, as root, and nothing they do in there
+    may lead out.
 
     `strict`: an extended attribute that cannot be kept is an error, not left out. `told` is called for every entry and
     every piece of a large file.
@@ -138,8 +143,8 @@ class TreeCopy:
             return
         key = (seen.st_dev, seen.st_ino)
         if seen.st_nlink > 1 and key in self._links:
-            with contextlib.suppress(FileExistsError):
-                os.link(self._links[key], name, src_dir_fd=self._into, dst_dir_fd=into, follow_symlinks=False)
+            with contextlib.suppress(FileExistsError), self._parent(self._links[key]) as (above, first):
+                os.link(first, name, src_dir_fd=above, dst_dir_fd=into, follow_symlinks=False)
             return
         try:
             if kind == stat.S_IFREG:
@@ -158,6 +163,23 @@ class TreeCopy:
             return
         if seen.st_nlink > 1:
             self._links[key] = path
+
+    @contextlib.contextmanager
+    def _parent(self, path: str) -> Iterator[tuple[int, str]]:
+        """Lend the directory of something that was copied, and its name there.
+
+        Never by its path as a whole: containers may write here, and have made a symlink of a directory on the way.
+        """
+        *above, name = path.split("/")
+        here = os.open(".", _HERE, dir_fd=self._into)
+        try:
+            for part in above:
+                deeper = os.open(part, _HERE, dir_fd=here)
+                os.close(here)
+                here = deeper
+            yield here, name
+        finally:
+            os.close(here)
 
     def _subdirectory(self, source: int, into: int, name: str, path: str) -> None:
         with _of_the_source():
@@ -275,9 +297,9 @@ class TreeCopy:
     def _dress_by_name(self, into: int, name: str, seen: os.stat_result, attributes: dict[str, bytes]) -> None:
         """Give what cannot be opened the owner, mode, attributes and times of another."""
         os.chown(name, seen.st_uid, seen.st_gid, dir_fd=into, follow_symlinks=False)
-        there = f"/proc/self/fd/{into}/{name}"
         if not stat.S_ISLNK(seen.st_mode):
-            os.chmod(there, stat.S_IMODE(seen.st_mode))
+            chmod_itself(into, name, stat.S_IMODE(seen.st_mode))
+        there = f"/proc/self/fd/{into}/{name}"
         for attribute, value in attributes.items():
             try:
                 os.setxattr(there, attribute, value, follow_symlinks=False)

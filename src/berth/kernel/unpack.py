@@ -14,7 +14,7 @@ from typing import IO, Final
 
 from berth.base.errors import InvalidArgument, SystemFault
 from berth.kernel.removal import remove_tree
-from berth.kernel.rootpath import open_inside
+from berth.kernel.rootpath import chmod_itself, open_inside
 
 _PIECE_BYTES: Final = 1024 * 1024
 _XATTR: Final = "SCHILY.xattr."
@@ -139,7 +139,7 @@ class Unpacker:
             return
         os.chown(name, *self._ids(member), dir_fd=parent, follow_symlinks=False)
         if not member.issym():
-            os.chmod(f"/proc/self/fd/{parent}/{name}", mode)
+            chmod_itself(parent, name, mode)
         os.utime(name, (member.mtime, member.mtime), dir_fd=parent, follow_symlinks=False)
 
     def _file(self, archive: tarfile.TarFile, member: tarfile.TarInfo, parent: int, name: str) -> None:
