@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from berth.kernel import btrfs
 from berth.kernel.removal import remove_tree
 from berth.volumes.drivers.local_storage import LocalStorage
+from tests.support import filesystems
 
 pytestmark = pytest.mark.root
 
@@ -48,3 +50,40 @@ def test_a_volume_with_an_immutable_file_is_deleted_by_the_next_engine_once_it_m
     later.look(())
     later.discard()
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["ext4", "btrfs"])
+def test_what_is_mounted_in_a_tree_is_not_removed_with_it(tmp_path: Path, kind: str) -> None:
+    """Be it a directory of the same file system, or a subvolume, which is told from no other by its numbers."""
+    if missing := filesystems.is_missing(kind):
+        pytest.skip(missing)
+    with filesystems.mounted(kind, tmp_path) as disk:
+        precious = disk / "precious"
+        if not btrfs.make_subvolume(str(precious)):
+            precious.mkdir()
+        (precious / "file").write_text("data")
+        place = disk / "tree" / "inner" / "here"
+        place.mkdir(parents=True)
+        (disk / "tree" / "inner" / "beside").touch()
+        subprocess.run(["mount", "--bind", precious, place], check=True)
+        try:
+            with pytest.raises(OSError, match="something is mounted there") as caught:
+                remove_tree(disk / "tree")
+        finally:
+            subprocess.run(["umount", place], check=True)
+        assert caught.value.filename == str(place)
+        assert (precious / "file").read_text() == "data"
+        assert not (disk / "tree" / "inner" / "beside").exists()
+        remove_tree(disk / "tree")
+        assert not (disk / "tree").exists()
+
+
+def test_a_subvolume_in_a_tree_goes_with_it(tmp_path: Path) -> None:
+    if missing := filesystems.is_missing("btrfs"):
+        pytest.skip(missing)
+    with filesystems.mounted("btrfs", tmp_path) as disk:
+        (disk / "tree").mkdir()
+        btrfs.make_subvolume(str(disk / "tree" / "inner"))
+        (disk / "tree" / "inner" / "file").touch()
+        remove_tree(disk / "tree")
+        assert not (disk / "tree").exists()

@@ -1,8 +1,9 @@
-"""Removes trees of directories, however deep they are and whatever is in the way. Standard library only. Blocking.
+"""Removes trees of directories, however deep they are and whatever is in the way. Blocking.
 
 What containers leave behind is not ours to have opinions of: a thousand directories within each other are no error.
 What cannot be removed (a file that somebody made immutable) stays, with what leads to it; all else goes, and the
-error names the first such file. Must not: leave the file system, or follow a symbolic link.
+error names the first such file. Must not: enter what is mounted in the tree, though it be a directory of the same file
+system; follow a symbolic link.
 """
 
 import errno
@@ -11,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from berth.kernel.rootpath import RESOLVE_NO_XDEV, open_inside
+
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: How many directories are held open at once; those above are found again by their "..".
 _HELD: Final = 32
-#: Inode number of the root of every btrfs subvolume, which has a device number of its own and is still no mount.
-_SUBVOLUME: Final = 256
 
 
 @dataclass(slots=True)
@@ -74,12 +75,9 @@ class _Removal:
 
     def enter(self, above: int | None, name: str) -> None:
         """Open a directory and remove all in it that is none."""
-        fd = os.open(name, _DIRECTORY, dir_fd=above)
+        fd = self._inner(above, name) if above is not None and self._levels else os.open(name, _DIRECTORY, dir_fd=above)
         found = os.fstat(fd)
         level = _Level(name, (found.st_dev, found.st_ino), fd, [])
-        if self._levels and found.st_dev != self._levels[-1].ident[0] and found.st_ino != _SUBVOLUME:
-            os.close(fd)
-            raise OSError(errno.EXDEV, "another file system is mounted there")
         self._levels.append(level)
         if len(self._levels) > _HELD:
             _close(self._levels[-1 - _HELD])
@@ -93,6 +91,17 @@ class _Removal:
                 os.unlink(inner, dir_fd=fd)
             except OSError as exc:
                 self._note(exc, inner)
+
+    @staticmethod
+    def _inner(above: int, name: str) -> int:
+        # Device numbers tell neither a bind mount, which has that of its own tree, nor the mount of a btrfs subvolume
+        # from a subvolume that lies here.
+        try:
+            return open_inside(above, name, _DIRECTORY, RESOLVE_NO_XDEV)
+        except OSError as exc:
+            if exc.errno == errno.EXDEV:
+                raise OSError(errno.EXDEV, "something is mounted there") from None
+            raise
 
     def _leave(self, top: int | None) -> None:
         level = self._levels.pop()

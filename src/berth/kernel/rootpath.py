@@ -14,6 +14,7 @@ from berth.base.errors import SystemFault
 from berth.kernel.libc import LIBC
 
 # linux/openat2.h
+RESOLVE_NO_XDEV: Final = 0x01
 RESOLVE_NO_MAGICLINKS: Final = 0x02
 RESOLVE_BENEATH: Final = 0x08
 RESOLVE_IN_ROOT: Final = 0x10
