@@ -6,6 +6,7 @@ A clean end leaves containers running, as a kill does.
 import argparse
 import asyncio
 import contextlib
+import errno
 import fcntl
 import gc
 import logging
@@ -19,8 +20,9 @@ from typing import Any, Final
 from berth import VERSION
 from berth.base import log as logs
 from berth.base.config import Config, load
-from berth.base.errors import EngineError
+from berth.base.errors import EngineError, SystemFault
 from berth.base.paths import Layout
+from berth.daemon import room
 from berth.daemon.lifecycle import serve
 from berth.kernel import nft
 from berth.kernel.lowfiles import open_as_many_as_may_be
@@ -174,6 +176,8 @@ def _lock_file(root: Path) -> int:
         root.mkdir(parents=True, exist_ok=True, mode=0o711)
         return os.open(root / "berthd.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # told with who is full
         why = "is no directory" if isinstance(exc, FileExistsError | NotADirectoryError) else str(exc.strerror).lower()
         raise SystemExit(
             f"berthd: {root} cannot be used: {why}; choose others with --data-root and --exec-root"
@@ -190,6 +194,7 @@ def _sole_user(layout: Layout) -> Any:  # noqa: ANN401  a context manager of not
                 fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise SystemExit(f"berthd: {root} is in use by another berthd; stop it or choose other roots") from None
+        room.check(layout)
         os.ftruncate(fd, 0)
         os.write(fd, f"{os.getpid()}\n".encode())
         yield
@@ -212,19 +217,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.umask(0o022)
     open_as_many_as_may_be()  # each running container needs some
     nft.low_files()
+    try:
+        _run(config)
+    except EngineError as exc:
+        log.error("cannot start: %s", room.explained(exc, config.layout) or exc)  # noqa: TRY400  an expected end needs no stack
+        return 1
+    except Exception as exc:  # a border: of what nobody foresaw the stack is told
+        told = room.explained(exc, config.layout)
+        if told is None:
+            raise
+        log.error("cannot start: %s", told)  # noqa: TRY400
+        return 1
+    return 0
+
+
+def _run(config: Config) -> None:
     with _sole_user(config.layout):
-        if config.pidfile:
-            Path(config.pidfile).write_text(f"{os.getpid()}\n", encoding="ascii")
         try:
+            if config.pidfile:
+                _note_pid(Path(config.pidfile))
             _loop_policy()
             asyncio.run(_until_told(config))
-        except EngineError as exc:
-            log.error("cannot start: %s", exc)  # noqa: TRY400  an expected end needs no stack
-            return 1
         finally:
             if config.pidfile:
                 Path(config.pidfile).unlink(missing_ok=True)
-    return 0
+
+
+def _note_pid(file: Path) -> None:
+    try:
+        file.write_text(f"{os.getpid()}\n", encoding="ascii")
+    except OSError as exc:
+        named = OSError(exc.errno, exc.strerror, str(file))  # a write that fails does not say of what
+        raise SystemFault(f"cannot write the process id to {file}: {exc.strerror}") from named
 
 
 def _loop_policy() -> None:
