@@ -3,13 +3,14 @@
 import io
 import json
 import os
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.engines import Berth, wait_for
+from tests.support.engines import REPO, Berth, docker_client, wait_for
 
 pytestmark = pytest.mark.root
 
@@ -192,3 +193,69 @@ def test_snapshots_are_looked_into_and_not_written(berth: Berth, tree: Path, tmp
         assert "get nobody: no such volume" in cli(berth, "volume", "cat", "nobody@before:/plain", check=False)
     finally:
         berth.berth("volume", "snapshot", "rm", "files@before")
+
+
+def raw(engine: Berth, which: str, *words: bytes, feed: bytes = b"") -> bytes:
+    """Run a client with words that need not be UTF-8."""
+    program = docker_client() if which == "docker" else str(REPO / ".venv/bin/berth")
+    done = subprocess.run([program.encode(), *words], capture_output=True, input=feed, env=engine.environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+ODD = (b"caf\xe9", b"\xff\xfe%41+ &=?#", b"two\nlines", b"\xed\xb0\x80", "schön".encode())
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_names_that_are_no_text_are_names_all_the_same(berth: Berth, root: Path, tmp_path: Path, odd: bytes) -> None:
+    """What a listing says is what every other command takes."""
+    place = os.fsencode(root)
+    os.mkdir(place + b"/" + odd)
+    for name, content in ((b"", b"content of "), (b"copy of ", b"copied ")):
+        with open(b"%s/%s/%s%s" % (place, odd, name, odd), "wb") as file:
+            file.write(content + odd)
+    os.symlink(odd + b"/" + odd, place + b"/link")
+    listed = raw(berth, "berth", b"volume", b"ls-files", b"-R", b"-0", b"files").split(b"\0")
+    assert set(listed) == {odd, odd + b"/" + odd, odd + b"/copy of " + odd, b"link", b""}
+    if b"\n" not in odd:
+        assert raw(berth, "berth", b"volume", b"ls-files", b"-R", b"files").split(b"\n")[:-1] == listed[:-1]
+        assert odd + b"/" + odd in raw(berth, "berth", b"volume", b"ls-files", b"-l", b"files")
+    for path in (b"link", odd + b"/" + odd):
+        assert raw(berth, "berth", b"volume", b"cat", b"files:" + path) == b"content of " + odd
+    out = os.fsencode(tmp_path) + b"/" + odd
+    raw(berth, "berth", b"volume", b"cp", b"files:/" + odd, out)
+    assert sorted(os.listdir(out)) == sorted([odd, b"copy of " + odd])
+    raw(berth, "berth", b"volume", b"cp", out + b"/" + odd, b"files:/" + odd + b"/new " + odd)
+    assert raw(berth, "berth", b"volume", b"cat", b"files:" + odd + b"/new " + odd) == b"content of " + odd
+    missing = berth.berth("volume", "cat", os.fsdecode(b"files:" + odd + b"/none"), check=False)
+    assert missing.code == 1
+    assert "no such file or directory" in missing.err
+
+
+def test_a_tar_with_names_that_are_no_text_goes_in_and_out(berth: Berth, root: Path) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT, errors="surrogateescape") as tar:
+        for odd in ODD:
+            about = tarfile.TarInfo(os.fsdecode(odd))
+            about.size = len(odd)
+            tar.addfile(about, io.BytesIO(odd))
+    raw(berth, "berth", b"volume", b"cp", b"-", b"files:/", feed=packed.getvalue())
+    assert sorted(os.listdir(os.fsencode(root))) == sorted(ODD)
+    out = io.BytesIO(raw(berth, "berth", b"volume", b"cp", b"files:/", b"-"))
+    with tarfile.open(fileobj=out, errors="surrogateescape") as tar:
+        found = {os.fsencode(one.name).removeprefix(b"./"): one for one in tar if one.isfile()}
+        assert found.keys() == set(ODD)
+
+
+@pytest.mark.parametrize("which", ["docker", "berth"])
+def test_a_container_has_files_of_such_names_copied(berth: Berth, tmp_path: Path, which: str) -> None:
+    odd = b"caf\xe9"
+    berth.docker("create", "--name", "odd", "-v", "files:/d", "busybox")
+    source = os.fsencode(tmp_path) + b"/" + odd
+    with open(source, "wb") as file:
+        file.write(b"inside")
+    raw(berth, which, b"cp", source, b"odd:/d/" + odd)
+    raw(berth, which, b"cp", b"odd:/d/" + odd, source + b" again")
+    with open(source + b" again", "rb") as file:
+        assert file.read() == b"inside"
+    assert raw(berth, "berth", b"volume", b"cat", b"files:" + odd) == b"inside"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import unquote_plus
 
 import msgspec
 from aiohttp import web
@@ -40,6 +41,7 @@ class Call:
         self.version = version
         self.path = path
         self.query = request.query
+        self._target = request.path_qs
         self.method = request.method
         self._raw: bytes | None = None
         self._content_type = request.headers.get("Content-Type", "")
@@ -50,6 +52,7 @@ class Call:
         call = cls.__new__(cls)
         call.engine, call.version, call.path = engine, version, path
         call.method, call.query = request.method, request.query
+        call._target = request.path_qs  # noqa: SLF001  its own
         call._raw, call._content_type = request.body, request.content_type  # noqa: SLF001  its own
         return call
 
@@ -61,6 +64,17 @@ class Call:
     def text(self, name: str, default: str = "") -> str:
         """Read a text parameter."""
         return self.query.get(name, default)
+
+    def filename(self, name: str) -> str:
+        """Read a parameter that is a path: bytes in it that are no UTF-8 stay what they are (PEP 383)."""
+        value = self.query.get(name, "")
+        if "\ufffd" not in value:
+            return value
+        for pair in self._target.partition("?")[2].split("&"):
+            key, _, said = pair.partition("=")
+            if unquote_plus(key) == name:
+                return unquote_plus(said, errors="surrogateescape")
+        return value
 
     def texts(self, name: str) -> list[str]:
         """Read a parameter that may be repeated."""

@@ -24,7 +24,7 @@ def to_response(exc: BaseException) -> tuple[HTTPStatus, dict[str, str]]:
     flat = leaves(exc)
     first = flat[0]
     kind = first.kind if isinstance(first, EngineError) else Kind.SYSTEM
-    said = dict.fromkeys(_words(one) for one in flat)
+    said = dict.fromkeys(_printable(_words(one)) for one in flat)
     return STATUS[kind], {"message": "\n".join(said)}
 
 
@@ -33,6 +33,11 @@ def _words(exc: BaseException) -> str:
         where = f"{os.fsdecode(exc.filename)}: " if isinstance(exc.filename, str | bytes) else ""
         return where + exc.strerror[:1].lower() + exc.strerror[1:]
     return str(exc) or type(exc).__name__
+
+
+def _printable(words: str) -> str:
+    """Return words that can be sent, whatever bytes a file's name in them has."""
+    return words.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def leaves(exc: BaseException) -> list[BaseException]:

@@ -7,6 +7,7 @@ walks by descriptors and follows no link; unpacking is `kernel.unpack`.
 
 import asyncio
 import base64
+import json
 import os
 import posixpath
 import stat
@@ -66,7 +67,7 @@ class PathStat(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     def header(self) -> str:
         """Encode it for the header."""
-        return base64.b64encode(msgspec.json.encode(self)).decode()
+        return base64.b64encode(json.dumps(msgspec.to_builtins(self)).encode()).decode()  # a name need not be UTF-8
 
 
 class Archives:

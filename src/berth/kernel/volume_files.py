@@ -6,6 +6,7 @@ killed. Must not: touch the tree itself.
 
 import asyncio
 import errno
+import json
 import os
 import sys
 from collections.abc import AsyncIterable, AsyncIterator
@@ -145,7 +146,7 @@ async def _first(pieces: AsyncIterator[bytes]) -> tuple[Told, bytes]:
     line, _, rest = said.partition(b"\n")
     if not line:
         raise SystemFault("the program that looks into volumes ended without a word")
-    return msgspec.json.decode(line, type=Told), rest
+    return msgspec.convert(json.loads(line), Told), rest  # names in it need not be UTF-8
 
 
 async def _rest(first: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -137,7 +137,7 @@ async def export(call: Call) -> web.StreamResponse:
 
 async def archive_head(call: Call) -> web.StreamResponse:
     """HEAD /containers/{id}/archive: describe a path."""
-    found = await call.engine.archives.stat(call.path["id"], call.text("path"))
+    found = await call.engine.archives.stat(call.path["id"], call.filename("path"))
     response = call.empty(200)
     response.headers[STAT_HEADER] = found.header()
     return response
@@ -145,7 +145,7 @@ async def archive_head(call: Call) -> web.StreamResponse:
 
 async def archive_get(call: Call) -> web.StreamResponse:
     """GET /containers/{id}/archive: a path as a tar."""
-    async with call.engine.archives.get(call.path["id"], call.text("path")) as (found, pieces):
+    async with call.engine.archives.get(call.path["id"], call.filename("path")) as (found, pieces):
         response = web.StreamResponse(
             headers=HEADERS | {"Content-Type": "application/x-tar", STAT_HEADER: found.header()}
         )
@@ -157,7 +157,7 @@ async def archive_put(call: Call) -> web.StreamResponse:
     """PUT /containers/{id}/archive: unpack a tar into a directory."""
     await call.engine.archives.put(
         call.path["id"],
-        call.text("path"),
+        call.filename("path"),
         call.request.content.iter_any(),
         keep_kinds=call.flag("noOverwriteDirNonDir"),
         as_user=call.flag("copyUIDGID"),

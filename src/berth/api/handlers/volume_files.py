@@ -1,9 +1,9 @@
 """``/berth/volumes/{name}/files|content|archive``: what is in a volume, with no container."""
 
 import base64
+import json
 from typing import Any, Final
 
-import msgspec
 from aiohttp import web
 
 from berth.api.call import Call
@@ -12,7 +12,7 @@ from berth.containers.archive import STAT_HEADER
 
 
 def _header(stat: dict[str, Any]) -> str:
-    return base64.b64encode(msgspec.json.encode(stat)).decode()
+    return base64.b64encode(json.dumps(stat).encode()).decode()  # a name need not be UTF-8
 
 
 async def files(call: Call) -> web.StreamResponse:
@@ -28,7 +28,7 @@ async def content(call: Call) -> web.StreamResponse:
 
 async def archive_head(call: Call) -> web.StreamResponse:
     """``HEAD …/archive?path=…``: describe a path."""
-    async with call.engine.volumes.looking.look(call.path["name"], "stat", call.text("path")) as (told, _):
+    async with call.engine.volumes.looking.look(call.path["name"], "stat", call.filename("path")) as (told, _):
         response = call.empty(200)
         response.headers[STAT_HEADER] = _header(told.stat)
     return response
@@ -43,7 +43,7 @@ async def archive_put(call: Call) -> web.StreamResponse:
     """``PUT …/archive?path=…``: unpack a tar into a directory."""
     await call.engine.volumes.looking.put(
         call.path["name"],
-        call.text("path"),
+        call.filename("path"),
         call.request.content.iter_any(),
         keep_kinds=call.flag("noOverwriteDirNonDir"),
     )
@@ -52,7 +52,7 @@ async def archive_put(call: Call) -> web.StreamResponse:
 
 async def _stream(call: Call, verb: str, flags: str, content_type: str) -> web.StreamResponse:
     looking = call.engine.volumes.looking
-    async with looking.look(call.path["name"], verb, call.text("path"), flags) as (told, pieces):
+    async with looking.look(call.path["name"], verb, call.filename("path"), flags) as (told, pieces):
         response = await call.stream(content_type, headers={STAT_HEADER: _header(told.stat)} if told.stat else None)
         async for piece in pieces:
             await response.write(piece)

@@ -33,10 +33,15 @@ def _list(session: Session, parsed: Parsed) -> None:
     import json
 
     name, path = _split(parsed.args[0])
-    long = parsed.flag("long")
+    long, zero = parsed.flag("long"), parsed.flag("zero")
+    if long and zero:
+        raise CommandFailed("--zero is for names alone: leave --long away")
     query = {"path": path, "recursive": parsed.flag("recursive") or None, "long": long or None}
     for line in session.client.stream("GET", f"/berth/volumes/{part(name)}/files", query).lines():
         entry = json.loads(line)
+        if zero:
+            sys.stdout.write(f"{entry['Name']}\0")
+            continue
         session.line(_long(entry) if long else _shown(entry["Name"]))
 
 
@@ -133,6 +138,7 @@ LS_FILES = Command(
     (
         Flag("long", "l", "bool", "Show kind and permissions, owner, size and time"),
         Flag("recursive", "R", "bool", "List what is in directories, too, with its path"),
+        Flag("zero", "0", "bool", "Write names as they are, each with a NUL byte at its end"),
     ),
     least=1,
     most=1,
