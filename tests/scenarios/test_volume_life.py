@@ -70,6 +70,8 @@ def test_a_removed_volume_is_had_back(berth: Berth) -> None:
     assert berth.docker("volume", "inspect", "gone", check=False).code == 1
     berth.docker("volume", "create", "gone")
     assert os.listdir(data(berth, "gone")) == [], "a new one of the name is fresh"
+    # it is measured behind the answer
+    wait_for(lambda: "N/A" not in cli(berth, "volume", "trash", "ls"), "the size of what was removed")
     listed = cli(berth, "volume", "trash", "ls")
     head = r"TRASH ID +VOLUME NAME +SIZE +REMOVED +DELETED IN\n"
     assert re.search(head + r"[0-9a-f]{12} +gone +8B .* (23|24) hours\n", listed)
