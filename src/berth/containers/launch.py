@@ -223,7 +223,7 @@ class Launcher:
             runtime=self.runtime.path,
             runtime_args=self.runtime.global_args,
             logs=_logs(host.log_config.type, log_path),
-            log_bytes=options.log_bytes(host.log_config),
+            log_bytes=options.log_limits(host.log_config).monitors_bytes,
             terminal=config.tty,
             stdin=config.open_stdin,
             leave_stdin_open=config.open_stdin and not config.stdin_once,

@@ -447,10 +447,34 @@ def _check_expression(name: str, text: str) -> None:
         raise Bad(f"log opt {name}: error parsing regexp: {exc}") from None
 
 
-def log_bytes(log: LogConfig) -> int:
-    """Return how large a log file may grow, in bytes; 0 = without limit."""
-    text = (log.config or {}).get("max-size", "")
-    return 0 if text in ("", "-1") else parse_bytes(text)
+#: A file may grow so far before the monitor begins another by itself, in bytes: engines that start again are quicker.
+_UNROTATED_BYTES: Final = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class LogLimits:
+    """How large a log may grow: bytes of a file, 0 = without limit, and the number of files."""
+
+    max_bytes: int
+    files: int
+
+    @property
+    def rotated(self) -> bool:
+        """Whether a full file is kept beside the next."""
+        return self.max_bytes > 0 and self.files > 1
+
+    @property
+    def monitors_bytes(self) -> int:
+        """What the monitor itself limits a file to: it throws away what is full, so only if no engine rotated it."""
+        return max(self.max_bytes * 4, _UNROTATED_BYTES) if self.rotated else self.max_bytes
+
+
+def log_limits(log: LogConfig) -> LogLimits:
+    """Return the limits of a container's log; those of ``local`` without options are Docker's (20 MiB, five files)."""
+    config = log.config or {}
+    size, files = ("20m", 5) if log.type == "local" else ("", 1)
+    size = config.get("max-size", "") or size
+    return LogLimits(0 if size in ("", "-1") else parse_bytes(size), int(config.get("max-file", "") or files))
 
 
 def checked_runtime(name: str, chosen: str) -> str:

@@ -33,6 +33,7 @@ from berth.containers.attach import Attachments
 from berth.containers.committing import Commits
 from berth.containers.execs.service import Execs
 from berth.containers.health import Healthchecks
+from berth.containers.logs.rotation import Rotation
 from berth.containers.logs.service import Logs
 from berth.containers.model import ContainerRecord
 from berth.containers.quiet import Quieting
@@ -213,7 +214,7 @@ def build(config: Config) -> Parts:
         clock=clock,
         tasks=tasks,
     )
-    for companion in (attachments, logs, execs, health):
+    for companion in (attachments, logs, Rotation(layout=layout, tasks=tasks), execs, health):
         containers.accompany(companion)
     quieting = Quieting(containers, execs, layout.cgroup_parent)
     stillness = Stillness(

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -6,8 +7,10 @@ from berth.base.clock import SystemClock
 from berth.base.paths import Layout
 from berth.containers.logs.attributes import details
 from berth.containers.logs.entries import BadTime, Renderer, Wish, parse_tail, parse_time, stamp_ns, stamp_text
-from berth.containers.logs.service import Logs, NoStream, NotReadable, log_file, tail_offset
+from berth.containers.logs.rotation import log_file, older, open_files, shift
+from berth.containers.logs.service import Logs, NoStream, NotReadable, tail_offset
 from berth.containers.model import ContainerRecord
+from berth.containers.options import log_limits
 from berth.containers.states import State
 from berth.wire.containers import ContainerConfig, HostConfig, LogConfig
 from berth.wire.frames import STDERR, STDOUT, frame
@@ -176,3 +179,44 @@ def test_options_say_what_stands_among_the_details() -> None:
     assert details(record()) == b""
     said = Renderer(Wish(details=True, timestamps=True), framed=False, details=b"a=1").render(lines(LINES[1]))
     assert said == b"2026-11-23T19:57:44.467740001Z a=1 oops\n"
+
+
+def test_a_log_in_several_files_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "ctr.log"
+    for name, text in (("ctr.log.2", "a\nb\n"), ("ctr.log.1", "c\n"), ("ctr.log.0", "d\ne\n")):
+        (tmp_path / name).write_text(text)
+    path.hardlink_to(tmp_path / "ctr.log.0")  # the newest has two names
+    (tmp_path / "ctr.log.tmp").write_text("of the monitor")
+
+    def read() -> bytes:
+        fds = open_files(path)
+        try:
+            return b"".join(os.read(fd, 100) for fd in fds)
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    assert read() == b"a\nb\nc\nd\ne\n"
+    path.unlink()
+    path.write_text("f\n")  # the monitor has begun a new one
+    assert read() == b"a\nb\nc\nd\ne\nf\n"
+    shift(path, 3)
+    assert read() == b"c\nd\ne\nf\n"
+    assert sorted(one.name for one in older(path)) == ["ctr.log.1", "ctr.log.2"]
+
+
+@pytest.mark.parametrize(
+    ("driver", "options", "wanted"),
+    [
+        ("json-file", {}, (0, 1, 0)),
+        ("json-file", {"max-size": "-1", "max-file": "3"}, (0, 3, 0)),
+        ("json-file", {"max-size": "10k"}, (10_240, 1, 10_240)),
+        ("json-file", {"max-size": "10k", "max-file": "3"}, (10_240, 3, 64 << 20)),
+        ("json-file", {"max-size": "1g", "max-file": "2"}, (1 << 30, 2, 4 << 30)),
+        ("local", {}, (20 << 20, 5, 80 << 20)),
+        ("local", {"max-file": "1"}, (20 << 20, 1, 20 << 20)),
+    ],
+)
+def test_limits(driver: str, options: dict[str, str], wanted: tuple[int, int, int]) -> None:
+    limits = log_limits(LogConfig(type=driver, config=options))
+    assert (limits.max_bytes, limits.files, limits.monitors_bytes) == wanted

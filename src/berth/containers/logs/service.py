@@ -1,7 +1,8 @@
 """Reads containers' logs, from the beginning or the last lines, and follows them while they grow.
 
-The monitor writes the file; when it reaches its size limit the monitor replaces it, so a follower looks whether the
-name still means the file it reads.
+The monitor writes one file, before which there may be older ones (`berth.containers.logs.rotation`). A file is read to
+its end before the next is begun; a follower at the end of the newest looks whether the name still means the file it
+reads.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from berth.base.errors import InvalidArgument, NotImplementedYet
 from berth.base.paths import Layout
 from berth.containers.logs.attributes import details
 from berth.containers.logs.entries import Renderer, Wish, is_partial
+from berth.containers.logs.rotation import current, identity, log_file, open_files
 from berth.containers.model import ContainerRecord
 from berth.containers.options import LOGLESS
 from berth.kernel.inotify import DirectoryWatch
@@ -35,11 +37,6 @@ class NoStream(InvalidArgument):
 
     def __init__(self) -> None:
         super().__init__("Bad parameters: you must choose at least one stream")
-
-
-def log_file(layout: Layout, ident: str) -> Path:
-    """Where a container's monitor writes its log."""
-    return layout.container(ident) / "ctr.log"
 
 
 class Logs:
@@ -106,11 +103,11 @@ class Logs:
 
 
 class _Follower:
-    """One reader at its place in a log."""
+    """One reader at its place in a log: in the first of the files it has open, which are in the order of time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._fd = -1
+        self._fds: list[int] = []
         self._rest = b""
         self._watch: DirectoryWatch | None = None
         self._stopped = False
@@ -127,8 +124,15 @@ class _Follower:
 
     def seek_tail(self, count: int | None) -> None:
         """Go to the last `count` lines."""
-        if self._open() and count is not None:
-            os.lseek(self._fd, tail_offset(self._fd, count), os.SEEK_SET)
+        if not self._open() or count is None:
+            return
+        for index in reversed(range(len(self._fds))):
+            offset, seen = tail_place(self._fds[index], count)
+            os.lseek(self._fds[index], offset, os.SEEK_SET)
+            count -= seen
+            if count <= 0:
+                self._close(index)
+                return
 
     async def lines(self, *, follow: bool) -> AsyncIterator[list[bytes]]:
         """Yield what is there in blocks of whole lines, then, with `follow`, what comes."""
@@ -143,64 +147,74 @@ class _Follower:
 
     def close(self) -> None:
         """Let go of the file."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._close(len(self._fds))
         if self._watch is not None:
             self._watch.close()
             self._watch = None
 
+    def _close(self, count: int) -> None:
+        """Let go of the oldest files."""
+        for fd in self._fds[:count]:
+            os.close(fd)
+        del self._fds[:count]
+
     def _open(self) -> bool:
-        if self._fd < 0:
-            try:
-                self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return False
-        return True
+        self._fds = self._fds or open_files(self._path)
+        return bool(self._fds)
 
     def _available(self) -> Iterator[list[bytes]]:
         while self._open():
-            data = os.read(self._fd, BLOCK_BYTES)
+            data = os.read(self._fds[0], BLOCK_BYTES)
             if data:
                 *lines, self._rest = (self._rest + data).split(b"\n")
                 if lines:
                     yield lines
+            elif len(self._fds) > 1:
+                self._close(1)
+                self._rest = b""
             elif not self._replaced():
                 return
 
     def _replaced(self) -> bool:
-        """Look whether the monitor began a new file; then go on there."""
-        try:
-            now = os.stat(self._path)
-        except FileNotFoundError:
+        """Look whether newer files were begun; this one is then whole, and may have grown since it was read."""
+        mine = self._fds[0]
+        if (now := current(self._path)) is None:
             return False
-        mine = os.fstat(self._fd)
-        if (now.st_dev, now.st_ino) == (mine.st_dev, mine.st_ino):
-            if now.st_size >= os.lseek(self._fd, 0, os.SEEK_CUR):
+        if now == identity(mine):
+            size = os.fstat(mine).st_size
+            if size >= os.lseek(mine, 0, os.SEEK_CUR):
                 return False
-            os.lseek(self._fd, 0, os.SEEK_SET)  # it was cut to nothing where it lies
-            return now.st_size > 0
-        os.close(self._fd)
-        self._fd = -1
-        self._rest = b""
-        return True
+            os.lseek(mine, 0, os.SEEK_SET)  # it was cut to nothing where it lies
+            return size > 0
+        found = open_files(self._path)
+        places = [identity(fd) for fd in found]
+        known = places.index(identity(mine)) + 1 if identity(mine) in places else 0
+        for fd in found[:known]:
+            os.close(fd)
+        self._fds += found[known:]
+        return len(self._fds) > 1
 
 
 def tail_offset(fd: int, count: int) -> int:
     """Find where the last `count` lines of a log begin, reading from its end."""
+    return tail_place(fd, count)[0]
+
+
+def tail_place(fd: int, count: int) -> tuple[int, int]:
+    """Find where the last `count` lines of a file begin, and how many of them it has, reading from its end."""
     end = os.fstat(fd).st_size
     if count <= 0:
-        return end
+        return end, 0
     seen = 0
     start_of_later = end
     for offset, line in _backwards(fd, end):
         # A piece belongs to the line that ends it, which was counted before; only at the very end it stands alone.
         if not is_partial(line) or seen == 0:
             if seen == count:
-                return start_of_later
+                return start_of_later, seen
             seen += 1
         start_of_later = offset
-    return start_of_later
+    return start_of_later, seen
 
 
 def _backwards(fd: int, end: int) -> Iterator[tuple[int, bytes]]:

@@ -39,6 +39,19 @@ def control_fifo(bundle: Path) -> Path:
     return bundle / "ctl"
 
 
+def order_reopening(bundle: Path) -> bool:
+    """Tell a monitor to open its log anew; False if it does not listen any more."""
+    try:
+        fd = os.open(control_fifo(bundle), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        os.write(fd, b"2 0 0\n")
+    finally:
+        os.close(fd)
+    return True
+
+
 def _forget_fifos(bundle: Path) -> None:
     """Remove the FIFOs of a run before: conmon 2.0 (Ubuntu 22.04) ends without a word where they are."""
     for name in ("ctl", "winsz"):
