@@ -14,12 +14,16 @@ from berth.kernel import netns
 ETH_P_ALL: Final = 0x0003
 PACKET_OUTGOING: Final = 4
 SO_TIMESTAMPNS: Final = 35
+SOL_PACKET: Final = 263
+PACKET_AUXDATA: Final = 8
 #: Bytes the kernel keeps for us while we are slow, above what it allows by itself (SO_RCVBUFFORCE).
 BUFFER_BYTES: Final = 8 * 1024 * 1024
 SO_RCVBUFFORCE: Final = 33
 #: Seconds between two looks at whether to go on.
 LOOK_S: Final = 0.1
 _TIMESPEC: Final = struct.Struct("=qq")
+#: struct tpacket_auxdata: the state and the length a packet had, before more that is not of interest.
+_AUXILIARY: Final = struct.Struct("=II")
 
 
 class Caught(NamedTuple):
@@ -44,6 +48,7 @@ class Tap:
         made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, everything)
         try:
             made.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+            made.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
             with contextlib.suppress(PermissionError):
                 made.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)
             if link:
@@ -58,7 +63,7 @@ class Tap:
         """Yield packets, cut to `snap` bytes, and None in every moment of silence, as long as `goes_on` says so."""
         while goes_on():
             try:
-                data, extra, flags, place = self._socket.recvmsg(snap, 64)
+                data, extra, _, place = self._socket.recvmsg(snap, 128)
             except TimeoutError:
                 yield None
                 continue
@@ -69,19 +74,19 @@ class Tap:
             link, _, kind = place[:3]
             if kind == PACKET_OUTGOING and link == "lo":
                 continue  # it is seen once more as it comes in
-            length = len(data) if not flags & socket.MSG_TRUNC else max(len(data), _length(data))
-            yield Caught(link, _time(extra), length, data)
+            yield Caught(link, _time(extra), max(len(data), _length(extra)), data)
 
     def close(self) -> None:
         """Close it; may be repeated."""
         self._socket.close()
 
 
-def _length(frame: bytes) -> int:
-    """Return the length that a cut IP packet says it had."""
-    if frame[12:14] == b"\x08\x00":
-        return 14 + int.from_bytes(frame[16:18], "big")
-    return 54 + int.from_bytes(frame[18:20], "big") if frame[12:14] == b"\x86\xdd" else 0
+def _length(extra: list[tuple[int, int, bytes]]) -> int:
+    """Return the length a packet had before it was cut; what its IP header says is 0 beyond 64 KiB."""
+    for level, kind, data in extra:
+        if level == SOL_PACKET and kind == PACKET_AUXDATA and len(data) >= _AUXILIARY.size:
+            return int(_AUXILIARY.unpack_from(data)[1])
+    return 0
 
 
 def _time(extra: list[tuple[int, int, bytes]]) -> int:

@@ -61,8 +61,8 @@ def _end(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def decode(frame: bytes) -> Packet:
-    """Decode an Ethernet frame, or what there is of it."""
+def decode(frame: bytes, length: int = 0) -> Packet:
+    """Decode an Ethernet frame, or what there is of it, that had `length` bytes (0: it is whole)."""
     try:
         kind, at = int.from_bytes(frame[12:14], "big"), ETHERNET_BYTES
         if kind == _VLAN:
@@ -70,7 +70,7 @@ def decode(frame: bytes) -> Packet:
         if kind == _ARP:
             return _arp(frame[at:])
         if kind == _IP4:
-            return _ip4(frame[at:])
+            return _ip4(frame[at:], (length or len(frame)) - at)
         if kind == _IP6:
             return _ip6(frame[at:])
     except (struct.error, IndexError, ValueError):
@@ -86,9 +86,10 @@ def _arp(body: bytes) -> Packet:
     return Packet("arp", sender, asked, says=f"{sender} is at {body[8:14].hex(':')}")
 
 
-def _ip4(body: bytes) -> Packet:
+def _ip4(body: bytes, whole: int) -> Packet:
     head = (body[0] & 0xF) * 4
-    total = struct.unpack_from("!H", body, 2)[0]
+    # 0: more than the field can say, a segment that the kernel has not cut into packets yet (linux/ip.h, iph_totlen)
+    total = struct.unpack_from("!H", body, 2)[0] or whole
     fragment = struct.unpack_from("!H", body, 6)[0] & 0x1FFF
     source, target = str(ip_address(body[12:16])), str(ip_address(body[16:20]))
     if fragment:

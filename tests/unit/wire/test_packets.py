@@ -59,6 +59,13 @@ def test_lines(frame: bytes, line: str) -> None:
     assert decode(frame).line == line
 
 
+def test_a_segment_beyond_what_its_header_can_say_has_the_length_it_was_captured_with() -> None:
+    frame = ip4(6, tcp(0x10, bytes(10)))
+    cut = frame[:16] + b"\0\0" + frame[18:60]
+    assert decode(cut, 14 + 262_144).line.endswith("TCP ACK, seq 7, win 512, 262104 bytes")
+    assert decode(frame[:16] + b"\0\0" + frame[18:]).line.endswith(", 10 bytes"), "whole"
+
+
 @given(st.binary(max_size=200), st.sampled_from([b"\x08\x00", b"\x86\xdd", b"\x08\x06", b"\x81\x00"]))
 def test_any_bytes_come_to_something(body: bytes, kind: bytes) -> None:
     assert decode(bytes(12) + kind + body).line

@@ -24,7 +24,7 @@ def line_of(record: Record) -> str:
     from berth.wire.packets import decode
 
     clock = time.strftime("%H:%M:%S", time.localtime(record.time_ns // 1_000_000_000))
-    return f"{clock}.{record.time_ns // 1000 % 1_000_000:06} {decode(record.data).line}"
+    return f"{clock}.{record.time_ns // 1000 % 1_000_000:06} {decode(record.data, record.length).line}"
 
 
 def _tap(session: Session, parsed: Parsed) -> None:

@@ -65,7 +65,7 @@ def wanted(text: str) -> Filter | None:
 
 def is_shown(caught: Caught, link: str, test: Filter | None) -> bool:
     """Tell whether a packet is asked for; of the loopback, unless it is named, only what the name server is asked."""
-    packet = decode(caught.data)
+    packet = decode(caught.data, caught.length)
     if caught.link == "lo" and not link and RESOLVER not in (packet.source, packet.target):
         return False
     return passes(packet, test)
