@@ -39,7 +39,7 @@ def kernel(world: World, *containers: Container) -> tuple[object, ...]:
         (one.name, Path(f"/sys/class/net/{one.name}/brport/isolated").read_text())
         for one in views[0].links if one.kind == "veth" and Path(f"/sys/class/net/{one.name}/brport").exists()
     )  # fmt: skip
-    plain = [([(one.name, one.mtu, one.mac, sorted(one.addresses)) for one in view.links], sorted(
+    plain = [([(one.name, one.mtu, one.segment, one.mac, sorted(one.addresses)) for one in view.links], sorted(
         (one.destination, one.gateway, one.link) for one in view.routes)) for view in views]  # fmt: skip
     return plain, ports, nft.run_once(f"list table inet {world.layout.nft_table}")
 

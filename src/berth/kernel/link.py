@@ -12,7 +12,7 @@ from ipaddress import ip_interface
 from typing import Final, cast
 
 from berth.base.errors import InvalidArgument
-from berth.kernel import netlink, netns, sysctl
+from berth.kernel import netlink, netns, segments, sysctl
 from berth.kernel.netlink import LinkNotFound, Message, RouteSocket
 from berth.plan.model import Step
 from berth.plan.steps.link import (
@@ -200,11 +200,22 @@ def _make_container_link(step: Step) -> Step | None:
     want = cast("MakeContainerLink", step)
     route = host()
     with netns.opened(want.namespace) as fd:
-        master = route.index(want.bridge)
+        bridge = route.link(want.bridge)
+        segment, limits = segments.of_port(route, bridge, want.segment)
         pair = netlink.new_veth(
-            want.name, peer=want.inside, peer_mac=want.mac, namespace_fd=fd, mtu=want.mtu, master=master
+            want.name,
+            peer=want.inside,
+            peer_mac=want.mac,
+            namespace_fd=fd,
+            mtu=want.mtu,
+            master=bridge.number,
+            segment=segment,
         )
-        route.send(pair)
+        refused, *unlimited = route.try_send(pair, *limits)
+        if refused is not None:
+            raise refused
+        for failure in filter(None, unlimited):  # a port that somebody else gave it takes less: it works all the same
+            log.info("bridge %s: %s", want.bridge, failure)
     try:
         port = socket.if_nametoindex(want.name)
         special = want.isolated or want.hairpin

@@ -72,6 +72,8 @@ IFLA_IFALIAS: Final = 20
 IFLA_AF_SPEC: Final = 26
 IFLA_GROUP: Final = 27
 IFLA_NET_NS_FD: Final = 28
+IFLA_TSO_MAX_SIZE: Final = 59
+IFLA_GSO_IPV4_MAX_SIZE: Final = 63
 IFLA_INFO_KIND: Final = 1
 IFLA_INFO_DATA: Final = 2
 IFLA_INFO_SLAVE_DATA: Final = 5
@@ -144,6 +146,10 @@ class Link(NamedTuple):
     alias: str
     #: Packets pass: the kernel has seen the carrier, and a bridge port forwards.
     passes: bool
+    #: Bytes of the largest TCP segment it is given whole, by IPv4; 0 where the kernel does not say (before 6.3).
+    segment: int = 0
+    #: What that can be set to at most.
+    segment_limit: int = 0
 
 
 class Address(NamedTuple):
@@ -242,13 +248,21 @@ def new_bridge(name: str, mac: str, mtu: int) -> Message:
     return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _link_head() + parts, f"make bridge {name}")
 
 
-def new_veth(name: str, *, peer: str, peer_mac: str, namespace_fd: int, mtu: int, master: int = 0) -> Message:
-    """Make a pair: `name` here, as a port of `master` if given, the peer at once in another namespace; both down."""
+def new_veth(
+    name: str, *, peer: str, peer_mac: str, namespace_fd: int, mtu: int, master: int = 0, segment: int = 0
+) -> Message:
+    """Make a pair: `name` here, as a port of `master` if given, the peer at once in another namespace; both down.
+
+    `segment` is the largest TCP segment they carry whole, 0 for the kernel's own limit.
+    """
     inside = text(IFLA_IFNAME, peer) + attribute(IFLA_ADDRESS, pack_mac(peer_mac)) + u32(IFLA_NET_NS_FD, namespace_fd)
     outside = text(IFLA_IFNAME, name) + (u32(IFLA_MASTER, master) if master else b"")
     if mtu:
         inside += u32(IFLA_MTU, mtu)
         outside += u32(IFLA_MTU, mtu)
+    if segment:
+        inside += u32(IFLA_GSO_IPV4_MAX_SIZE, segment)
+        outside += u32(IFLA_GSO_IPV4_MAX_SIZE, segment)
     data = nested(IFLA_INFO_DATA, nested(VETH_INFO_PEER, _link_head() + inside))
     info = nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "veth"), data)
     return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _link_head() + outside + info, f"make link {name}")
@@ -327,6 +341,13 @@ def move_link(index: int, namespace_fd: int) -> Message:
 def set_mac(index: int, mac: str) -> Message:
     """Give a link a hardware address."""
     return Message(RTM_SETLINK, 0, _link_head(index=index) + attribute(IFLA_ADDRESS, pack_mac(mac)), f"set MAC {mac}")
+
+
+def set_segment(index: int, size: int) -> Message:
+    """Let a link carry TCP segments of up to so many bytes whole."""
+    return Message(
+        RTM_SETLINK, 0, _link_head(index=index) + u32(IFLA_GSO_IPV4_MAX_SIZE, size), f"limit segments of link {index}"
+    )
 
 
 def static_route(
@@ -590,7 +611,13 @@ def _link(body: bytes | memoryview) -> Link:
         kind=_cut(info.get(IFLA_INFO_KIND, b"")),
         alias=_cut(attrs.get(IFLA_IFALIAS, b"")),
         passes=attrs.get(IFLA_OPERSTATE, b"\0")[0] == IF_OPER_UP and forwards,
+        segment=_number(attrs.get(IFLA_GSO_IPV4_MAX_SIZE)),
+        segment_limit=_number(attrs.get(IFLA_TSO_MAX_SIZE)),
     )
+
+
+def _number(packed: bytes | None) -> int:
+    return _U32.unpack(packed)[0] if packed else 0
 
 
 def _address(body: bytes) -> Address | None:

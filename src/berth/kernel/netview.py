@@ -43,6 +43,8 @@ class LinkView(msgspec.Struct, frozen=True):
     mac: str = ""
     kind: str = ""
     addresses: tuple[str, ...] = ()
+    #: See `berth.kernel.netlink.Link.segment`.
+    segment: int = 0
 
 
 class RouteView(msgspec.Struct, frozen=True):
@@ -112,6 +114,7 @@ def _look(towards: str) -> View:
                 mac=one.mac,
                 kind=one.kind,
                 addresses=tuple(addresses.get(one.number, ())),
+                segment=one.segment,
             )
             for one in route.links()
         )

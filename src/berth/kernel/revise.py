@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from ipaddress import ip_interface
 from typing import cast
 
-from berth.kernel import netlink, netns, sysctl
+from berth.kernel import netlink, netns, segments, sysctl
 from berth.kernel.link import host, inside
 from berth.kernel.netlink import (
     IFLA_ADDRESS,
@@ -38,7 +38,8 @@ def _added(index: int, cidr: str) -> Message:
 
 def _carry_out(route: RouteSocket, want: ReviseLink) -> None:
     """Change the link: addresses go before its MAC changes, and come after."""
-    index = route.index(want.name)
+    link = route.link(want.name)
+    index = link.number
     before, after = want.addresses
     given = [ip_interface(one) for one in before if one not in after]
     drop = [netlink.delete_address(index, str(one.ip), one.network.prefixlen) for one in given]
@@ -48,7 +49,8 @@ def _carry_out(route: RouteSocket, want: ReviseLink) -> None:
     mtu = want.mtu[1] if want.mtu[0] != want.mtu[1] else 0
     mac = want.mac[1] if want.mac[0] != want.mac[1] else ""
     add = [_added(index, one) for one in after if one not in before]
-    messages = [*_revised(want.name, index, mtu=mtu, mac=mac), *add]
+    limit = segments.of_link(host(), link, want.segment[1]) if want.segment[0] != want.segment[1] else []
+    messages = [*_revised(want.name, index, mtu=mtu, mac=mac), *limit, *add]
     if messages:
         route.send(*messages)
 
@@ -87,7 +89,9 @@ def _at(namespace: str, work: Callable[[], None]) -> None:
 
 
 def _reversed(want: ReviseLink) -> ReviseLink:
-    return ReviseLink(want.name, want.namespace, want.addresses[::-1], want.mtu[::-1], want.mac[::-1])
+    return ReviseLink(
+        want.name, want.namespace, want.addresses[::-1], want.mtu[::-1], want.mac[::-1], want.segment[::-1]
+    )
 
 
 def _revise(step: Step) -> Step | None:

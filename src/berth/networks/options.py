@@ -31,6 +31,11 @@ NAME_SERVERS: Final = "berth.network.dns"
 #: How often, and after how many milliseconds again, neighbours are told of a container that has just come.
 ADVERTISE_COUNT: Final = "com.docker.network.advertise_addr_nmsgs"
 ADVERTISE_MS: Final = "com.docker.network.advertise_addr_ms"
+#: Ours: bytes of the largest TCP segment that links of the network carry whole, by IPv4; the kernel's word for it.
+SEGMENT: Final = "berth.network.gso_max_size"
+#: What every link carries (linux/netdevice.h, GSO_LEGACY_MAX_SIZE), and the most that any can (GSO_MAX_SIZE).
+PLAIN_SEGMENT: Final = 65_536
+MOST_SEGMENT: Final = 524_280
 ENDPOINT_LINK: Final = "com.docker.network.endpoint.ifname"
 
 #: What a link's name may not hold: dev_valid_name in net/core/dev.c, ``%``, which numbers names there (``br%d`` makes
@@ -91,6 +96,8 @@ class BridgeOptions:
     enable_ipv6: bool | None = None
     #: Ours, see `NAME_SERVERS`.
     name_servers: tuple[str, ...] = ()
+    #: Ours, see `SEGMENT`; 0 = not given.
+    segment: int = 0
 
     def mode(self, version: int) -> GatewayMode:
         """Return the gateway mode of an IP version."""
@@ -121,6 +128,7 @@ def parse_bridge(options: Mapping[str, str]) -> BridgeOptions:
         enable_ipv4=parse_boolean(options, ENABLE[4], default=True) if ENABLE[4] in options else None,
         enable_ipv6=parse_boolean(options, ENABLE[6], default=False) if ENABLE[6] in options else None,
         name_servers=name_servers(options),
+        segment=_whole(options, SEGMENT, 0, (PLAIN_SEGMENT, MOST_SEGMENT), "a number of bytes"),
     )
 
 

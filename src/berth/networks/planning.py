@@ -9,6 +9,7 @@ from berth.networks.firewall.ruleset import BridgePolicy, FamilyPolicy
 from berth.networks.ipam.addresses import mac_of
 from berth.networks.model import LiveEndpoint, NetworkRecord, Pool, alias_mark
 from berth.networks.options import DEFAULT_GATEWAYS, BridgeOptions, GatewayMode, parse_bridge
+from berth.networks.segments import segment_of
 from berth.plan.model import Plan, Planned
 from berth.plan.steps.link import AddressBridge, LeadLoopback, MakeBridge, MakeContainerLink
 
@@ -112,6 +113,7 @@ def plan_link(
         gateways,
         isolated=not options.icc,
         hairpin=hairpin,
+        segment=segment_of(record, options),
     )
     return (Planned(step, f"link into network {record.name}"),)
 

@@ -59,7 +59,7 @@ def test_the_plan_of_a_link() -> None:
     assert plan == (
         "MakeContainerLink name=bv0-eeeeeeee bridge=br-abcdef012345 namespace=/run/netns/x inside=eth0"
         " mac=02:42:0a:00:00:02 mtu=1400 addresses=('10.0.0.2/24',) gateways=('10.0.0.1',) isolated=True hairpin=False"
-        "  # link into network red\n"
+        " segment=0  # link into network red\n"
     )
     assert "gateways" not in render(plan_link(quiet, "/x", end(), way_out=(), hairpin=False))
 

@@ -13,6 +13,7 @@ from berth.networks.options import parse_bridge
 from berth.networks.planning import bridge_addresses
 from berth.networks.ports.publishing import forwards, plan_forgetting, publishes
 from berth.networks.routing import plan_routes
+from berth.networks.segments import segment_of
 from berth.plan.model import Plan, Planned
 from berth.plan.steps.nft import NftTransaction
 from berth.plan.steps.replies import ForgetReplies
@@ -52,9 +53,10 @@ def _bridge(old: NetworkRecord, new: NetworkRecord) -> tuple[list[Planned], list
     after = bridge_addresses(new, parse_bridge(new.options))
     both = tuple(dict.fromkeys((*before, *after)))
     mtu = (0, 0) if new.adopted_bridge else _mtus(old, new)
+    segment = _segments(old, new)
     arrive, leave = [], []
-    if both != before or mtu[0] != mtu[1]:
-        step = ReviseLink(new.bridge, "", (before, both), mtu)
+    if both != before or mtu[0] != mtu[1] or segment[0] != segment[1]:
+        step = ReviseLink(new.bridge, "", (before, both), mtu, segment=segment)
         arrive.append(Planned(step, f"bridge of network {new.name} gets what it is to have"))
     if both != after:
         leave.append(Planned(ReviseLink(new.bridge, "", (both, after)), f"bridge of network {new.name} lets go"))
@@ -68,6 +70,13 @@ def _mtus(old: NetworkRecord, new: NetworkRecord) -> tuple[int, int]:
     return before, parse_bridge(new.options).mtu or DEFAULT_MTU
 
 
+def _segments(old: NetworkRecord, new: NetworkRecord) -> tuple[int, int]:
+    """Return the largest segments before and after; a network that is not internal any more has a way out to ask."""
+    if not new.bridge:
+        return 0, 0
+    return segment_of(old, parse_bridge(old.options)), segment_of(new, parse_bridge(new.options))
+
+
 def _container(old: NetworkRecord, new: NetworkRecord, move: Move) -> Iterator[Planned]:
     was, now = move.before.on(old.id), move.after.on(new.id)
     namespace = move.before.netns_path
@@ -76,14 +85,15 @@ def _container(old: NetworkRecord, new: NetworkRecord, move: Move) -> Iterator[P
     who = f"{move.tenant.name} follows network {new.name}"
     before, after = _cidrs(was), _cidrs(now)
     both = tuple(dict.fromkeys((*before, *after)))
-    mtu = _mtus(old, new)
+    mtu, segment = _mtus(old, new), _segments(old, new)
+    sizes_change = mtu[0] != mtu[1] or segment[0] != segment[1]
     icc = (parse_bridge(old.options).icc, parse_bridge(new.options).icc) if new.bridge else (True, True)
-    if mtu[0] != mtu[1] and was.host_link:
-        yield Planned(ReviseLink(was.host_link, "", mtu=mtu), who)
+    if sizes_change and was.host_link:
+        yield Planned(ReviseLink(was.host_link, "", mtu=mtu, segment=segment), who)
     if icc[0] != icc[1] and was.host_link:
         yield Planned(SetPort(was.host_link, (not icc[0], not icc[1]), publishes(move.tenant)), who)
-    if both != before or mtu[0] != mtu[1]:
-        yield Planned(ReviseLink(was.link, namespace, (before, both), mtu), who)
+    if both != before or sizes_change:
+        yield Planned(ReviseLink(was.link, namespace, (before, both), mtu, segment=segment), who)
     yield from _routes(move)
     if both != after or was.mac != now.mac:
         # never an old address under a new MAC: neighbours would remember it when the change is taken back

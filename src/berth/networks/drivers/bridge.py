@@ -7,7 +7,7 @@ import msgspec
 
 from berth.base.paths import Layout
 from berth.networks.drivers.base import Seen, Traits, Way
-from berth.networks.drivers.errors import IsolatedNotInternal
+from berth.networks.drivers.errors import IsolatedNotInternal, SegmentOfAnother
 from berth.networks.firewall.ruleset import BridgePolicy
 from berth.networks.model import LiveEndpoint, NetworkRecord, bridge_name
 from berth.networks.options import GatewayMode, parse_bridge
@@ -52,6 +52,8 @@ class Bridge:
         there = seen.get(record.bridge)
         if there is None:
             return record
+        if parse_bridge(record.options).segment:
+            raise SegmentOfAnother(record.bridge)
         return msgspec.structs.replace(record, adopted_bridge=True, led_loopback=there.leads_loopback)
 
     def plan_network(self, layout: Layout, record: NetworkRecord, seen: Seen) -> Plan:

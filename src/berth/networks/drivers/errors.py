@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from berth.base.errors import InvalidArgument, SystemFault
+from berth.networks.options import SEGMENT
 
 
 class IsolatedNotInternal(SystemFault):
@@ -27,6 +28,16 @@ class NotABridge(SystemFault):
 
     def __init__(self, bridge: str) -> None:
         super().__init__(f"existing interface {bridge} is not a bridge")
+
+
+class SegmentOfAnother(InvalidArgument):
+    """A bridge that was there before us has a limit of its own, which the links on it follow."""
+
+    def __init__(self, bridge: str) -> None:
+        super().__init__(
+            f"option {SEGMENT} is for bridges of this engine's: {bridge} was there before, and containers on it follow "
+            f"its own limit; leave the option out and set it by 'ip link set {bridge} gso_ipv4_max_size BYTES'"
+        )
 
 
 class ParentRefused(SystemFault):

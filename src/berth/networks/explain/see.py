@@ -58,6 +58,7 @@ class Seer:
             "Free": sum(one.available for subnet, one in self._register.usage(record).items() if ":" not in subnet),
             "Bridge": record.bridge,
             "MTU": bridge.mtu if bridge else options.mtu or 1500,
+            "LargestSegment": bridge.segment if bridge else 0,
             "Internal": record.internal,
             "Policy": policy(record, options),
             "Containers": [
@@ -99,7 +100,14 @@ def _route(route: RouteView) -> dict[str, str]:
 
 def _link(link: LinkView) -> dict[str, Any]:
     up = link.is_up and link.passes
-    return {"Name": link.name, "IsUp": up, "MTU": link.mtu, "MAC": link.mac, "Addresses": link.addresses}
+    return {
+        "Name": link.name,
+        "IsUp": up,
+        "MTU": link.mtu,
+        "LargestSegment": link.segment,
+        "MAC": link.mac,
+        "Addresses": link.addresses,
+    }
 
 
 def _host() -> tuple[View, dict[str, Counters]]:

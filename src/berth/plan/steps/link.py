@@ -45,7 +45,8 @@ class RetireBridge(Step, frozen=True):
 class MakeContainerLink(Step, frozen=True):
     """Make a pair: `name` as a port of `bridge` here, `inside` in the pinned namespace, both up, with addresses.
 
-    `gateways` become the default routes, empty for none.
+    `gateways` become the default routes, empty for none. `segment` is the largest TCP segment, in bytes, that the
+    bridge's links carry whole, if this is its first: 0 for what the host's way out takes. Later ones have what it has.
     """
 
     name: str
@@ -58,6 +59,7 @@ class MakeContainerLink(Step, frozen=True):
     gateways: tuple[str, ...] = ()
     isolated: bool = False
     hairpin: bool = False
+    segment: int = 0
 
 
 class DeleteLink(Step, frozen=True):

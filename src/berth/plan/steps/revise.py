@@ -6,7 +6,7 @@ from berth.plan.model import Step
 class ReviseLink(Step, frozen=True):
     """Change a link: pairs of what it had before and what it has after; `namespace` is a pinned one or the host's.
 
-    Addresses are CIDR texts; an MTU of 0 and an empty MAC stay as they are.
+    Addresses are CIDR texts; an MTU of 0 and an empty MAC stay as they are. `segment` as for `MakeContainerLink`.
     """
 
     name: str
@@ -14,6 +14,7 @@ class ReviseLink(Step, frozen=True):
     addresses: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     mtu: tuple[int, int] = (0, 0)
     mac: tuple[str, str] = ("", "")
+    segment: tuple[int, int] = (0, 0)
 
 
 class SetPort(Step, frozen=True):

@@ -9,6 +9,7 @@ from berth.networks.changes.revise import renamed, revised
 from berth.networks.model import LiveEndpoint, LiveSandbox, NetworkRecord, Pool, Published, Tenant
 from berth.networks.options import ICC, MTU, NAME_SERVERS
 from berth.networks.planning import policy_of
+from berth.networks.segments import AS_WAY_OUT, LARGE
 from berth.plan.model import Plan
 from berth.plan.steps.nft import NftTransaction
 from berth.plan.steps.revise import ReviseLink, SetPort
@@ -65,10 +66,13 @@ def test_internal_takes_the_way_out_and_the_ports() -> None:
     new = revised(RED, NetworkUpdate(internal=True))
     after = Follower(RED, new).live(LIVE, lambda _: False)
     assert after.endpoints[0].gateway4 == ""
-    found = steps(new)
-    assert found[0] == SetDefaultRoute("/n/1", "", "", ("10.1.0.1", "eth0"))
-    assert isinstance(found[1], NftTransaction)
-    assert "internal" in found[1].commands
+    *sizes, route, rules = steps(new)
+    assert [(step.name, step.segment) for step in sizes if isinstance(step, ReviseLink)] == [
+        ("br", (AS_WAY_OUT, LARGE)), ("veth1", (AS_WAY_OUT, LARGE)), ("eth0", (AS_WAY_OUT, LARGE)),
+    ]  # fmt: skip
+    assert route == SetDefaultRoute("/n/1", "", "", ("10.1.0.1", "eth0"))
+    assert isinstance(rules, NftTransaction)
+    assert "internal" in rules.commands
 
 
 def test_records() -> None:
