@@ -52,7 +52,7 @@ class Compose:
     def __call__(self, *words: str, check: bool = True, **variables: str) -> Done:
         if variables:
             (self.home / ".env").write_text("TOKEN=hidden\n" + "".join(f"{k}={v}\n" for k, v in variables.items()))
-        return self.engine.berth("compose", *words, cwd=self.home, check=check, timeout=90)
+        return self.engine.berth("compose", *words, cwd=self.home, check=check, timeout=240)
 
     def write(self, text: str) -> None:
         (self.home / "compose.yaml").write_text(text)

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.root, pytest.mark.compat]
 
 @pytest.fixture
 def client(engine: Engine) -> Iterator[Any]:
-    one = docker.DockerClient(base_url=f"unix://{engine.socket}", version="auto", timeout=60)
+    one = docker.DockerClient(base_url=f"unix://{engine.socket}", version="auto", timeout=180)
     yield one
     for container in one.containers.list(all=True):
         container.remove(force=True, v=True)
@@ -81,7 +81,7 @@ def test_a_container_through_its_life(client: Any) -> None:
     assert one.status == "paused"
     one.unpause()
     one.rename("pyrenamed")
-    one.stop(timeout=5)
+    one.stop(timeout=60)
     assert one.wait()["StatusCode"] == 5
     assert one.logs() == b"up\n"
     assert [found.name for found in client.containers.list(all=True, filters={"label": "a=b"})] == ["pyrenamed"]
@@ -94,13 +94,13 @@ def test_a_container_through_its_life(client: Any) -> None:
 def test_networks(client: Any) -> None:
     pool = docker.types.IPAMPool(subnet="10.175.0.0/24", gateway="10.175.0.1")
     net = client.networks.create("pynet", driver="bridge", ipam=docker.types.IPAMConfig(pool_configs=[pool]))
-    one = client.containers.run("busybox", "sleep 60", detach=True, network="pynet", name="pyone")
-    two = client.containers.run("busybox", "sleep 60", detach=True, name="pytwo")
+    one = client.containers.run("busybox", "sleep 600", detach=True, network="pynet", name="pyone")
+    two = client.containers.run("busybox", "sleep 600", detach=True, name="pytwo")
     net.connect(two, aliases=["nick"], ipv4_address="10.175.0.77")
     net.reload()
     assert {container.name for container in net.containers} == {"pyone", "pytwo"}
     for name in ("pytwo", "nick"):
-        code, out = one.exec_run(["ping", "-c", "1", "-w", "5", name])
+        code, out = one.exec_run(["ping", "-c", "1", "-w", "30", name])
         assert code == 0, out
         assert b"10.175.0.77" in out
     with pytest.raises(APIError) as caught:

@@ -76,7 +76,7 @@ def test_how_full_a_subnet_is(berth_engine: Engine) -> None:
     docker("network", "create", "--ipv6", "--subnet", "10.188.0.0/24", "--ip-range", "10.188.0.64/26", "--subnet",
            "fd00:188::/64", "--aux-address", "x=10.188.0.70", "filling")  # fmt: skip
     try:
-        docker("run", "-d", "--name", "filler", "--network", "filling", "busybox", "sleep", "60")
+        docker("run", "-d", "--name", "filler", "--network", "filling", "busybox", "sleep", "600")
         docker("create", "--name", "waits", "--network", "filling", "--ip", "10.188.0.9", "busybox")
         seen = json.loads(docker("network", "inspect", "filling").out)[0]["Status"]["IPAM"]["Subnets"]
         # network, broadcast, gateway, named, running, waiting; of the range without gateway, named, running
@@ -141,7 +141,7 @@ def test_a_prefix_of_two_ids_is_ambiguous(engine: Engine) -> None:
 def test_an_address_asked_for_is_refused_when_the_network_was_made_anew_elsewhere(engine: Engine) -> None:
     docker = engine.docker
     docker("network", "create", "--subnet", "10.189.1.0/24", "anew")
-    docker("create", "--name", "stays", "--network", "anew", "--ip", "10.189.1.9", "busybox", "sleep", "60")
+    docker("create", "--name", "stays", "--network", "anew", "--ip", "10.189.1.9", "busybox", "sleep", "600")
     try:
         docker("network", "rm", "anew")
         docker("network", "create", "--subnet", "10.189.2.0/24", "anew")

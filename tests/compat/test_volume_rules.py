@@ -64,7 +64,7 @@ def test_anonymous_volumes_go_with_rm_v_and_stay_without(place: Engine, way: str
     assert others != own, "a new container has a new one"
     place.docker("rm", "-v", ident)
     assert names(place) == before | own | {"named"}
-    place.docker("rm", "-f", "-v", place.docker("run", "-d", "-v", "/anon", "busybox", "sleep", "60").out.strip())
+    place.docker("rm", "-f", "-v", place.docker("run", "-d", "-v", "/anon", "busybox", "sleep", "600").out.strip())
     assert names(place) == before | own | {"named"}
 
 
@@ -223,7 +223,7 @@ def test_compose_down_v_and_rm_v(project: tuple[Engine, Path]) -> None:
     engine, home = project
 
     def compose(*words: str) -> None:
-        engine.berth("compose", *words, cwd=home, timeout=90)
+        engine.berth("compose", *words, cwd=home, timeout=240)
 
     before = names(engine)
     compose("up", "-d")
@@ -249,7 +249,7 @@ def test_compose_with_protected_and_renamed_volumes(berth_engine: Berth, tmp_pat
     file.write_text(text + "volumes: {data: {}}\n")
 
     def compose(*words: str, check: bool = True) -> str:
-        done = berth_engine.berth("compose", *words, cwd=tmp_path, check=check, timeout=90)
+        done = berth_engine.berth("compose", *words, cwd=tmp_path, check=check, timeout=240)
         return done.out + done.err
 
     try:

@@ -23,7 +23,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     place = tmp_path_factory.mktemp("sublinks")
     place.chmod(0o755)
     modules = ("veth", "bridge", "macvlan", "ipvlan", "8021q")
-    ran = uml.run(Path(sublinks.__file__), place, modules=modules, limit_s=120)
+    ran = uml.run(Path(sublinks.__file__), place, modules=modules)
     assert ran.code == 0, ran.err
     found: dict[str, str] = json.loads(ran.out)
     return found

@@ -85,7 +85,7 @@ class World:
         (bundle / "config.json").write_text(json.dumps(spec))
         name = f"volmounts-{os.getpid()}"
         argv = ["crun", "--root", str(self.root / "crun"), "--cgroup-manager=disabled", "run", "-b", str(bundle), name]
-        return subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+        return subprocess.run(argv, capture_output=True, text=True, timeout=240, check=False)
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def piped(
 ) -> subprocess.CompletedProcess[bytes]:
     """Run our client with bytes on its standard streams."""
     argv = [str(REPO / ".venv/bin/berth"), *args]
-    return subprocess.run(argv, capture_output=True, input=feed, check=check, env=engine.environment, timeout=60)
+    return subprocess.run(argv, capture_output=True, input=feed, check=check, env=engine.environment, timeout=240)
 
 
 @pytest.mark.parametrize("how", [(), ("--gzip",), ("--compress", "none"), ("--compress", "zstd:1")])
@@ -235,7 +235,7 @@ def test_an_engine_that_is_killed_leaves_volumes_as_they_were_and_no_helper(own_
         own_berth.kill9()
         wait_for(lambda: not _helpers(own_berth), "the end of the helpers")
         client.stdin.close()
-        assert client.wait(timeout=20) == 1
+        assert client.wait(timeout=90) == 1
     own_berth.start()
     assert left(own_berth) == []
     assert trees.difference(before, trees.look(data(own_berth, "db"))) == []
@@ -249,7 +249,7 @@ def test_an_engine_that_is_killed_leaves_volumes_as_they_were_and_no_helper(own_
         wait_for(lambda: _helpers(own_berth), "tar")
         own_berth.kill9()
         wait_for(lambda: not _helpers(own_berth), "the end of the helpers")
-        assert client.wait(timeout=20) == 1
+        assert client.wait(timeout=90) == 1
     assert list(out.iterdir()) == []
     own_berth.start()
     assert own_berth.berth("volume", "verify", str(file)).ok

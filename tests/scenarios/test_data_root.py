@@ -66,7 +66,7 @@ def test_data_that_was_moved_is_found_by_containers(engine: Berth, tmp_path: Pat
 )
 def test_a_root_that_cannot_be_is_refused_in_one_line(tmp_path: Path, root: str, said: str) -> None:
     argv = [REPO / ".venv/bin/berthd", "-H", f"unix://{tmp_path}/s", "--exec-root", tmp_path, "--data-root", root]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(f"berthd: {root} cannot be used: {said}")
     assert done.stderr.count("\n") == 1

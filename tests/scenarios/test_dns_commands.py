@@ -251,7 +251,7 @@ def test_kept_answers_and_names_outlive_the_daemons_death(own_berth: Berth) -> N
     query = dns.message.make_query("warm.example", "A")
     for name in ("warm.example", "web"):
         query = dns.message.make_query(name, "A")
-        reply = netns.inside(outside.space, lambda query=query: dns.query.udp(query, "127.0.0.11", timeout=2))  # type: ignore[misc]
+        reply = netns.inside(outside.space, lambda query=query: dns.query.udp(query, "127.0.0.11", timeout=30))  # type: ignore[misc]
         assert reply.answer, name
     engine.start()
     assert (by("warm.example"), by("web")) == ("cache", "name")

@@ -41,7 +41,7 @@ def test_a_flush_is_mended_seen_and_told(engine: Berth, remote: Remote) -> None:
     assert remote.fetch("http://203.0.113.1:8080/") == "welcome\n"
     assert engine.berth("firewall", "diff").out == ""
     engine.host("nft", "flush", "ruleset")
-    wait_for(lambda: remote.fetch("http://203.0.113.1:8080/") == "welcome\n", "the port to be back")
+    wait_for(lambda: remote.fetch("http://203.0.113.1:8080/", limit_s=3) == "welcome\n", "the port to be back")
     told = engine.berth("firewall", "status").out
     assert "Put back:     1 times, last because nft (pid " in told
     assert "watched" in told
@@ -73,7 +73,7 @@ def test_a_port_for_some_and_all_that_is_exposed(engine: Berth, remote: Remote) 
     serve(engine, "inner", "-p", "127.0.0.1:8083:80")
     engine.berth("run", "-d", "--name", "onhost", "--network", "host", "busybox", "sh", "-c", "exec httpd -f -p 8089")
     assert remote.fetch("http://203.0.113.1:8081/") == "welcome\n"
-    assert remote.fetch("http://203.0.113.1:8082/") == ""
+    assert remote.fetch("http://203.0.113.1:8082/", limit_s=3) == ""
     assert "80/tcp -> 0.0.0.0:8081" in engine.berth("port", "some").out
     wait_for(lambda: "onhost" in engine.berth("port", "ls", "--exposed").out, "the listener on the host's network")
     rows = {row.split()[1]: row for row in engine.berth("port", "ls", "--exposed").out.splitlines()[1:]}

@@ -35,13 +35,14 @@ def create(engine: Engine, name: str, *cmd: str, **host: object) -> str:
 
 
 def test_statuses_of_every_verb_in_every_state(engine: Engine) -> None:
-    create(engine, "one", "sh", "-c", "trap 'exit 9' TERM; while :; do sleep 0.05; done")
+    create(engine, "one", "sh", "-c", "trap 'exit 9' TERM; echo ready; while :; do sleep 0.05; done")
     post = lambda verb: engine.api("POST", f"/containers/one/{verb}").status  # noqa: E731
     assert [post(verb) for verb in ("stop", "kill", "pause")] == [304, 409, 409]
     assert [post(verb) for verb in ("start", "start")] == [204, 304]
     assert engine.api("DELETE", "/containers/one").status == 409
     assert [post(verb) for verb in ("pause", "pause", "start")] == [204, 409, 409]
     assert [post(verb) for verb in ("unpause",)] == [204]
+    wait_for(lambda: engine.docker("logs", "one").out == "ready\n", "it to heed what it is sent")
     assert post("kill?signal=FOO") == 400
     assert [post(verb) for verb in ("stop", "stop")] == [204, 304]
     assert state(engine, "one")["ExitCode"] == 9

@@ -168,7 +168,7 @@ def ipvlan_told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str,
         pytest.skip(reason)
     place = tmp_path_factory.mktemp("ipvlan")
     place.chmod(0o755)
-    ran = uml.run(Path(ipvlan_matrix.__file__), place, modules=ipvlan_matrix.MODULES, limit_s=120)
+    ran = uml.run(Path(ipvlan_matrix.__file__), place, modules=ipvlan_matrix.MODULES)
     assert ran.code == 0, ran.err
     found: dict[str, dict[str, list[str]]] = json.loads(ran.out)
     return found

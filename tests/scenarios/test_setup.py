@@ -28,7 +28,7 @@ def _programs(place: Path, names: Iterable[str]) -> Path:
 def _set_up(programs: Path, *as_user: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*as_user, "/usr/bin/env", "-i", f"PATH={programs}", "/bin/bash", str(REPO / "scripts/setup")],
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=240,
     )  # fmt: skip
 
 
@@ -62,13 +62,13 @@ def test_programs_start_wherever_the_source_tree_is(tmp_path: Path, place: str) 
     (tree / ".venv/bin/python").symlink_to(REPO / ".venv/bin/python")
     packages = next((REPO / ".venv/lib").glob("python3*/site-packages"))
     subprocess.run(
-        ["/bin/sh", str(tree / "scripts/launcher"), "berth", "berth.cli.main", str(packages)], check=True, timeout=60
+        ["/bin/sh", str(tree / "scripts/launcher"), "berth", "berth.cli.main", str(packages)], check=True, timeout=240
     )
     script = tree / ".venv/bin/berth"
     assert os.access(script, os.X_OK)
-    done = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=240)
     assert (done.returncode, done.stdout[:5]) == (0, "Berth"), done.stderr
-    done = subprocess.run([script, "two words"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([script, "two words"], capture_output=True, text=True, timeout=240)
     assert "two words" in done.stderr  # arguments arrive whole
     done = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=60, preexec_fn=_interrupted)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")

@@ -34,9 +34,9 @@ def test_a_joiner_outlives_its_owners_restarts_and_recreation(own_berth: Berth) 
 
     def meets(what: str) -> None:
         # a listener of busybox takes one call and is started again: it may be away for a moment
-        wait_for(lambda: reaches(engine, "app", "peer"), f"the way out, by name, {what}", limit_s=5)
-        wait_for(lambda: reaches(engine, "peer", "vpn"), f"the way in, {what}", limit_s=5)
-        wait_for(lambda: "here" in published(engine), f"the way in from the host, {what}", limit_s=5)
+        wait_for(lambda: reaches(engine, "app", "peer"), f"the way out, by name, {what}")
+        wait_for(lambda: reaches(engine, "peer", "vpn"), f"the way in, {what}")
+        wait_for(lambda: "here" in published(engine), f"the way in from the host, {what}")
         address = engine.docker("inspect", "-f", '{{(index .NetworkSettings.Networks "sea").IPAddress}}', "vpn").out
         assert address.strip() in engine.docker("exec", "app", "cat", "/etc/hosts").out, what
 
@@ -77,12 +77,12 @@ def test_a_service_in_another_services_network(own_berth: Berth, tmp_path: Path)
     )
     engine.berth("compose", "up", "-d", cwd=tmp_path)
     began = started_at(engine, "cove-app-1")
-    assert reaches(engine, "cove-app-1", "peer")
+    wait_for(lambda: reaches(engine, "cove-app-1", "peer"), "the service to reach its peer")
     engine.berth("compose", "restart", "-t", "0", "vpn", cwd=tmp_path)
     wait_for(lambda: reaches(engine, "cove-app-1", "peer"), "the service to reach its peer again")
     if started_at(engine, "cove-app-1") == began:  # compose may restart dependents, as Docker's does
-        assert reaches(engine, "cove-peer-1", "vpn")
+        wait_for(lambda: reaches(engine, "cove-peer-1", "vpn"), "the peer to reach the service")
     engine.docker("restart", "-t", "0", "cove-vpn-1")
-    assert reaches(engine, "cove-app-1", "peer")
+    wait_for(lambda: reaches(engine, "cove-app-1", "peer"), "the service to reach its peer after a restart")
     engine.berth("compose", "down", "-t", "0", cwd=tmp_path)
     wait_for(lambda: not engine.leaks(), "nothing to be left")

@@ -41,7 +41,7 @@ class Tapping:
         wait_for(lambda: taps(engine), "the tap to be open")
 
     def end(self) -> tuple[str, str, int]:
-        out, err = self._process.communicate(timeout=20)
+        out, err = self._process.communicate(timeout=90)
         return out, err, self._process.returncode
 
     def kill(self) -> None:

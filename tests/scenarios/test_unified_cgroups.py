@@ -29,7 +29,7 @@ def told(tmp_path_factory: pytest.TempPathFactory, busybox: Path) -> dict[str, A
     shutil.unpack_archive(busybox, place / "root.bb")
     shutil.move(place / "root.bb/bin/busybox", place / "busybox")
     shutil.rmtree(place / "root.bb")
-    ran = uml.run(Path(unified.__file__), place, modules=("overlay", "nf_tables"), limit_s=120)
+    ran = uml.run(Path(unified.__file__), place, modules=("overlay", "nf_tables"))
     assert ran.code == 0, ran.err
     found: dict[str, Any] = json.loads(ran.out)
     return found

@@ -123,7 +123,7 @@ def being_cloned(engine: Berth) -> Iterator["subprocess.Popen[bytes]"]:
     clone = subprocess.Popen(argv, env=engine.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for(lambda: state(engine, "writes-busy") == "paused", "the writer to be paused")
     yield clone
-    clone.wait(60)
+    clone.wait(240)
 
 
 def test_a_container_that_is_killed_while_paused_hurts_nobody(engine: Berth) -> None:
@@ -348,7 +348,7 @@ def test_a_file_system_of_a_volumes_own_is_frozen_and_thawed_after_a_kill(engine
         lambda: any('"frozen":["' in one.read_text() for one in holds.glob("[!.]*")), "the file system to be frozen"
     )
     engine.kill9()
-    clone.wait(30)
+    clone.wait(240)
     engine.start()
     goes_on(engine, "busy")
     assert not list(holds.glob("*"))

@@ -274,7 +274,7 @@ def test_disk_usage_of_many_volumes_and_a_large_tree(own_berth: Berth) -> None:
     wait_for(counted, "the size of a small volume among many")
     shown = {one["Name"]: one for one in own_berth.api("GET", "/berth/volumes?fresh=1").body["Volumes"]}
     assert (shown["large"]["Size"], shown["many7"]["Size"]) == (9, 77)
-    took = [_took(own_berth, *words) for words in (("system", "df", "-v"), ("--version",))]
+    took = [min(_took(own_berth, *words) for _ in range(3)) for words in (("system", "df", "-v"), ("--version",))]
     assert took[0] < max(1, 6 * took[1]), took
 
 

@@ -99,7 +99,7 @@ volumes:
   data:
     driver_opts: {size: 24m, uid: "33", gid: "34", mode: "0700"}
 """)
-    shown = berth.berth("compose", "-f", str(tmp_path / "compose.yaml"), "up", "--no-log-prefix", timeout=60)
+    shown = berth.berth("compose", "-f", str(tmp_path / "compose.yaml"), "up", "--no-log-prefix", timeout=240)
     assert "33 34 700" in shown.out
-    berth.berth("compose", "-f", str(tmp_path / "compose.yaml"), "down", "-v", timeout=60)
+    berth.berth("compose", "-f", str(tmp_path / "compose.yaml"), "down", "-v", timeout=240)
     assert berth.api("GET", "/volumes/sizes_data").status == 404

@@ -72,8 +72,8 @@ def test_data_outlives_its_container(place: Engine) -> None:
 
 
 def test_two_containers_share_a_volume(place: Engine) -> None:
-    writer = place.docker("run", "-d", "-v", "shared:/a", "busybox", "sleep", "60").out.strip()
-    reader = place.docker("run", "-d", "-v", "shared:/b", "busybox", "sleep", "60").out.strip()
+    writer = place.docker("run", "-d", "-v", "shared:/a", "busybox", "sleep", "600").out.strip()
+    reader = place.docker("run", "-d", "-v", "shared:/b", "busybox", "sleep", "600").out.strip()
     place.docker("exec", writer, "sh", "-c", "echo hello >/a/f")
     assert place.docker("exec", reader, "cat", "/b/f").out == "hello\n"
 
@@ -121,12 +121,12 @@ def test_anonymous_volumes_go_when_told(place: Engine) -> None:
 
 
 def test_volumes_of_another_container(place: Engine) -> None:
-    first = place.docker("run", "-d", "-v", "vf:/v", "-v", "/anon", "busybox", "sleep", "60").out.strip()
+    first = place.docker("run", "-d", "-v", "vf:/v", "-v", "/anon", "busybox", "sleep", "600").out.strip()
     place.docker("exec", first, "sh", "-c", "echo x >/v/f; echo y >/anon/g")
     assert run(place, "--volumes-from", first, "busybox", "cat", "/v/f", "/anon/g") == "x\ny\n"
     assert "Read-only" in run(place, "--volumes-from", f"{first}:ro", "busybox", "touch", "/v/z", check=False)
     assert place.docker("exec", first, "cat", "/anon/g").out == "y\n", "--rm of the guest spares the host's volume"
-    second = place.docker("create", "--volumes-from", first, "-v", "own:/v", "busybox", "sleep", "60").out.strip()
+    second = place.docker("create", "--volumes-from", first, "-v", "own:/v", "busybox", "sleep", "600").out.strip()
     mounts = {m["Destination"]: m for m in place.api("GET", f"/containers/{second}/json").body["Mounts"]}
     assert set(mounts) == {"/v", "/anon"}
     assert mounts["/v"]["Name"] == "own"
@@ -160,7 +160,7 @@ def test_tmpfs(place: Engine) -> None:
 
 def test_a_tmpfs_volume_is_shared_while_used(place: Engine) -> None:
     place.docker("volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=1m,uid=7", "quick")
-    first = place.docker("run", "-d", "-v", "quick:/q", "busybox", "sleep", "60").out.strip()
+    first = place.docker("run", "-d", "-v", "quick:/q", "busybox", "sleep", "600").out.strip()
     place.docker("exec", first, "sh", "-c", "echo x >/q/f")
     assert run(place, "-v", "quick:/q", "busybox", "sh", "-c", "cat /q/f; stat -c %u /q") == "x\n7\n"
     place.docker("rm", "-f", first)
@@ -236,7 +236,7 @@ def test_events(place: Engine) -> None:
 
 def test_a_restarted_berth_knows_its_volumes(own_berth: Berth) -> None:
     own_berth.docker("volume", "create", "--label", "a=b", "durable")
-    ident = own_berth.docker("run", "-d", "-v", "durable:/d", "-v", "/anon", "busybox", "sleep", "60").out.strip()
+    ident = own_berth.docker("run", "-d", "-v", "durable:/d", "-v", "/anon", "busybox", "sleep", "600").out.strip()
     own_berth.docker("exec", ident, "sh", "-c", "echo x >/d/f")
     before = own_berth.api("GET", "/volumes").body
     own_berth.kill9()

@@ -23,7 +23,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         pytest.skip("needs smbd and smbpasswd (scripts/setup tests gets them)")
     place = tmp_path_factory.mktemp("volumes")
     place.chmod(0o755)
-    ran = uml.run(Path(volumes_elsewhere.__file__), place, modules=volumes_elsewhere.MODULES, limit_s=240)
+    ran = uml.run(Path(volumes_elsewhere.__file__), place, modules=volumes_elsewhere.MODULES)
     assert ran.code == 0, ran.err
     found: dict[str, str] = json.loads(ran.out.splitlines()[-1])
     return found

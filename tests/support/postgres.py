@@ -20,7 +20,7 @@ def _run(engine: Engine, name: str, volume: str) -> None:
         "run", "-d", "--name", name, "-v", f"{volume}:{DATA}", "-e", "POSTGRES_HOST_AUTH_METHOD=trust",
         "-e", "POSTGRES_INITDB_ARGS=--data-checksums", "--shm-size", "128m", "postgres",
     )  # fmt: skip
-    wait_for(lambda: _answers(engine, name), f"PostgreSQL in {name} to answer", limit_s=90)
+    wait_for(lambda: _answers(engine, name), f"PostgreSQL in {name} to answer", limit_s=240)
 
 
 def _answers(engine: Engine, name: str) -> bool:
@@ -53,7 +53,7 @@ class Load:
         script = f"seq 1 {ROWS} | sed 's/.*/INSERT INTO rows VALUES (&) RETURNING id;/' | psql -U postgres -qAt"
         rows = self._exec("sh", "-c", script)
         threading.Thread(target=self._listen, args=(rows,), daemon=True).start()
-        wait_for(lambda: self.acknowledged > 50, "the first rows", limit_s=60)
+        wait_for(lambda: self.acknowledged > 50, "the first rows", limit_s=240)
 
     def _exec(self, *argv: str) -> "subprocess.Popen[str]":
         client = subprocess.Popen(

@@ -55,7 +55,9 @@ class Ran:
     err: str
 
 
-def run(program: Path, place: Path, *, modules: tuple[str, ...] = (), limit_s: float = 60, memory_mb: int = 512) -> Ran:
+def run(
+    program: Path, place: Path, *, modules: tuple[str, ...] = (), limit_s: float = 600, memory_mb: int = 512
+) -> Ran:
     """Run a Python program as root under a kernel of its own, with the directory `place` as its ``/tmp``.
 
     Debian's user-mode-linux; `modules` of it are loaded first. Raises `AssertionError` if it does not end.
