@@ -1,5 +1,6 @@
 """Fixtures shared by all tests, the rules on skipping, and the leak check at the end of the run."""
 
+import ctypes
 import os
 import re
 import shutil
@@ -9,9 +10,27 @@ from pathlib import Path
 
 import pytest
 
+from berth.kernel.libc import LIBC, check
+from berth.kernel.mount import MS_PRIVATE, MS_REC, mount
 from tests.support.clients import OLD_CLIENT, OTHER_ORIGINAL
 from tests.support.engines import CGROUPS, RUN, Berth, Dockerd, Engine, busybox_tar, running, wait_for
 from tests.support.uml import NOT_OF_THE_DISTRIBUTION
+
+#: linux/sched.h
+CLONE_NEWNS = 0x0002_0000
+
+
+def _mounts_of_its_own() -> None:
+    """Keep this run's mounts out of the namespaces others make meanwhile, as the engines of the suite's other half.
+
+    Such a namespace is a copy: a file system that is mounted in one of them, too, does not end when we unmount it.
+    """
+    if os.geteuid() == 0:
+        check(LIBC.unshare(ctypes.c_int(CLONE_NEWNS)), "unshare")
+        mount("", "/", flags=MS_REC | MS_PRIVATE)
+
+
+_mounts_of_its_own()
 
 IN_CI = bool(os.environ.get("CI"))
 _skipped: list[str] = []

@@ -20,6 +20,7 @@ from berth.wire.networks import IPAM, EndpointSettings, IPAMConfig, NetworkCreat
 from tests.netns.test_macvlan import at, lan
 from tests.netns.test_networks import Container, World, refused, snapshot
 from tests.netns.throwaway import isolated
+from tests.support.engines import wait_for
 from tests.support.faults import INJECTED, failing, killing
 
 pytestmark = pytest.mark.root
@@ -53,7 +54,7 @@ class Server:
             said += line
 
     def held(self) -> dict[str, str]:
-        """Address → name that has it."""
+        """Address → name that has it; nothing while it writes this down anew, which it does behind its answers."""
         rows = [row.split() for row in self.leases.read_text().splitlines()] if self.leases.exists() else []
         return {row[2]: row[3] for row in rows if len(row) == 5}
 
@@ -123,7 +124,7 @@ async def test_a_container_has_the_address_its_server_gives(tmp_path: Path) -> N
         await world.service.create(dhcp(parent="wire"))
         one = await world.container("one", "lan")
         address = one.address("lan")
-        assert server.held() == {address: "one"}
+        await until(lambda: server.held() == {address: "one"})
         assert 100 <= int(address.rpartition(".")[2]) <= 150
         assert one.ask("192.168.77.1") == f"neighbour {address}"
         assert one.route == "192.168.77.1"
@@ -137,7 +138,7 @@ async def test_a_container_has_the_address_its_server_gives(tmp_path: Path) -> N
         asked = "192.168.77.142" if address != "192.168.77.142" else "192.168.77.143"  # which one gets is by its MAC
         settings = at(asked, mac_address="02:42:00:00:00:42")
         await world.service.connect("lan", two.id, settings)
-        assert server.held()[asked] == "two"
+        await until(lambda: server.held().get(asked) == "two")
         assert two.ask(address) == f"one {asked}"
         await world.service.disconnect("lan", two.id, force=False)
         await until(lambda: asked not in server.held())
@@ -178,7 +179,7 @@ async def test_a_lease_is_kept_also_by_the_next_daemon(tmp_path: Path) -> None:
         async with keeping(world, clock):
             await until(lambda: lease(world, one).obtained_ns > second.obtained_ns)
         assert one.ask("192.168.77.1") == f"neighbour {first.address}"
-        assert server.held() == {first.address: "one"}
+        await until(lambda: server.held() == {first.address: "one"})
 
 
 @isolated
@@ -194,7 +195,7 @@ async def test_a_container_moves_when_its_server_wants_it(tmp_path: Path) -> Non
         async with keeping(world, clock):
             await until(lambda: one.address("lan") != old)
         new = one.address("lan")
-        assert server.held() == {new: "one"}
+        await until(lambda: server.held() == {new: "one"})
         assert one.ask("192.168.77.1") == f"neighbour {new}"
         assert one.route == "192.168.77.1"
         hosts = Path(one.files["/etc/hosts"]).read_text()
@@ -241,7 +242,7 @@ async def test_on_a_bridge_that_is_there(tmp_path: Path) -> None:
     with served(neighbour, tmp_path) as server:
         await world.service.create(dhcp("bridge", **{"com.docker.network.bridge.name": "lanbr"}))
         one = await world.container("one", "lan")
-        assert server.held() == {one.address("lan"): "one"}
+        await until(lambda: server.held() == {one.address("lan"): "one"})
         assert one.ask("192.168.77.1") == f"neighbour {one.address('lan')}"
         await one.close()
         await until(lambda: not server.held())
@@ -301,7 +302,7 @@ async def test_failing_at_any_step_leaves_nothing_and_gives_the_lease_back(tmp_p
             assert not world.live.all()
             await until(lambda: not server.held())
         assert steps == 6, "namespace and link to ask on, both taken back; namespace and link"
-        assert server.held() == {made[0].address("lan"): "one"}
+        await until(lambda: server.held() == {made[0].address("lan"): "one"})
 
 
 @isolated
@@ -342,7 +343,7 @@ async def test_a_live_attachment_that_fails_gives_its_lease_back(tmp_path: Path)
                 assert [each.name for each in there.links()] == ["lo", "eth0"], steps
             assert list(world.service.settings(one.id)["Networks"]) == ["bridge"]
         assert steps == 7, "namespace and link to ask on, both taken back; link, two rules for answers"
-        assert server.held() == {one.address("lan"): "one"}
+        await until(lambda: server.held() == {one.address("lan"): "one"})
         assert one.ask("192.168.77.1") == f"neighbour {one.address('lan')}"
 
 
@@ -368,7 +369,7 @@ async def test_killed_in_any_step_leaves_nothing_to_the_next_start(tmp_path: Pat
             assert snapshot() == before, steps
             assert await later.namespaces() == []
         assert steps == 7, "kind of link; namespace and link to ask on, both taken back; namespace and link"
-        assert "one" in server.held().values()
+        await until(lambda: "one" in server.held().values())
 
 
 @isolated
@@ -381,7 +382,7 @@ async def test_a_lease_of_which_no_attachment_is_made_is_given_back(tmp_path: Pa
     with served(neighbour, tmp_path) as server:
 
         def refuse(*_: object) -> None:
-            held.append(server.held())
+            held.append(wait_for(server.held, "the lease to be written down"))
             raise SystemFault(INJECTED)
 
         take, reserving._take = reserving._take, refuse  # type: ignore[method-assign,assignment]
@@ -391,4 +392,4 @@ async def test_a_lease_of_which_no_attachment_is_made_is_given_back(tmp_path: Pa
         await until(lambda: not server.held())
         reserving._take = take  # type: ignore[method-assign]
         one = await world.container("one", "lan")
-        assert server.held() == {one.address("lan"): "one"}
+        await until(lambda: server.held() == {one.address("lan"): "one"})
