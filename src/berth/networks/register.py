@@ -145,7 +145,10 @@ class Register:
         if self._by_name.get(record.name) == record.id:
             del self._by_name[record.name]
             self._names.discard(record.name)
-            self._book(record.name).clear()
+            book = self._book(record.name)
+            book.clear()
+            if book.is_blank():  # else every name there ever was would be remembered
+                del self._books[record.name]
         self._attached.pop(record.id, None)
         self.unclaim(record)
 

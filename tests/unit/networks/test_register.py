@@ -84,6 +84,20 @@ def test_an_address_of_another_subnet_is_not_given() -> None:
     assert register.take(network, 4, "c1", "")[0]
 
 
+def test_of_networks_that_are_gone_only_what_is_asked_for_is_remembered() -> None:
+    register = filled()
+    fixed = EndpointSettings(ipam_config=EndpointIPAMConfig(ipv4_address="10.0.0.5"))
+    waiting = Tenant("c2", "two", mode="red", endpoints={"red": fixed})
+    register.expect(waiting)
+    for name in ("red", "a1"):
+        gone = register.find(name)
+        register.take(gone, 4, "c1", "")
+        register.discard(gone)
+    assert list(register._books) == ["red"]
+    register.add(record(A, "red"))
+    assert register.take(register.find("red"), 4, "c2", "10.0.0.5")[0] == "10.0.0.5"
+
+
 def test_attachments_are_known_until_detached() -> None:
     register = filled()
     end = LiveEndpoint(A, "red", "e" * 64, ipv4="10.0.0.2", prefix4=29)

@@ -84,6 +84,10 @@ class AddressBook:
         for number in held:
             self._release(number)
 
+    def is_blank(self) -> bool:
+        """Tell whether nobody has, asks for or had an address."""
+        return not (self._holders or self._asked or self._last)
+
     def _release(self, number: int) -> None:
         if number not in self._holders and number not in self._asked:
             self._used.remove(number, number)
