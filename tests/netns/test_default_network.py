@@ -130,10 +130,17 @@ async def test_the_host_is_made_to_forward_unless_that_is_its_owners_business(tm
     world = World(tmp_path, ip_forward=False)
     await world.service.adopt(set())
     await world.network("six", enable_ipv6=True)
+    assert world.service.warnings() == ["WARNING: IPv4 forwarding is disabled"]
+    disabled = ["IPv4 forwarding is disabled. Networking will not work."]
+    assert [world.service.forewarn(mode) for mode in ("", "six", "host", "none")] == [disabled, disabled, [], []]
     assert (sysctl.read("net/ipv4/ip_forward"), sysctl.read("net/ipv6/conf/all/forwarding")) == ("0", "0")
     world.config = Config()
     await world.fresh().adopt(set())
     assert (sysctl.read("net/ipv4/ip_forward"), sysctl.read("net/ipv6/conf/all/forwarding")) == ("1", "1")
+    assert (world.service.warnings(), world.service.forewarn("six")) == ([], [])
+    sysctl.write("net/ipv4/ip_forward", "0")  # as some program's settings do, long after the start
+    await world.network("red")
+    assert sysctl.read("net/ipv4/ip_forward") == "1"
 
 
 def leads_loopback(name: str) -> str:

@@ -102,7 +102,8 @@ class Creator:
         except BaseException:
             self._register.give_back_name(record.name, ident)
             raise
-        return made, [*self._limits_ignored(host), *await unwritable(self._volumes, made, made.mounts)]
+        said = [*self._limits_ignored(host), *self._networks.forewarn(host.network_mode)]
+        return made, [*said, *await unwritable(self._volumes, made, made.mounts)]
 
     async def _furnished(self, record: ContainerRecord, want: ContainerCreate) -> ContainerRecord:
         host = record.host_config

@@ -67,6 +67,10 @@ class NetworkPart(Protocol):
         """Check and store what a container wants."""
         ...
 
+    def forewarn(self, mode: str) -> Sequence[str]:
+        """Say what keeps a container of a network mode from what is outside."""
+        ...
+
     async def open(self, container_id: str) -> Sandbox:
         """Make the namespace and all in it."""
         ...

@@ -70,8 +70,8 @@ class Building:
             plan += REMOTE.plan_first(record)
         table, policy = self._layout.nft_table, self.policy(record)
         if policy is not None:
-            if record.enable_ipv6:
-                await in_thread(forwarding.switch_on, ipv6=True, allowed=self._config.ip_forward)
+            if record.enable_ipv6 or not forwarding.is_on():  # somebody may have switched it off since the start
+                await in_thread(forwarding.switch_on, ipv6=record.enable_ipv6, allowed=self._config.ip_forward)
             rules = NftTransaction(ruleset.add_bridge(table, policy), ruleset.remove_bridge(table, policy))
             plan += (Planned(rules, f"what network {record.name} may do"),)
         async with self._runner.until_recorded(plan, record.id):

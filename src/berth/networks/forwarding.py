@@ -8,6 +8,11 @@ from berth.kernel import link, sysctl
 log = logging.getLogger(__name__)
 
 
+def is_on() -> bool:
+    """Tell whether the host forwards IPv4. Quick."""
+    return sysctl.read("net/ipv4/ip_forward") == "1"
+
+
 def switch_on(*, ipv6: bool, allowed: bool) -> None:
     """Let the host forward if that is `allowed`, IPv6 only if asked: without it nothing leaves a bridge. Blocking."""
     if not allowed:

@@ -193,7 +193,18 @@ class Networks:
             await in_thread(forwarding.switch_on, ipv6=True, allowed=self._ip_forward)
         self._telling.changed(record)
 
+    def warnings(self) -> Sequence[str]:
+        """Return what the machine's owner should do, as ``info`` shows it."""
+        off = [] if forwarding.is_on() else ["WARNING: IPv4 forwarding is disabled"]
+        return [*off, *self.firewall.warnings()]
+
     # -- containers
+
+    def forewarn(self, mode: str) -> Sequence[str]:
+        """Say what keeps a container of a network mode from what is outside; the words are Docker's."""
+        if mode in ("host", "none") or forwarding.is_on():
+            return []
+        return ["IPv4 forwarding is disabled. Networking will not work."]
 
     async def declare(self, tenant: Tenant) -> None:
         """See `Attachments.declare`."""

@@ -151,7 +151,7 @@ async def info(call: Call) -> web.StreamResponse:
             "SecurityOptions": list(engine.containers.security_options()),
             "DefaultAddressPools": [{"Base": p.base, "Size": p.size} for p in engine.config.default_address_pools],
             "CDISpecDirs": [],
-            "Warnings": [*engine.containers.warnings(), *engine.networks.firewall.warnings()],
+            "Warnings": [*engine.containers.warnings(), *engine.networks.warnings()],
         }
     )
 
