@@ -9,15 +9,14 @@ import logging
 import os
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
 
-from berth.base.aio import in_executor
 from berth.base.errors import SystemFault
+from berth.base.worker import Workers
 from berth.store.base import First, Records
 from berth.store.rows import Rows
 
@@ -92,7 +91,7 @@ class Database:
             if not isinstance(exc, _Full) and exc.sqlite_errorcode != sqlite3.SQLITE_FULL:
                 raise
             log.warning("%s: %s", path, exc)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"store-{path.stem}")
+        self._writer = Workers(f"store-{path.stem}")
         self._under_way = 0
         #: Pages that may have been written to the log since it was begun anew.
         self._logged = 0
@@ -155,7 +154,7 @@ class Database:
 
         self._under_way += 1
         try:
-            await in_executor(self._thread, work)
+            await self._writer.run(work)
         except (sqlite3.Error, _Full) as exc:
             raise SystemFault(f"cannot write the engine's records: {exc}") from exc
         finally:
@@ -176,7 +175,7 @@ class Database:
             self._tidy_soon()
             return
         self._logged = 0
-        self._thread.submit(self._checkpoint)
+        self._writer.put(self._checkpoint)
 
     def _checkpoint(self) -> None:
         try:
@@ -202,7 +201,7 @@ class Database:
         """Finish what is being written and close the file."""
         if self._tidying is not None:
             self._tidying.cancel()
-        self._thread.shutdown()
+        self._writer.close()
         self._db.close()
 
 
