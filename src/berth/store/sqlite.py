@@ -1,7 +1,8 @@
 """Records in SQLite: one table per kind, a key and a JSON body; one writer thread per database.
 
 Two databases: the durable one (write-ahead log, fsync at every commit, sqlite.org/pragma.html#pragma_synchronous)
-and the run-time one on tmpfs, which means nothing after a reboot and therefore never syncs.
+and the run-time one on tmpfs, which means nothing after a reboot and therefore never syncs: a write to it is done at
+once, in the caller's thread, unless it waits for its turn or brings blocking work with it.
 """
 
 import asyncio
@@ -154,7 +155,10 @@ class Database:
 
         self._under_way += 1
         try:
-            await self._writer.run(work)
+            if self._durable or first is not None or then is not None or self._under_way > 1:
+                await self._writer.run(work)
+            else:
+                work()  # to memory, in less time than it takes to wake a thread
         except (sqlite3.Error, _Full) as exc:
             raise SystemFault(f"cannot write the engine's records: {exc}") from exc
         finally:

@@ -194,3 +194,31 @@ async def test_a_write_outlasts_a_cancellation(tmp_path: Path) -> None:
     again = Database(tmp_path / "x.db", durable=True)
     assert again.table("ships", Ship).all() == [Ship("x")]
     again.close()
+
+
+async def test_what_only_memory_holds_is_written_at_once_but_in_its_turn(tmp_path: Path) -> None:
+    database = Database(tmp_path / "x.db", durable=False)
+    ships, threads = database.table("ships", Ship), []
+    at_once = ships.put("a", Ship("w"))
+    with pytest.raises(StopIteration):
+        at_once.send(None)  # never waited
+    begun, gate = threading.Event(), threading.Event()
+
+    def first() -> None:
+        threads.append(threading.current_thread())
+        begun.set()
+        assert gate.wait(5)
+
+    slow = asyncio.get_running_loop().create_task(ships.put("a", Ship("x"), first=first))
+    await asyncio.sleep(0)
+    assert await asyncio.to_thread(begun.wait, 5)
+    after = asyncio.get_running_loop().create_task(ships.put("a", Ship("y")))
+    await asyncio.sleep(0)
+    assert not after.done()
+    gate.set()
+    await asyncio.gather(slow, after)
+    assert threads != [threading.current_thread()]
+    database.close()
+    again = Database(tmp_path / "x.db", durable=False)
+    assert again.table("ships", Ship).all() == [Ship("y")]
+    again.close()
