@@ -72,8 +72,10 @@ IFLA_IFALIAS: Final = 20
 IFLA_AF_SPEC: Final = 26
 IFLA_GROUP: Final = 27
 IFLA_NET_NS_FD: Final = 28
+IFLA_EXT_MASK: Final = 29
 IFLA_TSO_MAX_SIZE: Final = 59
 IFLA_GSO_IPV4_MAX_SIZE: Final = 63
+RTEXT_FILTER_SKIP_STATS: Final = 1 << 3
 IFLA_INFO_KIND: Final = 1
 IFLA_INFO_DATA: Final = 2
 IFLA_INFO_SLAVE_DATA: Final = 5
@@ -510,11 +512,16 @@ class RouteSocket:
 
     def index(self, name: str) -> int:
         """Return a link's index. Raises `LinkNotFound`."""
-        return self.link(name).number
+        number: int = _LINK.unpack_from(self._link(name))[2]
+        return number
 
     def link(self, name: str) -> Link:
         """Return one link. Raises `LinkNotFound`."""
-        body = _link_head() + text(IFLA_IFNAME, name)
+        return _link(self._link(name))
+
+    def _link(self, name: str) -> memoryview:
+        # its counters, most of the answer, are left out (before Linux 4.4 they come all the same)
+        body = _link_head() + text(IFLA_IFNAME, name) + u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
         what = f"look up link {name}"
         with self._lock:
             number = next(self._numbers) & 0xFFFFFFFF
@@ -526,7 +533,7 @@ class RouteSocket:
                     if kind == NLMSG_ERROR and (failure := _failure(what, flags, answer)) is not None:
                         raise failure
                     if kind == RTM_NEWLINK:
-                        return _link(answer)
+                        return answer
 
     def links(self) -> list[Link]:
         """Return every link of the namespace."""

@@ -110,8 +110,8 @@ def _route_replies(step: Step) -> Step | None:
         table = FIRST_TABLE + index
         flags = NLM_F_CREATE | NLM_F_REPLACE
         try:
-            there.send(*_routes(RTM_NEWROUTE, flags, want.address, want.gateway, index, table))
-            there.send(_rule(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, want.address, table))
+            routes = _routes(RTM_NEWROUTE, flags, want.address, want.gateway, index, table)
+            there.send(*routes, _rule(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, want.address, table))
         except BaseException:
             _forget(there, want.link, want.address, want.gateway)
             raise
