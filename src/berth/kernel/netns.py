@@ -1,7 +1,7 @@
 """Network namespaces: make, pin to a file, enter for one errand, remove. Blocking.
 
-A thread that changes its namespace is never used for anything else: each errand has a thread of its own,
-which ends with it. Must not: know what a namespace is for.
+A thread that changes its namespace is never used for anything but errands: it enters where each of them leads, and
+nobody else's work is ever done in it. Must not: know what a namespace is for.
 """
 
 import contextlib
@@ -10,7 +10,8 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar, cast
+from queue import SimpleQueue
+from typing import Any, Final, Generic, ParamSpec, TypeVar, cast
 
 from berth.base.errors import SystemFault
 from berth.kernel import netlink
@@ -36,23 +37,93 @@ class NamespaceGone(SystemFault):
         super().__init__(f"network namespace {path}: {reason}")
 
 
+class _Errand(Generic[T]):
+    """Work for a thread that may change its namespace, and what became of it."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self._outcome: list[T] = []
+        self._failure: list[BaseException] = []
+
+    def do(self) -> None:
+        try:
+            self._outcome.append(self._work())
+        except BaseException as exc:  # noqa: BLE001  carried over to the thread that waits
+            self._failure.append(exc)
+
+    def result(self) -> T:
+        if self._failure:
+            raise self._failure[0]
+        return self._outcome[0]
+
+
 def _errand(work: Callable[[], T]) -> T:
     """Run `work` in a thread of its own and return, or raise, what it did."""
-    outcome: list[T] = []
-    failure: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            outcome.append(work())
-        except BaseException as exc:  # noqa: BLE001  carried over to the thread that waits
-            failure.append(exc)
-
-    thread = threading.Thread(target=run, name="berth-netns")
+    errand = _Errand(work)
+    thread = threading.Thread(target=errand.do, name="berth-netns")
     thread.start()
     thread.join()
-    if failure:
-        raise failure[0]
-    return outcome[0]
+    return errand.result()
+
+
+class _Runner:
+    """A thread that does one errand after the other, each of which enters a namespace first.
+
+    It waits for the next one in the process's own: otherwise it would keep the last one's alive.
+    """
+
+    def __init__(self) -> None:
+        self._errands: SimpleQueue[_Errand[Any] | None] = SimpleQueue()
+        self._told: SimpleQueue[bool] = SimpleQueue()
+        with opened("/proc/self/ns/net") as home:
+            self._home = os.dup(home)
+        try:
+            threading.Thread(target=self._run, name="berth-netns", daemon=True).start()
+        except BaseException:
+            os.close(self._home)
+            raise
+
+    def do(self, errand: _Errand[Any]) -> bool:
+        """Do an errand; tell whether another may follow."""
+        self._errands.put(errand)
+        return self._told.get()
+
+    def end(self) -> None:
+        """Let the thread end."""
+        self._errands.put(None)
+
+    def _run(self) -> None:
+        back = True
+        while back and (errand := self._errands.get()) is not None:
+            errand.do()
+            del errand
+            back = LIBC.setns(self._home, CLONE_NEWNET) == 0
+            self._told.put(back)
+        os.close(self._home)
+
+
+#: Those without an errand. Starting a thread takes longer than most errands do.
+_waiting: Final[list[_Runner]] = []
+#: How many may wait: more are needed only by many plans at once.
+_MOST_WAITING: Final = 4
+
+# In a process that was forked off none of them is there.
+os.register_at_fork(after_in_child=_waiting.clear)
+
+
+def _run_in(enter: Callable[[], T]) -> T:
+    """Run what enters a namespace first, in a thread for such errands."""
+    try:
+        runner = _waiting.pop()
+    except IndexError:
+        runner = _Runner()
+    errand = _Errand(enter)
+    if runner.do(errand):
+        if len(_waiting) < _MOST_WAITING:
+            _waiting.append(runner)
+        else:
+            runner.end()
+    return errand.result()
 
 
 def create(path: str) -> None:
@@ -101,7 +172,7 @@ def opened(path: str) -> Iterator[int]:
 
 
 def inside(path: str, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run `work` in a pinned namespace, in a thread made for it, and return its value.
+    """Run `work` in a pinned namespace, in a thread for such errands, and return its value.
 
     Sockets it opens belong to that namespace for good. Raises `NamespaceGone`.
     """
@@ -112,7 +183,7 @@ def inside(path: str, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
         return work(*args, **kwargs)
 
     with opened(path) as fd:
-        return _errand(lambda: enter(fd))
+        return _run_in(lambda: enter(fd))
 
 
 def apart(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
