@@ -47,6 +47,13 @@ def _tell(ended: asyncio.Future[None], _: object = None) -> None:
         ended.set_result(None)
 
 
+async def together(*works: Awaitable[object]) -> None:
+    """Do all at the same time, each to its end though others fail; raise the first failure, in their order."""
+    for outcome in await asyncio.gather(*works, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
 async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run blocking `work` in a worker thread and wait for its end, also when cancelled meanwhile.
 

@@ -21,7 +21,7 @@ from berth.networks.drivers.registry import driver_of
 from berth.networks.model import LiveEndpoint, LiveSandbox
 from berth.networks.options import Advertisements, advertisements
 from berth.networks.register import Register
-from berth.store.base import Records
+from berth.store.base import First, Records
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +34,16 @@ class Advertising:
         self._register = register
         self._tasks = Tasks()
 
-    async def tell(self, live: LiveSandbox, ends: Iterable[LiveEndpoint]) -> None:
-        """Tell the neighbours of new attachments once, and as often as their networks want behind the answer."""
+    async def tell(self, live: LiveSandbox, ends: Iterable[LiveEndpoint], *, first: First | None = None) -> None:
+        """Tell the neighbours of new attachments once, and as often as their networks want behind the answer.
+
+        `first` is done before, in the same thread; where it fails nobody is told.
+        """
         wanted = [(end, often) for end in ends if (often := self._often(end)).times]
-        if not wanted:
-            return
-        await self._say(live.netns_path, [end for end, _ in wanted])
+        if wanted:
+            await self._say(live.netns_path, [end for end, _ in wanted], first)
+        elif first is not None:
+            await in_thread(first)
         for end, often in wanted:
             if often.times > 1:
                 self._tasks.start(f"advertise {end.ipv4 or end.ipv6}", self._again(live, end, often))
@@ -61,8 +65,8 @@ class Advertising:
                 return
             await self._say(live.netns_path, [there])
 
-    async def _say(self, namespace: str, ends: Iterable[LiveEndpoint]) -> None:
-        if used := await in_thread(_send, namespace, ends):
+    async def _say(self, namespace: str, ends: Iterable[LiveEndpoint], first: First | None = None) -> None:
+        if used := await in_thread(_send, namespace, ends, first):
             self._tasks.start("close sockets", in_thread(_close, used))
 
     async def close(self) -> None:
@@ -70,7 +74,9 @@ class Advertising:
         await self._tasks.close()
 
 
-def _send(namespace: str, ends: Iterable[LiveEndpoint]) -> list[socket.socket]:
+def _send(namespace: str, ends: Iterable[LiveEndpoint], first: First | None) -> list[socket.socket]:
+    if first is not None:
+        first()
     used = []
     for end in ends:
         frames = functools.partial(announcement.frames, ipv4=end.ipv4, ipv6=end.ipv6)

@@ -4,12 +4,13 @@ The caller holds the container's lock (when the engine starts, nobody else is th
 and keeps what the container wants. Must not: open or close a container, or write what it wants.
 """
 
+import functools
 import logging
 from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from berth.base.aio import in_thread
+from berth.base.aio import in_thread, together
 from berth.kernel import link, sublink
 from berth.networks import mending, sandboxes
 from berth.networks.advertising import Advertising
@@ -108,13 +109,13 @@ class Changing:
             )
             await self._note(now)
             await self._publishing.move_proxy(_leads(live), _leads(now))
-            await in_thread(self._files.add, tenant, end, resolver=resolver)
-            if sockets is not None:
-                given, sockets = sockets, None
-                await self._naming.serve(tenant, now, given)
-            else:
-                await self._naming.reconfigure(tenant, now)
-                await self._naming.announce(tenant, end)
+            given, sockets = sockets, None
+            await together(
+                self._advertising.tell(
+                    now, [end], first=functools.partial(self._files.add, tenant, end, resolver=resolver)
+                ),
+                self._naming.extend(tenant, now, end, given),
+            )
             await keep()
             await self._live.put(tenant.container_id, now)
         except BaseException:
@@ -122,7 +123,6 @@ class Changing:
                 sandboxes.close_sockets(sockets)
             await self._take_back(tenant, live, now, end, undo)
             raise
-        await self._advertising.tell(now, [end])
         self._telling.connected(tenant.container_id, end)
 
     async def _take_back(

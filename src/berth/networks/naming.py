@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from berth.base.aio import in_thread
+from berth.base.aio import in_thread, together
 from berth.base.config import Config
 from berth.base.paths import Layout
 from berth.networks import hosts_files, sandboxes
@@ -109,6 +109,13 @@ class Naming:
         for end in live.endpoints:
             await self.announce(tenant, end)
 
+    async def extend(self, tenant: Tenant, live: LiveSandbox, end: LiveEndpoint, sockets: Sockets | None) -> None:
+        """Follow a set of networks that has one more; with `sockets` the container is answered only from now on."""
+        if sockets is not None:
+            await self.serve(tenant, live, sockets)
+        else:
+            await together(self.reconfigure(tenant, live), self.announce(tenant, end))
+
     async def announce(self, tenant: Tenant, end: LiveEndpoint) -> None:
         """Give an attachment its names, in place of those it had."""
         named = self.named_endpoint(tenant, end)
@@ -129,8 +136,7 @@ class Naming:
     async def withdraw(self, tenant: Tenant, live: LiveSandbox, end: LiveEndpoint) -> None:
         """Take the names of an attachment away that a container, now as `live` says, has no more."""
         if self._dns is not None and live.has_dns:
-            await self._dns.endpoint_down(tenant.container_id, end.network_id)
-            await self.reconfigure(tenant, live)
+            await together(self._dns.endpoint_down(tenant.container_id, end.network_id), self.reconfigure(tenant, live))
 
     async def forget(self, live: LiveSandbox) -> None:
         """Take all names of a container away."""

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from berth.base.aio import KeyedLocks, Tasks, finish, in_thread, supervise
+from berth.base.aio import KeyedLocks, Tasks, finish, in_thread, supervise, together
 
 
 async def test_settling_ends_though_a_task_has_just_ended() -> None:
@@ -120,3 +120,21 @@ async def test_a_service_that_fails_is_started_again(caplog: pytest.LogCaptureFi
     task.cancel()
     assert "service lamp failed" in caplog.text
     assert "service lamp ended by itself" in caplog.text
+
+
+async def test_what_is_done_together_ends_together_and_the_first_failure_is_told() -> None:
+    gate, ended = asyncio.Event(), []
+
+    async def slow() -> None:
+        await gate.wait()
+        ended.append("slow")
+
+    async def fails(what: str) -> None:
+        gate.set()
+        raise ValueError(what)
+
+    await together(slow(), asyncio.sleep(0, gate.set()))
+    gate.clear()
+    with pytest.raises(ValueError, match="first"):
+        await together(slow(), fails("first"), fails("second"))
+    assert ended == ["slow", "slow"]
