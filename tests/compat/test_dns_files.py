@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +64,24 @@ def test_what_is_given_is_what_is_written(engine: Engine, start: Start) -> None:
     }  # fmt: skip
     start("--dns-option", "ndots:2", "--dns-search", ".", "--network", "dnsfiles")
     assert resolv(engine) == {"nameserver": ["127.0.0.11"], "options": ["ndots:2"]}
+
+
+def test_the_hosts_servers_of_ipv6_are_not_for_a_container_without_it(
+    engine: Engine, start: Start, tmp_path: Path
+) -> None:
+    conf = tmp_path / "resolv.conf"
+    conf.write_text("nameserver fe80::1%lo\nnameserver 2001:db8::53\nnameserver 192.0.2.53\n")
+    engine.host("mount", "--bind", str(conf), "/etc/resolv.conf")
+    try:
+        start()
+        assert resolv(engine)["nameserver"] == ["192.0.2.53"]
+        engine.docker("network", "connect", "dnsfiles", "files")
+        assert resolv(engine)["nameserver"] == ["127.0.0.11"]
+        conf.write_text("nameserver fe80::1%lo\nnameserver 2001:db8::53\n")
+        start()
+        assert resolv(engine)["nameserver"] == ["8.8.8.8", "8.8.4.4"]
+    finally:
+        engine.host("umount", "/etc/resolv.conf")
 
 
 def test_a_loopback_server_given_by_hand_stays(engine: Engine, start: Start) -> None:

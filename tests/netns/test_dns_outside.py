@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import dns.flags
 import dns.message
@@ -21,7 +22,7 @@ import pytest
 
 from berth.kernel import netns
 from berth.networks.dns.client import DnsClient
-from berth.networks.dns.model import Upstream
+from berth.networks.dns.model import ServeConfig, Upstream
 from tests.netns.test_dns import PATIENCE_S, Container, World, endpoint, serve, world
 from tests.support.pace import Pace
 
@@ -29,12 +30,14 @@ __all__ = ["world"]
 pytestmark = pytest.mark.root
 
 Handler = Callable[[dns.message.Message, bool], list[bytes]]
+#: The namespace of this test's own process, where the name server is.
+HOST = SimpleNamespace(path="/proc/self/ns/net")
 
 
 class Outside:
     """A server inside a container's namespace, at 127.0.0.1 or ::1: sends whatever packets `handler` gives."""
 
-    def __init__(self, where: Container, handler: Handler, address: str = "127.0.0.1") -> None:
+    def __init__(self, where: Container | SimpleNamespace, handler: Handler, address: str = "127.0.0.1") -> None:
         self.handler = handler
         self.asked: list[tuple[str, bool]] = []
         self._address = address
@@ -127,7 +130,7 @@ def silent(_query: dns.message.Message, _tcp: bool) -> list[bytes]:
 def outside() -> Iterator[Callable[..., Outside]]:
     made: list[Outside] = []
 
-    def make(where: Container, handler: Handler, address: str = "127.0.0.1") -> Outside:
+    def make(where: Container | SimpleNamespace, handler: Handler, address: str = "127.0.0.1") -> Outside:
         made.append(Outside(where, handler, address))
         return made[-1]
 
@@ -428,6 +431,21 @@ def test_an_upstream_by_ipv6(world: World, outside: Make) -> None:
         await serve(client, asker, there.upstream)
         assert await asyncio.to_thread(asker.ask, "six.com") == {"192.0.2.6"}
         assert await asyncio.to_thread(lambda: asker.ask("seven.com", tcp=True)) == {"192.0.2.6"}
+
+    world.run(story)
+
+
+def test_an_upstream_on_a_link_of_the_hosts(world: World, outside: Make) -> None:
+    asker = world.container()
+    here = outside(HOST, saying("192.0.2.7"), "::1")
+    index = socket.if_nametoindex("lo")
+    links = [Upstream(f"::1%{link}", from_host=True, port=here.port) for link in ("gone0", "lo", str(index))]
+
+    async def story(client: DnsClient) -> None:
+        await serve(client, asker, *links[:2])
+        assert await asyncio.to_thread(asker.ask, "six.com") == {"192.0.2.7"}
+        await client.configure(ServeConfig(asker.id, (links[2],)))
+        assert await asyncio.to_thread(asker.ask, "seven.com") == {"192.0.2.7"}
 
     world.run(story)
 

@@ -39,7 +39,8 @@ class ContainerFiles:
         if resolver:
             conf = hosts_files.for_user_network(conf)
         elif not on_host:
-            conf = hosts_files.for_default_bridge(conf, explicit=self.names_servers(tenant))
+            ipv6 = any(end.ipv6 for end in ends)
+            conf = hosts_files.for_default_bridge(conf, ipv6=ipv6, explicit=self.names_servers(tenant))
         own = [address for end in ends for address in (end.ipv4, end.ipv6) if address]
         extra = hosts_files.extra_hosts(tenant.extra_hosts, self._host_gateways()) + self._linked_hosts(tenant, ends)
         hosts = hosts_files.render_hosts(extra, own, tenant.hostname, tenant.domainname)
@@ -124,8 +125,11 @@ class ContainerFiles:
     def _resolv_confs(self, tenant: Tenant) -> tuple[str, str]:
         """Return what a container's resolv.conf says without a resolver of ours, and with it."""
         conf, explicit = self.resolv_conf(tenant), self.names_servers(tenant)
+        record = self._register.named(DEFAULT)  # the only network with addresses and without a resolver
+        end = self._register.attached(record.id).get(tenant.container_id) if record else None
+        ipv6 = bool(end and end.ipv6)
         return (
-            hosts_files.render_resolv_conf(hosts_files.for_default_bridge(conf, explicit=explicit)),
+            hosts_files.render_resolv_conf(hosts_files.for_default_bridge(conf, ipv6=ipv6, explicit=explicit)),
             hosts_files.render_resolv_conf(hosts_files.for_user_network(conf)),
         )
 

@@ -57,6 +57,11 @@ def is_loopback(server: str) -> bool:
         return False
 
 
+def _is_of_a_link(server: str) -> bool:
+    """Tell whether an address means something on one link of the host's only (``fe80::1%eth0``)."""
+    return "%" in server
+
+
 def asked(host: ResolvConf, servers: Sequence[str], search: Sequence[str], options: Sequence[str]) -> ResolvConf:
     """Return the host's settings with what a container was given instead; search ``.`` clears."""
     return ResolvConf(
@@ -66,13 +71,17 @@ def asked(host: ResolvConf, servers: Sequence[str], search: Sequence[str], optio
     )
 
 
-def for_default_bridge(want: ResolvConf, *, explicit: bool = False) -> ResolvConf:
-    """Return what a container on the default bridge gets: no server that only the host can reach.
+def for_default_bridge(want: ResolvConf, *, ipv6: bool, explicit: bool = False) -> ResolvConf:
+    """Return what a container on the default bridge gets: no server that it cannot reach, with or without `ipv6`.
 
     `explicit` servers are meant as the container sees them.
     """
-    servers = want.servers if explicit else tuple(one for one in want.servers if not is_loopback(one))
+    servers = want.servers if explicit else tuple(one for one in want.servers if _may_be_reached(one, ipv6=ipv6))
     return want._replace(servers=servers or FALLBACK_SERVERS)
+
+
+def _may_be_reached(server: str, *, ipv6: bool) -> bool:
+    return not is_loopback(server) and not _is_of_a_link(server) and (ipv6 or ":" not in server)
 
 
 def for_user_network(want: ResolvConf) -> ResolvConf:
@@ -82,13 +91,13 @@ def for_user_network(want: ResolvConf) -> ResolvConf:
     return want._replace(servers=(ADDRESS,), options=options)
 
 
-def upstreams(want: ResolvConf, *, explicit: bool) -> tuple[Upstream, ...]:
-    """Return whom our name server asks for others; the host's loopback servers are asked from the host.
+def upstreams(want: ResolvConf, *, explicit: bool, ipv6: bool) -> tuple[Upstream, ...]:
+    """Return whom our name server asks for others; those the container cannot reach itself are asked from the host.
 
-    `explicit` servers are meant as the container sees them.
+    `explicit` servers are meant as the container sees them; `ipv6` tells whether it has a way out by IPv6.
     """
     servers = want.servers or FALLBACK_SERVERS
-    return tuple(Upstream(address=one, from_host=not explicit and is_loopback(one)) for one in servers)
+    return tuple(Upstream(one, from_host=not explicit and not _may_be_reached(one, ipv6=ipv6)) for one in servers)
 
 
 def render_resolv_conf(conf: ResolvConf) -> str:

@@ -81,7 +81,8 @@ class Naming:
     def _serve_config(self, tenant: Tenant, live: LiveSandbox) -> ServeConfig:
         conf = self._files.resolv_conf(tenant)
         records = [self._register.by_id(end.network_id) for end in live.endpoints]
-        asked = hosts_files.upstreams(conf, explicit=self._files.names_servers(tenant))
+        ipv6 = any(end.gateway6 for end in live.endpoints)
+        asked = hosts_files.upstreams(conf, explicit=self._files.names_servers(tenant), ipv6=ipv6)
         if any(record is not None and egress.parse(record.options).deny for record in records):
             # what the container may not reach itself is asked for it
             asked = tuple(msgspec.structs.replace(one, from_host=True) for one in asked)

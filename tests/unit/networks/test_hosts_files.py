@@ -44,8 +44,15 @@ def test_junk_is_survived(text: str) -> None:
 
 
 def test_the_default_bridge_gets_the_hosts_servers_without_loopback() -> None:
-    assert for_default_bridge(parse_resolv_conf(HOST)).servers == ("192.0.2.53",)
-    assert for_default_bridge(ResolvConf(("127.0.0.1", "::1"))).servers == ("8.8.8.8", "8.8.4.4")
+    assert for_default_bridge(parse_resolv_conf(HOST), ipv6=False).servers == ("192.0.2.53",)
+    assert for_default_bridge(ResolvConf(("127.0.0.1", "::1")), ipv6=True).servers == ("8.8.8.8", "8.8.4.4")
+
+
+def test_the_default_bridge_gets_servers_of_ipv6_only_with_ipv6() -> None:
+    router = ResolvConf(("fe80::1%eth0", "2001:db8::53", "192.0.2.53"))
+    assert for_default_bridge(router, ipv6=False).servers == ("192.0.2.53",)
+    assert for_default_bridge(router, ipv6=True).servers == ("2001:db8::53", "192.0.2.53")
+    assert for_default_bridge(ResolvConf(("2001:db8::53",)), ipv6=False).servers == ("8.8.8.8", "8.8.4.4")
 
 
 def test_a_user_network_gets_ours() -> None:
@@ -65,8 +72,17 @@ def test_flags_replace_the_hosts_settings() -> None:
 
 def test_loopback_servers_are_asked_from_the_host_unless_named_for_the_container() -> None:
     conf = ResolvConf(("127.0.0.53", "192.0.2.53"))
-    assert upstreams(conf, explicit=False) == (Upstream("127.0.0.53", from_host=True), Upstream("192.0.2.53"))
-    assert upstreams(conf, explicit=True)[0] == Upstream("127.0.0.53")
+    there, outside = Upstream("127.0.0.53", from_host=True), Upstream("192.0.2.53")
+    assert upstreams(conf, explicit=False, ipv6=True) == (there, outside)
+    assert upstreams(conf, explicit=True, ipv6=True)[0] == Upstream("127.0.0.53")
+
+
+def test_servers_of_ipv6_are_asked_from_the_host_for_who_has_none() -> None:
+    conf = ResolvConf(("fe80::1%eth0", "2001:db8::53", "192.0.2.53"))
+    asked = [one.from_host for one in upstreams(conf, explicit=False, ipv6=False)]
+    assert asked == [True, True, False]
+    asked = [one.from_host for one in upstreams(conf, explicit=False, ipv6=True)]
+    assert asked == [True, False, False], "an address of a link is of one of the host's"
 
 
 @pytest.mark.parametrize(
@@ -91,8 +107,8 @@ def test_bad_extra_hosts_are_refused(text: str) -> None:
 
 def test_servers_that_were_given_are_meant_as_the_container_sees_them() -> None:
     given = ResolvConf(("127.0.0.1", "192.0.2.53"))
-    assert for_default_bridge(given, explicit=True) == given
-    assert for_default_bridge(given).servers == ("192.0.2.53",)
+    assert for_default_bridge(given, ipv6=False, explicit=True) == given
+    assert for_default_bridge(given, ipv6=False).servers == ("192.0.2.53",)
 
 
 def test_a_hosts_file() -> None:

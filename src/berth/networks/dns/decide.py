@@ -61,22 +61,23 @@ def decide(query: Query, view: View, config: ServeConfig) -> Decision:
 def usable(config: ServeConfig) -> tuple[Upstream, ...]:
     """Return the upstreams that may be asked: never ourselves, none on the host for internal networks.
 
-    Only plain addresses: connecting to anything else would look a name up, and wait for it.
+    Only plain addresses: connecting to anything else would look a name up, and wait for it. One of a link
+    (``fe80::1%eth0``) is of a link of the host's.
     """
     chosen = [
         up
         for up in config.upstreams[:MAX_UPSTREAMS]
-        if _is_plain(up.address) and not (up.from_host and config.internal) and (up.from_host or up.address != ADDRESS)
+        if _is_plain(up) and not (up.from_host and config.internal) and (up.from_host or up.address != ADDRESS)
     ]
     return tuple(chosen)
 
 
-def _is_plain(text: str) -> bool:
+def _is_plain(upstream: Upstream) -> bool:
     try:
-        ip_address(text)
+        ip_address(upstream.address)
     except ValueError:
         return False
-    return "%" not in text
+    return "%" not in upstream.address or upstream.from_host
 
 
 def _own(query: Query, view: View) -> Answer | None:

@@ -82,12 +82,12 @@ class Leg:
         return time.monotonic() - self.begun
 
     def _connect(self, kind: socket.SocketKind) -> None:
-        up = self.upstream
+        up, place = self.upstream, _place(self.upstream)
         family = socket.AF_INET6 if ":" in up.address else socket.AF_INET
         self._sock = sock = self._outlet.open(family, kind, from_host=up.from_host)
         self._outlet.streams += kind == socket.SOCK_STREAM
         self._ident = int.from_bytes(os.urandom(2), "big")
-        problem = sock.connect_ex((up.address, up.port))
+        problem = sock.connect_ex(place)
         if problem not in (0, errno.EINPROGRESS):
             self._hang_up()
             raise OSError(problem, os.strerror(problem))
@@ -198,3 +198,11 @@ class Leg:
             self._sock.close()
             self._sock = None
         self._stream.clear()
+
+
+def _place(upstream: Upstream) -> tuple[str, int] | tuple[str, int, int, int]:
+    """Return what to connect to. Raises OSError where an address is of a link that is not there."""
+    address, _, link = upstream.address.partition("%")
+    if not link:
+        return address, upstream.port
+    return address, upstream.port, 0, int(link) if link.isdecimal() else socket.if_nametoindex(link)

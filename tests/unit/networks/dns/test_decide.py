@@ -76,6 +76,8 @@ def test_which_upstreams_may_be_asked() -> None:
     assert usable(ServeConfig("me", (host, OUT), internal=True)) == (OUT,)
     names = (Upstream("dns.example"), Upstream("fe80::1%eth0"), Upstream("2001:db8::1"))
     assert usable(ServeConfig("me", names)) == names[2:], "only what needs no look-up to connect to"
+    router = Upstream("fe80::1%eth0", from_host=True)
+    assert usable(ServeConfig("me", (router,))) == (router,)
 
 
 def test_rotations_begin_with_each_in_turn() -> None:
