@@ -93,7 +93,7 @@ class Automatic:
             if plan is None or record.name in self._running:
                 continue
             state = await self._state(record.name, plan)
-            left_ns = _due_ns(plan, state) - self._register.clock.now_ns()
+            left_ns = due_ns(plan, state.from_ns) - self._register.clock.now_ns()
             if left_ns > 0:
                 rest = min(rest, max(0.1, left_ns / _SECOND_NS))
                 continue
@@ -115,9 +115,14 @@ class Automatic:
             return None  # told by `states`
 
     async def _state(self, name: str, plan: Plan) -> RunRecord:
-        known = self._known(name)
+        known, now_ns = self._known(name), self._register.clock.now_ns()
         if known is None or known.said != plan.said:
-            known = RunRecord(name=name, said=plan.said, from_ns=self._register.clock.now_ns())
+            known = RunRecord(name=name, said=plan.said, from_ns=now_ns)
+            await self._note(known)
+        elif known.from_ns > now_ns:
+            # The clock was ahead when that was written: nothing would be due before it is there again.
+            log.warning("backup of %s: the clock was set back; the next run is counted from now", name)
+            known = msgspec.structs.replace(known, from_ns=now_ns)
             await self._note(known)
         return known
 
@@ -201,7 +206,7 @@ class Automatic:
                 "Volume": record.name,
                 "Schedule": plan.said if plan else "",
                 "Target": plan.target if plan else "",
-                "Next": rfc3339(_due_ns(plan, state)) if plan and state else "",
+                "Next": rfc3339(due_ns(plan, state.from_ns)) if plan and state else "",
                 "Last": rfc3339(state.began_ns) if state and state.began_ns else "",
                 "File": state.file if state else "",
                 "Error": error or (state.error if state else ""),
@@ -210,11 +215,20 @@ class Automatic:
         return found
 
 
-def _due_ns(plan: Plan, state: RunRecord) -> int:
+def due_ns(plan: Plan, from_ns: int) -> int:
+    """Return when the first run after a moment is due, both in nanoseconds since the epoch; it is always later."""
     if plan.schedule.every_s:
-        return state.from_ns + plan.schedule.every_s * _SECOND_NS
-    local = datetime.fromtimestamp(state.from_ns / _SECOND_NS, UTC).astimezone().replace(tzinfo=None)
-    due = next_run(plan.schedule, local)
-    if due == NEVER:
-        return 1 << 62
-    return int(due.astimezone(UTC).timestamp()) * _SECOND_NS
+        return from_ns + plan.schedule.every_s * _SECOND_NS
+    local = datetime.fromtimestamp(from_ns / _SECOND_NS, UTC).astimezone().replace(tzinfo=None)
+    while (local := next_run(plan.schedule, local)) != NEVER:
+        for due in _moments(local):
+            if due > from_ns:
+                return due
+    return 1 << 62
+
+
+def _moments(local: datetime) -> tuple[int, ...]:
+    """Return when a local time is: twice where clocks are put back; where they are put on, what it would have been."""
+    instants = [local.replace(fold=fold).astimezone(UTC) for fold in (0, 1)]
+    there = [one for one in instants if one.astimezone().replace(tzinfo=None, fold=0) == local]
+    return tuple(int(one.timestamp()) * _SECOND_NS for one in (there or [max(instants)]))

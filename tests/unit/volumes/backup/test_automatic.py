@@ -1,7 +1,9 @@
 """Scheduled backups: side by side and within bounds, and whatever becomes of one, the others and the next go on."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -11,9 +13,9 @@ from berth.base.errors import SystemFault
 from berth.events.bus import Bus
 from berth.events.model import Event
 from berth.store.memory import MemoryRecords
-from berth.volumes.backup.automatic import AT_ONCE, Automatic, RunRecord
+from berth.volumes.backup.automatic import AT_ONCE, Automatic, RunRecord, due_ns
 from berth.volumes.backup.errors import StoreFailed
-from berth.volumes.backup.schedule import Plan
+from berth.volumes.backup.schedule import Plan, plan_of
 from berth.volumes.backup.stores.base import Entry
 from berth.volumes.model import VolumeRecord
 from berth.volumes.register import Register
@@ -194,5 +196,85 @@ def test_a_volume_that_goes_takes_its_state_along() -> None:
         await world.automatic.settle()
         assert world.begun == ["b"]
         assert [one.name for one in world.records.all()] == ["b"]
+
+    asyncio.run(work())
+
+
+def test_a_clock_that_was_ahead_puts_no_run_off() -> None:
+    async def work() -> None:
+        world = World("a")
+        await world.create()
+        world.clock.ns += 10**9 * 365 * 24 * 3600  # as before the first answer of a time server
+        await world.automatic.turn()
+        await world.automatic.settle()
+        world.clock.ns -= 10**9 * 365 * 24 * 3600
+        await world.automatic.turn()
+        assert world.begun == ["a"], "that is no reason for a run of its own"
+        await world.due()
+        await world.automatic.settle()
+        assert world.begun == ["a", "a"]
+
+    asyncio.run(work())
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def _ns(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp()) * 10**9
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize(
+    ("said", "after", "due"),
+    [
+        ("daily 02:30", "2026-10-24T12:00+02:00", "2026-10-25T02:30+02:00"),
+        # Begun late, in the hour that comes again: not once more, and again, until that is over.
+        ("daily 02:30", "2026-10-25T02:10+01:00", "2026-10-25T02:30+01:00"),
+        ("daily 02:30", "2026-10-25T02:40+01:00", "2026-10-26T02:30+01:00"),
+        ("*/15 * * * *", "2026-10-25T02:15+01:00", "2026-10-25T02:30+01:00"),
+        ("*/15 * * * *", "2026-10-25T02:50+01:00", "2026-10-25T03:00+01:00"),
+        ("daily 02:30", "2026-03-28T12:00+01:00", "2026-03-29T03:30+02:00"),
+        ("daily 02:30", "2026-03-29T03:30+02:00", "2026-03-30T02:30+02:00"),
+        ("hourly", "2026-03-29T01:30+01:00", "2026-03-29T03:00+02:00"),
+    ],
+)
+def test_where_clocks_are_changed_a_run_is_due_once(said: str, after: str, due: str) -> None:
+    plan = plan_of({"berth.backup.schedule": said, "berth.backup.target": "/t"})
+    assert plan is not None
+    assert due_ns(plan, _ns(after)) == _ns(due)
+
+
+@pytest.mark.usefixtures("berlin")
+def test_what_is_due_lies_ahead_whatever_the_clocks_do() -> None:
+    plan = plan_of({"berth.backup.schedule": "7,37 1-3 * * *", "berth.backup.target": "/t"})
+    assert plan is not None
+    for begin in ("2026-10-24T23:00+00:00", "2026-03-28T23:00+00:00"):
+        for minute in range(6 * 60):
+            at = _ns(begin) + minute * MINUTE_NS + 1
+            assert at < due_ns(plan, at) < at + 25 * 60 * MINUTE_NS
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize(("begin", "runs"), [("2026-03-28T23:59+01:00", 3), ("2026-10-24T23:59+02:00", 3)])
+def test_a_daily_run_in_the_hour_that_is_changed_is_made_once_a_day(begin: str, runs: int) -> None:
+    """Were it due at once again, rules such as keep-last would soon have removed all older backups."""
+
+    async def work() -> None:
+        world = World("a")
+        labels = {"berth.backup.schedule": "daily 02:30", "berth.backup.target": "/t"}
+        await world.volumes.put("a", VolumeRecord(name="a", labels=labels))
+        world.clock.ns = _ns(begin)
+        for _ in range(3 * 24 * 12):
+            await world.automatic.turn()
+            await world.automatic.settle()
+            world.clock.ns += 5 * MINUTE_NS
+        assert len(world.begun) == runs
 
     asyncio.run(work())
