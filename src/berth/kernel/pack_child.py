@@ -29,7 +29,7 @@ NOTES = 20
 TAR = (
     "tar", "--create", "--file=-", "--format=posix", "--pax-option=delete=atime,delete=ctime", "--sparse",
     "--acls", "--xattrs", "--xattrs-include=*", "--numeric-owner", "--no-check-device", "--one-file-system",
-    "--warning=no-file-ignored", "--directory",
+    "--warning=no-file-ignored", "--quoting-style=literal", "--directory",
 )  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def start(argv: list[str], **more: Any) -> "subprocess.Popen[bytes]":  # noqa: A
 def main(spec: dict[str, Any]) -> None:
     """Make the backup; raises `OSError` or `RuntimeError` with words for the user."""
     sys.path[:0] = [str(Path(__file__).parents[2]), *spec["path"]]
-    from berth.kernel import sealed
+    from berth.kernel import sealed, shrunk
     from berth.kernel.sealer import Sealer
 
     kind = spec["pack"]
@@ -64,7 +64,13 @@ def main(spec: dict[str, Any]) -> None:
     assert tar.stdout is not None
     assert tar.stderr is not None
     complaints: list[str] = []
-    listener = threading.Thread(target=listen, args=(tar.stderr, complaints), daemon=True)
+    small: list[bytes] = []
+
+    def heard(raw: bytes) -> None:
+        if name := shrunk.named(raw):
+            small.append(name)
+
+    listener = threading.Thread(target=listen, args=(tar.stderr, complaints, heard), daemon=True)
     listener.start()
     fcntl.fcntl(tar.stdout, fcntl.F_SETPIPE_SZ, CHUNK)
     writer = Writer(packer(kind, spec["level"], spec["threads"]), out)
@@ -81,6 +87,8 @@ def main(spec: dict[str, Any]) -> None:
     listener.join()
     if status not in (0, 1) or not sealer.ended:  # 1: a file changed while it was read; the archive is whole
         raise RuntimeError(f"tar ended with status {status}: {'; '.join(complaints) or 'it said nothing'}")
+    if small and (wrong := shrunk.unreadable(os.fsencode(spec["directory"]), small)):
+        raise RuntimeError(wrong)
     notes = {"changed": complaints} if complaints else {}
     sums, last = sealer.finish(notes)
     writer.put(sums)
@@ -95,9 +103,10 @@ def main(spec: dict[str, Any]) -> None:
     say(end={"files": sealer.files, "bytes": sealer.bytes, "members": sealer.members, "packed": writer.count, **notes})
 
 
-def listen(pipe: IO[bytes], complaints: list[str]) -> None:
-    """Collect what tar complains about."""
+def listen(pipe: IO[bytes], complaints: list[str], heard: Callable[[bytes], object]) -> None:
+    """Collect what tar complains about; all of it is `heard`."""
     for raw in pipe:
+        heard(raw)
         text = raw.decode(errors="backslashreplace").rstrip().removeprefix("tar: ")
         if text and len(complaints) < NOTES and not text.startswith("Exiting with failure"):
             complaints.append(text)

@@ -20,8 +20,6 @@ from berth.base.errors import InvalidArgument, NotFound, SystemFault
 from berth.kernel import process
 
 _CHILD: Final = str(Path(__file__).with_name("volume_files_child.py"))
-#: What tar returns when a file changed while it was read.
-_TAR_DIFFERS: Final = 1
 
 
 class NoAnswer(SystemFault):
@@ -81,7 +79,7 @@ async def look(
             raise
         finally:
             code = await child.wait()
-        if code not in (0, _TAR_DIFFERS):
+        if code:
             raise SystemFault(f"{path}: the process that reads it {process.ended(code)}")
     finally:
         os.close(reader)

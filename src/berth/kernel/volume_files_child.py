@@ -9,19 +9,23 @@ import errno
 import json
 import os
 import stat
+import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from berth.base.errors import EngineError, InvalidArgument
+from berth.kernel import shrunk
 from berth.kernel.rootfiles import TAR, Wanted, followed, go_mode, go_time, packing
 from berth.kernel.rootpath import open_inside
 from berth.kernel.unpack import Unpacker
 
 PR_SET_PDEATHSIG = 1
 SIGKILL = 9
+#: What tar returns when a file changed while it was read.
+TAR_DIFFERS = 1
 _PIECE = 256 * 1024
 _LOOK = os.O_PATH | os.O_DIRECTORY
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -29,21 +33,32 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 def main(argv: list[str]) -> int:
     """Do what `argv` says: verb, root, path, flags."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGKILL)
+    die_with_us()
     verb, place, path, flags = argv
     try:
         root = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         wanted = Wanted("/", ".", through=True) if path.strip("/.") == "" else Wanted.parse(path)
         VERBS[verb](root, wanted, set(flags))
     except OSError as exc:
+        if SAID:  # what follows the first line is content, and this would be taken for some of it
+            return FAILED_LATER
         say(errno=exc.errno or errno.EIO)
     except EngineError as exc:
+        if SAID:
+            return FAILED_LATER
         say(errno=errno.EINVAL, said=str(exc))
     return 0
 
 
+#: What the first line has said.
+SAID: list[object] = []
+#: Status of one that failed after its first line.
+FAILED_LATER = 3
+
+
 def say(**facts: object) -> None:
     """Write the first line."""
+    SAID.append(facts)
     sys.stdout.write(json.dumps(facts) + "\n")
     sys.stdout.flush()
 
@@ -99,14 +114,26 @@ def cat(root: int, wanted: Wanted, flags: set[str]) -> None:
     sys.stdout.buffer.flush()
 
 
-def pack(root: int, wanted: Wanted, flags: set[str]) -> NoReturn:
-    """Write out a tar: become the program that makes it."""
+def pack(root: int, wanted: Wanted, flags: set[str]) -> None:
+    """Write out a tar. Raises `OSError` for what cannot be read."""
     del flags
     about = described(root, wanted)
     with packing(root, wanted, without=()) as (place, args):
-        os.set_inheritable(place, True)
         say(errno=0, stat=about)
-        os.execvp(TAR[0], [*TAR, f"--directory=/proc/self/fd/{place}", *args])  # noqa: S606  nothing of a shell is wanted
+        # Of what cannot be read there is no copy that is worth anything: tar is to fail, not to leave it out.
+        words = [word for word in TAR if word not in ("--ignore-failed-read", "--warning=none")]
+        here = f"/proc/self/fd/{place}"
+        argv = [*words, shrunk.LITERALLY, f"--directory={here}", *args]
+        with subprocess.Popen(argv, stderr=subprocess.PIPE, pass_fds=(place,), preexec_fn=die_with_us) as tar:  # noqa: PLW1509  one thread
+            assert tar.stderr is not None
+            small = [name for line in tar.stderr if (name := shrunk.named(line))]
+        if tar.returncode not in (0, TAR_DIFFERS) or shrunk.unreadable(os.fsencode(here), small):
+            raise OSError(errno.EIO, "cannot be read")
+
+
+def die_with_us() -> None:
+    """Have the kernel kill this process when the one that made it ends."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGKILL)
 
 
 def unpack(root: int, wanted: Wanted, flags: set[str]) -> None:
