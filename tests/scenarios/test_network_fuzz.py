@@ -75,7 +75,7 @@ SYSTEM = re.compile(
             "no available IPv[46] addresses on this network's address pools: z[0-9]",
             f"Invalid address {_ADDRESS}: It does not belong to any of this network's subnets. Network z[0-9] has .*",
             "gateway mode 'isolated' can only be used for an internal network; add --internal",
-            rf"failed to allocate secondary ip address \(a:{_ADDRESS}\): Address already in use \(by the gateway\)",
+            rf"failed to allocate (gateway \(|secondary ip address \(a:){_ADDRESS}\): Address already in use \(by .*\)",
             "loopback interface is not a valid macvlan parent link",
             "invalid subinterface vlan name no-such-link, example formatting is eth0.10 .*",
         )

@@ -12,14 +12,14 @@ from berth.networks.errors import (
     BadNetworkConfig,
     BadNetworkName,
     BadOption,
-    GatewayTaken,
+    KeptAddressTaken,
     ManySubnets,
     NotASwarmManager,
     OnlyOneInstance,
     PredefinedName,
 )
 from berth.networks.firewall import egress
-from berth.networks.ipam.addresses import default_gateway
+from berth.networks.ipam.addresses import default_gateway, own_addresses
 from berth.networks.ipam.pools import Network
 from berth.networks.model import OWN_IPAM, PREDEFINED, NetworkRecord, Pool
 from berth.networks.options import DEFAULT_GATEWAYS, BridgeOptions, advertisements, parse_bridge
@@ -124,10 +124,23 @@ def _pool(config: IPAMConfig, problems: list[str]) -> Pool | None:
         (name, _inside(f"auxiliary address {name}", text, subnet, problems))
         for name, text in sorted((config.auxiliary or {}).items())
     )
-    for name, address in auxiliary:
-        if gateway and gateway == address:
-            raise GatewayTaken(name, address)
+    if not problems:
+        _check_once(subnet, gateway, auxiliary)
     return Pool(str(subnet), gateway, config.ip_range, auxiliary, given=True)
+
+
+def _check_once(subnet: Network, gateway: str, auxiliary: Sequence[tuple[str, str]]) -> None:
+    """Refuse an address that is to be kept for two, or that means the subnet itself. Raises `KeptAddressTaken`."""
+    holders = {str(address): "the subnet itself" for address in own_addresses(subnet)}
+    wanted = [(f"gateway ({gateway})", gateway, "the gateway")] if gateway else []
+    wanted += [
+        (f"secondary ip address ({name}:{address})", address, f"auxiliary address {name}")
+        for name, address in auxiliary
+    ]
+    for what, address, holder in wanted:
+        if address in holders:
+            raise KeptAddressTaken(what, holders[address])
+        holders[address] = holder
 
 
 def _unfit(subnet: Network) -> str:

@@ -139,13 +139,11 @@ class ManySubnets(Forbidden):
         super().__init__("bridge driver doesn't support multiple subnets")
 
 
-class GatewayTaken(SystemFault):
-    """An auxiliary address asked for is the gateway; Docker finds it late and answers 500."""
+class KeptAddressTaken(SystemFault):
+    """A gateway or auxiliary address asked for is another's already; Docker finds it late and answers 500."""
 
-    def __init__(self, name: str, address: str) -> None:
-        super().__init__(
-            f"failed to allocate secondary ip address ({name}:{address}): Address already in use (by the gateway)"
-        )
+    def __init__(self, what: str, holder: str) -> None:
+        super().__init__(f"failed to allocate {what}: Address already in use (by {holder})")
 
 
 class PoolOverlaps(Forbidden):

@@ -1,7 +1,7 @@
 """Which address an endpoint gets in its subnet, and the MAC that follows from it. Pure."""
 
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
 from berth.networks.model import Pool
@@ -49,11 +49,16 @@ def default_gateway(pool: Pool) -> Address:
 def contains(pool: Pool, address: Address) -> bool:
     """Tell whether an address may be asked for in this subnet."""
     subnet = ip_network(pool.subnet)
-    if address not in subnet:
-        return False
-    if subnet.version == 4 and subnet.prefixlen < 31:
-        return address not in (subnet.network_address, subnet.broadcast_address)
-    return True
+    return address in subnet and address not in own_addresses(subnet)
+
+
+def own_addresses(subnet: IPv4Network | IPv6Network) -> tuple[Address, ...]:
+    """Return the addresses that mean a subnet itself, none in one for two (RFC 3021, RFC 6164) or of no place yet."""
+    if subnet.max_prefixlen - subnet.prefixlen < 2 or subnet.network_address.is_unspecified:
+        return ()
+    if isinstance(subnet, IPv4Network):
+        return subnet.network_address, subnet.broadcast_address
+    return (subnet.network_address,)
 
 
 def broadcast(subnet: str) -> str:

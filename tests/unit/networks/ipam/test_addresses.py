@@ -39,6 +39,12 @@ def test_network_and_broadcast_addresses_cannot_be_asked_for() -> None:
     assert contains(Pool("10.0.0.0/31"), ip_address("10.0.0.0"))
 
 
+def test_the_address_of_an_ipv6_subnets_routers_cannot_be_asked_for() -> None:
+    assert not contains(Pool("fd00::/64"), ip_address("fd00::"))
+    assert contains(Pool("fd00::/64"), ip_address("fd00::ffff:ffff:ffff:ffff"))
+    assert contains(Pool("fd00::/127"), ip_address("fd00::")), "of a link between two both are hosts'"
+
+
 def test_a_range_bounds_what_is_given_unasked() -> None:
     version, first, last = bounds(Pool("10.0.0.0/24", ip_range="10.0.0.192/26"))
     assert (version, str(IPv4Address(first)), str(IPv4Address(last))) == (4, "10.0.0.192", "10.0.0.254")
