@@ -34,8 +34,10 @@ _mounts_of_its_own()
 
 IN_CI = bool(os.environ.get("CI"))
 _skipped: list[str] = []
-#: How reasons begin that are not the machine's set-up but the distribution's.
-_DISTRIBUTIONS = tuple(f"Skipped: {one}" for one in (OLD_CLIENT, OTHER_ORIGINAL, NOT_OF_THE_DISTRIBUTION))
+#: How reasons begin that are not the machine's set-up but the distribution's, or that its kernel has what others lack.
+_DISTRIBUTIONS = tuple(
+    f"Skipped: {one}" for one in (OLD_CLIENT, OTHER_ORIGINAL, NOT_OF_THE_DISTRIBUTION, "this kernel has")
+)
 #: Where this run's tests have their directories.
 _directories: list[str] = []
 

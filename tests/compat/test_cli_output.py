@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.support.clients import docker_client_version as client_major
+from tests.support.clients import needs_client
 from tests.support.engines import REPO, Done, Engine, docker_client
 from tests.support.terminal import Terminal
 
@@ -216,13 +218,6 @@ def cases(text: str) -> list[str]:
     return text.strip().splitlines()
 
 
-def client_major() -> int:
-    said = subprocess.run([docker_client(), "--version"], capture_output=True, text=True, check=True).stdout
-    match = re.search(r"version (\d+)", said)
-    assert match
-    return int(match[1])
-
-
 def plain(done: Done) -> tuple[int, str, str]:
     """Leave out what may differ; spaces too, which follow the length of the words for times."""
     return done.code, *(re.sub(r" +", " ", _AGO.sub("T", _NAME.sub("berth", text))) for text in (done.out, done.err))
@@ -270,10 +265,10 @@ def test_the_client_itself_speaks_as_dockers(stage: Engine) -> None:
     assert not differences(stage, lines)
 
 
-@pytest.mark.skipif(client_major() < WORDS_SINCE, reason=f"the words are those of Docker's client since {WORDS_SINCE}")
 @pytest.mark.parametrize("page", ["volume", "network", "volume ls", "volume prune", "network create", "system df"])
 def test_pages_that_say_more_say_all_that_dockers_say(dockerd_engine: Engine, page: str) -> None:
     """Ours have commands and flags of their own; a command or flag of Docker's is there in its words."""
+    needs_client(WORDS_SINCE, "the words are those since then")
 
     def said(done: Done) -> set[str]:
         return set(re.findall(r"^ +(?:-\w, )?--?[\w-]+|^  [a-z-]+(?=  )", done.out, re.MULTILINE))

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.engines import Engine, import_tree
+from tests.support.engines import Done, Engine, import_tree
 
 pytestmark = [pytest.mark.root, pytest.mark.compat]
 
@@ -153,15 +153,16 @@ def test_file_by_file(place: Engine, tmp_path: Path, busybox: Path) -> None:
 def test_many_first_users_see_it_whole(place: Engine) -> None:
     script = "cd /srv/odd; find . | wc -l; cat many/*  | wc -c; stat -c %a .; cat one"
 
-    def user(number: int) -> str:
-        return place.docker(
-            "run", "--rm", "--name", f"first{number}", "-v", "odd2:/srv/odd", "odd", "sh", "-c", script
-        ).out
+    def user(number: int) -> Done:
+        command = ("--name", f"first{number}", "-v", "odd2:/srv/odd", "odd", "sh", "-c", script)
+        return place.docker("run", "--rm", *command, check=False)
 
     with ThreadPoolExecutor(5) as pool:
-        answers = set(pool.map(user, range(5)))
+        answers = list(pool.map(user, range(5)))
     whole = place.docker("run", "--rm", "odd", "sh", "-c", script).out
-    assert answers == {whole}
+    if place.kind == "dockerd":  # each of its users copies, and may trip over what another has just put there
+        answers = [one for one in answers if "failed to " not in one.err]
+    assert {(one.code, one.out, one.err) for one in answers} == {(0, whole, "")}
 
 
 def test_a_link_at_the_target_leads_inside_the_image(place: Engine) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import socket
 import threading
@@ -481,15 +482,21 @@ async def test_limits_hold_change_and_go(tmp_path: Path) -> None:
     one = await world.container("one", "red", endpoints=limited)
     two = await world.container("two", "red")
 
-    async def rate(source: Container, target: Container, port: int) -> float:
-        address = target.address("red")
-        return await asyncio.to_thread(carried, source.namespace, target.namespace, address, port)
+    async def carries(source: Container, target: Container, least: float, most: float = 1e15) -> None:
+        """See that the rate is within these bounds: in one of several looks, as a busy machine may spoil some."""
+        rates: list[float] = []
+        while not (rates and least < rates[-1] < most):
+            assert len(rates) < 8, rates
+            port = next(ports)
+            ends = (source.namespace, target.namespace, target.address("red"))
+            rates.append(await asyncio.to_thread(carried, *ends, port))
 
-    assert 14e6 < await rate(two, one, 5001) < 24e6
-    assert 28e6 < await rate(one, two, 5002) < 48e6
+    ports = itertools.count(5001)
+    await carries(two, one, 14e6, 24e6)
+    await carries(one, two, 28e6, 48e6)
     await world.service.shape("red", one.id, {"rate-out": "", "rate-in": "80mbit"})
-    assert 56e6 < await rate(two, one, 5003) < 96e6
-    assert await rate(one, two, 5004) > 200e6
+    await carries(two, one, 56e6, 96e6)
+    await carries(one, two, 200e6)
     opts = world.service.settings(one.id)["Networks"]["red"]["DriverOpts"]
     assert opts == {"rate-in": "80mbit"}
     # kept for the next start

@@ -240,7 +240,11 @@ def test_events_of_copies_and_restarts(engine: Engine) -> None:
     said = engine.docker("events", "--since", str(began), "--until", str(int(time.time()) + 1), *filters).out
     wanted = ["create", "start", "exec_create: true ", "exec_start: true ", "archive-path", "extract-to-dir", "export"]
     shown = [action for action in said.splitlines() if action not in ("attach", "exec_die", "kill", "resize")]
-    assert shown == [*wanted, "die", "stop", "start", "restart"]
+    ends = ["die", "stop"]
+    if engine.kind == "dockerd":  # which says the second without a wait for the first
+        ends = [action for action in shown if action in ends]
+        assert sorted(ends) == ["die", "stop"]
+    assert shown == [*wanted, *ends, "start", "restart"]
 
 
 def test_details_of_logs(engine: Engine) -> None:
