@@ -29,6 +29,8 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644, durable: boo
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    if durable:
+        sync_directory(path.parent)  # until then a power failure gives it back its former name
 
 
 #: linux/fs.h, for renameat2(2).
