@@ -18,7 +18,7 @@ from berth.base.config import AddressPool, Config
 from berth.base.errors import EngineError, Kind
 from berth.base.paths import Layout
 from berth.events.bus import Bus
-from berth.kernel import link, netlink, netns, nft, sysctl
+from berth.kernel import conntrack, link, netlink, netns, nft, sysctl
 from berth.networks.dns.client import DnsClient
 from berth.networks.errors import NoNetworkNow
 from berth.networks.model import LastHeld, LiveSandbox, NetworkRecord, Tenant
@@ -934,6 +934,28 @@ async def test_datagrams_that_were_sent_before_there_was_a_container_find_it(tmp
     await asyncio.to_thread(send)  # a client that never pauses
     two = await world.container("two", "bridge", port_bindings={"53/udp": [PortBinding("", "5353")]})
     assert await asyncio.to_thread(arrived, two) == 2
+
+
+@isolated
+def test_only_flows_that_lead_elsewhere_are_forgotten() -> None:
+    def sent(address: str, *ports: int) -> list[socket.socket]:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        made = [socket.socket(family, socket.SOCK_DGRAM) for _ in ports]
+        for one, port in zip(made, ports, strict=True):
+            one.sendto(b"hello", (address, port))
+        return made
+
+    nft.run_once("table inet t { chain c { type filter hook output priority 0; ct state new accept\n }\n }\n")
+    kept = [sent("127.0.0.1", 53, 54), sent("127.0.0.9", 53, 54), sent("::1", 53, 54)]
+    assert conntrack.forget_datagrams(["127.0.0.9"]) == 2
+    assert conntrack.forget_datagrams(["::2"]) == 0
+    assert conntrack.forget_datagrams_to_ports([("0.0.0.0", 53, "127.0.0.1"), ("::", 53, "::1")]) == 0
+    assert conntrack.forget_datagrams_to_ports([("127.0.0.2", 53, "10.0.0.1")]) == 0
+    assert conntrack.forget_datagrams_to_ports([("0.0.0.0", 53, "10.0.0.1"), ("::", 53, "fd00::1")]) == 2
+    assert conntrack.forget_datagrams_to_ports([("0.0.0.0", port, "10.0.0.1") for port in range(50, 70)]) == 1
+    assert conntrack.forget_datagrams(["::1"]) == 1
+    for one in kept[0]:
+        one.close()
 
 
 @isolated
