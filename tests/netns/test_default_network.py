@@ -8,6 +8,8 @@ import pytest
 from berth.base.config import Config
 from berth.base.errors import EngineError
 from berth.kernel import link, netlink, netns, sysctl
+from berth.wire.network_changes import NetworkUpdate
+from berth.wire.networks import IPAM, IPAMConfig, NetworkCreate
 from tests.netns.test_networks import World, ask, neighbour, published, serve, snapshot
 from tests.netns.throwaway import isolated
 from tests.support.faults import failing
@@ -188,3 +190,38 @@ async def test_a_network_that_fails_or_whose_bridge_is_gone_leaves_nothing_of_it
     await world.service.remove("red")
     with pytest.raises(EngineError, match="not found"):
         world.service.get("red")
+
+
+@isolated
+async def test_a_bridge_of_the_owners_keeps_its_own_addresses_and_none_of_ours(tmp_path: Path) -> None:
+    world = World(tmp_path, bridge="br9")
+    owners("br9")
+    owners("br8", "10.8.8.5/24")
+    owners("br7", "10.7.8.5/24")
+    await world.service.adopt(set())
+    record = world.service.get("bridge")
+    assert addresses("br9") == ("172.17.0.1/16",)
+    named = {name: {"com.docker.network.bridge.name": name} for name in ("br8", "br7")}
+    await world.network("br8", subnet="10.8.8.0/24", options=named["br8"])  # at the gateway the engine chooses
+    await world.service.create(NetworkCreate(
+        name="br7", options=named["br7"], ipam=IPAM(config=[IPAMConfig(subnet="10.7.8.0/24", gateway="10.7.8.5")])
+    ))  # fmt: skip
+    assert addresses("br8") == ("10.8.8.5/24", "10.8.8.1/24")
+    await world.fresh().adopt(set())
+    assert world.service.get("bridge") == record
+    await world.service.change.update("br8", NetworkUpdate(subnet="10.8.9.0/24"))
+    await world.service.change.update("br7", NetworkUpdate(subnet="10.7.9.0/24"))
+    assert addresses("br8") == ("10.8.8.5/24", "10.8.9.1/24")
+    assert addresses("br7") == ("10.7.8.5/24", "10.7.9.1/24"), "that was the gateway, and is its owner's"
+    await world.service.remove("br8")
+    await world.service.remove("br7")
+    assert (addresses("br8"), addresses("br7")) == (("10.8.8.5/24",), ("10.7.8.5/24",))
+    world.config = Config(bridge="none")
+    await world.fresh().adopt(set())
+    assert addresses("br9") == ()
+    world.config = Config(bridge="br9")
+    await world.fresh().adopt(set())
+    assert addresses("br9") == ("172.17.0.1/16",)
+    await world.service.settle()
+    world.service.dissolve()
+    assert addresses("br9") == ()

@@ -140,11 +140,21 @@ def _address_bridge(step: Step) -> Step | None:
 
 def _unaddress_bridge(step: Step) -> Step | None:
     want = cast("UnaddressBridge", step)
-    with contextlib.suppress(LinkNotFound):
-        index = host().index(want.name)
-        given = [ip_interface(cidr) for cidr in want.addresses]
-        host().try_send(*(netlink.delete_address(index, str(one.ip), one.network.prefixlen) for one in given))
+    _unaddress(want.name, want.addresses)
     return None
+
+
+def _unaddress(name: str, addresses: Sequence[str]) -> None:
+    with contextlib.suppress(LinkNotFound):
+        index = host().index(name)
+        given = [ip_interface(cidr) for cidr in addresses]
+        host().try_send(*(netlink.delete_address(index, str(one.ip), one.network.prefixlen) for one in given))
+
+
+def leave(name: str, addresses: Sequence[str], leads_loopback: bool) -> None:  # noqa: FBT001  a worker's arguments
+    """Leave a bridge that stays as it was: without our addresses. Nothing happens if it is gone."""
+    lead_loopback(name, on=leads_loopback)
+    _unaddress(name, addresses)
 
 
 def leads_loopback(name: str) -> bool:

@@ -454,6 +454,8 @@ class RouteSocket:
 
     def try_send(self, *messages: Message) -> list[NetlinkError | None]:
         """Do the same and return, per message, what was refused."""
+        if not messages:
+            return []
         with self._lock:
             numbers = [next(self._numbers) & 0xFFFFFFFF for _ in messages]
             out = b"".join(

@@ -136,7 +136,7 @@ class Building:
             for name in driver_of(record).owned_links(record):
                 link.delete(name)
             if record.adopted_bridge:
-                link.lead_loopback(record.bridge, on=record.led_loopback)
+                link.leave(record.bridge, record.lent_addresses, record.led_loopback)
 
 
 def _look(driver: NetworkDriver, record: NetworkRecord) -> Seen:

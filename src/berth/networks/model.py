@@ -68,6 +68,8 @@ class NetworkRecord(msgspec.Struct, frozen=True):
     adopted_bridge: bool = False
     #: Such a bridge led packets for loopback addresses before we had it do so.
     led_loopback: bool = False
+    #: Addresses that we have put on such a bridge, CIDR texts: they go with the network.
+    lent_addresses: tuple[str, ...] = ()
     #: Links of the host that were made for it, beside a bridge: its parent, a shim.
     made_links: tuple[str, ...] = ()
 

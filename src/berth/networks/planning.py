@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterable
 from ipaddress import ip_network
 
+import msgspec
+
 from berth.base.paths import Layout
 from berth.networks.firewall import egress
 from berth.networks.firewall.ruleset import BridgePolicy, FamilyPolicy
@@ -70,6 +72,15 @@ def bridge_addresses(record: NetworkRecord, options: BridgeOptions) -> tuple[str
         if pool.gateway and not is_inhibited and options.mode(version) is not GatewayMode.ISOLATED:
             found.append(f"{pool.gateway}/{ip_network(pool.subnet).prefixlen}")
     return tuple(found)
+
+
+def adopted(record: NetworkRecord, held: Collection[str], *, leads_loopback: bool) -> NetworkRecord:
+    """Return the record of a network on a bridge of its owner's, with what of it is to be taken back.
+
+    `held` are the addresses it has, `leads_loopback` tells whether it leads packets for loopback addresses.
+    """
+    lent = tuple(one for one in bridge_addresses(record, parse_bridge(record.options)) if one not in held)
+    return msgspec.structs.replace(record, adopted_bridge=True, led_loopback=leads_loopback, lent_addresses=lent)
 
 
 def plan_bridge(layout: Layout, record: NetworkRecord, held: Collection[str] | None) -> Plan:

@@ -1,10 +1,7 @@
 """The networks that are always there: made at an engine's first start, kept, and ``bridge`` following its settings."""
 
-import functools
 import logging
 import secrets
-
-import msgspec
 
 from berth.base.aio import in_thread
 from berth.base.clock import Clock
@@ -12,7 +9,7 @@ from berth.base.config import NO_BRIDGE, Config
 from berth.base.ids import new_id
 from berth.base.paths import Layout
 from berth.kernel import link
-from berth.networks import creation, default_bridge
+from berth.networks import creation, default_bridge, planning
 from berth.networks.drivers.errors import BridgeMissing, NotABridge
 from berth.networks.host_routes import HostRoutes
 from berth.networks.ipam.pools import DEFAULT_BRIDGE_SOURCES, choose_subnet
@@ -74,14 +71,21 @@ class Predefined:
             random=secrets.token_bytes,
             adopted=adopted,
         )
-        if adopted and not (old is not None and old.adopted_bridge and old.bridge == bridge):
-            record = msgspec.structs.replace(record, led_loopback=await in_thread(link.leads_loopback, bridge))
+        if adopted:
+            record = await self._with_what_is_lent(record, old)
         if record == old:
             return
         if old is not None and not await self._taken_away(old, alive):  # it is made anew with what it is to have
             return
         await self._networks.put(record.id, record)
         self._register.add(record)
+
+    async def _with_what_is_lent(self, record: NetworkRecord, old: NetworkRecord | None) -> NetworkRecord:
+        """Return the record with what of its owner's bridge is to be taken back one day."""
+        before = old if old is not None and old.adopted_bridge and old.bridge == record.bridge else None
+        held = set(await in_thread(_addresses, record.bridge)) - set(before.lent_addresses if before else ())
+        leads = before.led_loopback if before else await in_thread(link.leads_loopback, record.bridge)
+        return planning.adopted(record, held, leads_loopback=leads)
 
     async def _taken_away(self, old: NetworkRecord, alive: set[str]) -> bool:
         """Take the default network away, unless containers are on it; tell whether it was."""
@@ -90,7 +94,7 @@ class Predefined:
             return False
         self._register.discard(old)
         if old.adopted_bridge:
-            await in_thread(functools.partial(link.lead_loopback, old.bridge, on=old.led_loopback))
+            await in_thread(link.leave, old.bridge, old.lent_addresses, old.led_loopback)
         else:
             await in_thread(link.delete, old.bridge)
         return True

@@ -49,8 +49,7 @@ def plan_change(table: str, old: NetworkRecord, new: NetworkRecord, moves: Seque
 def _bridge(old: NetworkRecord, new: NetworkRecord) -> tuple[list[Planned], list[Planned]]:
     if not new.bridge:
         return [], []
-    before = bridge_addresses(old, parse_bridge(old.options))
-    after = bridge_addresses(new, parse_bridge(new.options))
+    before, after = _own_addresses(old), _own_addresses(new)
     both = tuple(dict.fromkeys((*before, *after)))
     mtu = (0, 0) if new.adopted_bridge else _mtus(old, new)
     segment = _segments(old, new)
@@ -61,6 +60,11 @@ def _bridge(old: NetworkRecord, new: NetworkRecord) -> tuple[list[Planned], list
     if both != after:
         leave.append(Planned(ReviseLink(new.bridge, "", (both, after)), f"bridge of network {new.name} lets go"))
     return arrive, leave
+
+
+def _own_addresses(record: NetworkRecord) -> tuple[str, ...]:
+    """Return the addresses of a network's bridge that are ours to change: not those its owner gave it."""
+    return record.lent_addresses if record.adopted_bridge else bridge_addresses(record, parse_bridge(record.options))
 
 
 def _mtus(old: NetworkRecord, new: NetworkRecord) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from berth.networks.errors import BadOption, ManySubnets, PredefinedName
 from berth.networks.firewall import egress
 from berth.networks.model import OWN_IPAM, NetworkRecord, Pool
 from berth.networks.options import ICC, MTU, NAME_SERVERS, BridgeOptions, GatewayMode, parse_bridge
+from berth.networks.planning import bridge_addresses
 from berth.wire.network_changes import NetworkUpdate
 from berth.wire.networks import IPAMConfig, NetworkCreate
 
@@ -40,7 +41,7 @@ def revised(record: NetworkRecord, want: NetworkUpdate) -> NetworkRecord:
     creation.check_mtu(parsed, ipv6=any(":" in pool.subnet for pool in pools))
     if record.driver == "bridge":
         pools = tuple(creation.with_gateway(pool, parsed, internal=internal) for pool in pools)
-    return msgspec.structs.replace(
+    new = msgspec.structs.replace(
         record,
         labels=labels,
         options=options,
@@ -50,6 +51,11 @@ def revised(record: NetworkRecord, want: NetworkUpdate) -> NetworkRecord:
         enable_ipv4=record.enable_ipv4 or any(":" not in pool.subnet for pool in pools),
         enable_ipv6=record.enable_ipv6 or any(":" in pool.subnet for pool in pools),
     )
+    if not record.adopted_bridge:
+        return new
+    owners = set(bridge_addresses(record, parse_bridge(record.options))) - set(record.lent_addresses)
+    lent = tuple(one for one in bridge_addresses(new, parsed) if one not in owners)
+    return msgspec.structs.replace(new, lent_addresses=lent)
 
 
 def _options(record: NetworkRecord, want: NetworkUpdate) -> dict[str, str]:

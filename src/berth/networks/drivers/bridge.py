@@ -3,17 +3,15 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
-import msgspec
-
 from berth.base.paths import Layout
 from berth.networks.drivers.base import Seen, Traits, Way
 from berth.networks.drivers.errors import IsolatedNotInternal, SegmentOfAnother
 from berth.networks.firewall.ruleset import BridgePolicy
 from berth.networks.model import LiveEndpoint, NetworkRecord, bridge_name
 from berth.networks.options import GatewayMode, parse_bridge
-from berth.networks.planning import bridge_addresses, plan_bridge, plan_link, policy_of
+from berth.networks.planning import adopted, bridge_addresses, plan_bridge, plan_link, policy_of
 from berth.plan.model import Plan, Planned
-from berth.plan.steps.link import LeadLoopback, RetireBridge
+from berth.plan.steps.link import LeadLoopback, RetireBridge, UnaddressBridge
 from berth.wire.networks import NetworkCreate
 
 
@@ -54,7 +52,7 @@ class Bridge:
             return record
         if parse_bridge(record.options).segment:
             raise SegmentOfAnother(record.bridge)
-        return msgspec.structs.replace(record, adopted_bridge=True, led_loopback=there.leads_loopback)
+        return adopted(record, there.addresses, leads_loopback=there.leads_loopback)
 
     def plan_network(self, layout: Layout, record: NetworkRecord, seen: Seen) -> Plan:
         """Make the bridge, or see that one that was there before us has its addresses."""
@@ -70,8 +68,9 @@ class Bridge:
     def plan_unmake(self, layout: Layout, record: NetworkRecord, others: Iterable[NetworkRecord]) -> Plan:  # noqa: ARG002
         """Take the bridge out of use at once, or leave its owner's as it was."""
         if record.adopted_bridge:
-            step = LeadLoopback(record.bridge, (True, record.led_loopback))
-            return (Planned(step, f"network {record.name} goes, its bridge stays"),)
+            why = f"network {record.name} goes, its bridge stays"
+            back = LeadLoopback(record.bridge, (True, record.led_loopback))
+            return (Planned(back, why), Planned(UnaddressBridge(record.bridge, record.lent_addresses), why))
         addresses = bridge_addresses(record, parse_bridge(record.options))
         return tuple(
             Planned(RetireBridge(name, addresses), f"network {record.name} goes") for name in self.owned_links(record)

@@ -9,7 +9,7 @@ from berth.networks.drivers.registry import DRIVERS, REMOTE, driver_named, drive
 from berth.networks.model import LiveEndpoint, NetworkRecord, Pool
 from berth.networks.options import parse_bridge
 from berth.networks.planning import bridge_addresses, plan_bridge
-from berth.plan.steps.link import AddressBridge, LeadLoopback, RetireBridge
+from berth.plan.steps.link import AddressBridge, LeadLoopback, RetireBridge, UnaddressBridge
 
 LAYOUT = Layout("/data", "/exec")
 IDENT = "ab" * 32
@@ -46,7 +46,8 @@ def test_a_bridge_that_was_there_is_adopted_and_never_retired() -> None:
     assert adopted.adopted_bridge
     assert driver.owned_links(adopted) == ()
     assert [one.step for one in driver.plan_unmake(LAYOUT, adopted, ())] == [
-        LeadLoopback(adopted.bridge, (True, False))
+        LeadLoopback(adopted.bridge, (True, False)),
+        UnaddressBridge(adopted.bridge, ("10.9.0.1/24",)),
     ]
     plan = driver.plan_network(LAYOUT, adopted, seen)
     assert plan == plan_bridge(LAYOUT, adopted, ("10.9.0.7/24",))
