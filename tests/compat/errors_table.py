@@ -16,6 +16,7 @@ KIND = "20.10 gives errors without a kind 500"
 CHECKS = "20.10 does not check this at creation"
 LOOKUP = "20.10 asks for a plugin for 15 s first"
 NEWER = "came after 20.10, which keeps and ignores it"
+NOT_HERE = "the original does it"
 OURS = "an option of ours, which the original keeps and ignores"
 
 
@@ -475,6 +476,14 @@ CONTAINERS: Final = (
     Case("GET", f'{_C}/json?filters={{"exited":["x"]}}', None, 400, "", 500, why=KIND),
     Case("GET", f"{_C}/json?limit=zz", None, 400, "zz", 500, why=KIND),
     Case("POST", f'{_C}/prune?filters={{"bad":["x"]}}', None, 400, "invalid filter 'bad'"),
+    Case("DELETE", f"{_STOP}?link=1", None, 409, "Conflict, cannot remove the default link name of the container", 500, why=KIND),
+    Case("GET", "/services", None, 503, "This node is not a swarm manager."),
+    Case("POST", "/secrets/create", {}, 503, "This node is not a swarm manager."),
+    Case("GET", "/nodes/x", None, 503, "This node is not a swarm manager."),
+    Case("POST", "/swarm/leave", None, 503, "This node is not part of a swarm"),
+    Case("POST", "/swarm/init", {}, 501, "swarms are not offered", why=NOT_HERE, ask_there=False),
+    Case("POST", "/build", b"", 501, "building images is not offered", why=NOT_HERE, ask_there=False),
+    Case("GET", "/plugins/privileges?remote=x", None, 501, "plugins are not installed", why=NOT_HERE, ask_there=False),
     Case("GET", "/nosuch", None, 404, "page not found"),
     Case("POST", f"{_C}/json", None, 404, "page not found"),
 )  # fmt: skip

@@ -140,6 +140,8 @@ def dispatch(arguments: Sequence[str]) -> int:
         sys.stdout.write(front_page())
         return 0
     target = tree.target_of((words[0],))
+    if target is None and words[0] in tree.ABSENT:
+        return _complain(f"{PROGRAM}: {words[0]} is a command of Docker's that is not here: {tree.ABSENT[words[0]]}", 1)
     if target is None:
         return _complain(
             f"{PROGRAM}: unknown command: {PROGRAM} {words[0]}\n\nRun '{PROGRAM} --help' for more information", 1

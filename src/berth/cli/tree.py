@@ -168,6 +168,22 @@ SHORT: dict[str, tuple[str, str]] = {
     "info": ("system", "info"),
 }
 
+#: Docker's commands that are not here, and what there is instead.
+ABSENT: dict[str, str] = {
+    "build": "build with buildah or docker buildx and load or pull it; or use berth commit or berth image bootstrap",
+    "buildx": "docker buildx works on its own; load what it made with berth load",
+    "builder": "nothing is built here",
+    "checkpoint": "there are no checkpoints here",
+    "context": "say which engine with -H, BERTH_HOST or DOCKER_HOST",
+    "manifest": "use skopeo",
+    "plugin": "a plugin is a program that listens on a socket in /run/docker/plugins; it is found there",
+    "search": "look on the registry's own pages",
+    "trust": "signatures are not looked at here",
+    **dict.fromkeys(
+        ("config", "node", "secret", "service", "stack", "swarm"), "there are no swarms; see berth compose"
+    ),
+}
+
 #: The first block of the front page, in this order.
 COMMON = ("run", "exec", "ps", "pull", "push", "images", "login", "logout", "version", "info", "compose")
 

@@ -518,7 +518,10 @@ class Life:
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False, link: bool = False) -> None:
         """Remove a container; with `force` a running one too, with `volumes` its anonymous volumes."""
         if link:
-            raise InvalidArgument(f"cannot remove link {ref}: links are not kept apart from their containers")
+            raise Conflict(
+                f"Conflict, cannot remove the default link name of the container: {ref}. Links are not kept apart from "
+                "their containers; remove the container that has it"
+            )
         record = self._register.find(ref)
         while True:
             while force and (record.running or record.state is State.RESTARTING):

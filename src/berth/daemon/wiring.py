@@ -14,6 +14,7 @@ from berth.api.handlers import firewall as firewall_routes
 from berth.api.handlers import images as image_routes
 from berth.api.handlers import names as name_routes
 from berth.api.handlers import networks as network_routes
+from berth.api.handlers import not_offered as other_routes
 from berth.api.handlers import pruning as pruning_routes
 from berth.api.handlers import streams as stream_routes
 from berth.api.handlers import system as system_routes
@@ -111,7 +112,7 @@ def routes() -> tuple[Route, ...]:
     modules = (
         system_routes, network_routes, explain_routes, name_routes, firewall_routes, volume_routes, stream_routes,
         container_routes, container_mount_routes,
-        image_routes, commit_routes,
+        image_routes, commit_routes, other_routes,
         volume_life_routes, volume_file_routes, volume_backup_routes, volume_size_routes, pruning_routes,
         volume_copy_routes,
     )  # fmt: skip

@@ -283,17 +283,6 @@ def _backing(path: Path) -> str:
     return {"ext4": "extfs", "ext3": "extfs"}.get(kind, kind)
 
 
-async def no_swarm(call: Call) -> web.StreamResponse:
-    """Answer swarm paths as an engine outside a swarm does."""
-    return call.json(
-        {
-            "message": "This node is not a swarm manager. "
-            'Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.'
-        },
-        status=503,
-    )
-
-
 async def no_build_cache(call: Call) -> web.StreamResponse:
     """``POST /build/prune``: nothing is built here, so nothing is kept; ``docker system prune`` asks all the same."""
     return call.json({"CachesDeleted": None, "SpaceReclaimed": 0})
@@ -310,12 +299,6 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/info", info),
     Route("GET", "/events", events, stream=True),
     Route("GET", "/system/df", disk_usage, stream=True),
-    Route("GET", "/swarm", no_swarm),
-    Route("GET", "/services", no_swarm),
-    Route("GET", "/nodes", no_swarm),
-    Route("GET", "/tasks", no_swarm),
-    Route("GET", "/secrets", no_swarm),
-    Route("GET", "/configs", no_swarm),
     Route("GET", "/plugins", no_plugins),
     Route("POST", "/build/prune", no_build_cache),
 )
