@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -26,6 +27,8 @@ LOOK_TIMEOUT_S: Final = 30.0
 #: How long an unmount may take, in seconds, before the mount is detached and left to the kernel.
 UNMOUNT_TIMEOUT_S: Final = 10.0
 _CHILD: Final = str(Path(__file__).with_name("foreign_child.py"))
+#: Where the program finds the options of a mount in its environment.
+_DATA: Final = "BERTH_MOUNT_DATA"
 
 
 class ForeignMountFailed(SystemFault):
@@ -66,7 +69,9 @@ async def mount(
 ) -> None:
     """Mount, in a process of its own; with `loop` through a loop device of `source`. Raises `ForeignMountFailed`."""
     try:
-        said = await _ask(("mount-loop" if loop else "mount", source, target, fstype, str(flags), data), timeout_s)
+        # Not among the arguments, which everybody on the machine can read: options may hold a password.
+        secret = {_DATA: data} if data else {}
+        said = await _ask(("mount-loop" if loop else "mount", source, target, fstype, str(flags)), timeout_s, secret)
     except process.ProgramTimedOut:
         raise ForeignMountFailed(f"no answer within {timeout_s:g} s; is the server reachable?") from None
     if said.errno:
@@ -140,10 +145,10 @@ async def pin(source: str, subpath: str, place: str, *, timeout_s: float) -> boo
     return said.directory
 
 
-async def _ask(args: tuple[str, ...], timeout_s: float) -> _Said:
+async def _ask(args: tuple[str, ...], timeout_s: float, env: Mapping[str, str] | None = None) -> _Said:
     """Have the program do something. Raises `ForeignMountFailed` if it ends before it has said how that went."""
     try:
-        answer = await process.run((sys.executable, "-I", "-S", _CHILD, *args), timeout_s=timeout_s, env={})
+        answer = await process.run((sys.executable, "-I", "-S", _CHILD, *args), timeout_s=timeout_s, env=env or {})
     except process.ProgramFailed as exc:
         raise ForeignMountFailed(f"the process that was to do it ({args[0]}) {exc.how}") from exc
     return msgspec.json.decode(answer.stdout, type=_Said)

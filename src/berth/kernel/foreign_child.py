@@ -40,7 +40,8 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _mount(libc: ctypes.CDLL, source: str, target: str, fstype: str, flags: str, data: str) -> int:
+def _mount(libc: ctypes.CDLL, source: str, target: str, fstype: str, flags: str) -> int:
+    data = os.environ.get("BERTH_MOUNT_DATA", "")
     result: int = libc.mount(
         os.fsencode(source),
         os.fsencode(target),
@@ -51,14 +52,14 @@ def _mount(libc: ctypes.CDLL, source: str, target: str, fstype: str, flags: str,
     return result
 
 
-def _mount_loop(libc: ctypes.CDLL, source: str, target: str, fstype: str, flags: str, data: str) -> int:
+def _mount_loop(libc: ctypes.CDLL, source: str, target: str, fstype: str, flags: str) -> int:
     _find_ourselves()
     from berth.kernel import loop
 
     said: dict[str, object] = {}
     try:
         with loop.attached(source, read_only=bool(int(flags) & MS_RDONLY)) as (device, _):
-            if _mount(libc, device, target, fstype, flags, data):
+            if _mount(libc, device, target, fstype, flags):
                 said["errno"] = ctypes.get_errno()
     except loop.NoLoopDevices as exc:
         said = {"errno": exc.errno, "why": exc.strerror}

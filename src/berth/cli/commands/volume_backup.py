@@ -131,6 +131,9 @@ def _recipients(keys: list[str]) -> list[str]:
             continue
         with open(key, encoding="utf-8", errors="replace") as lines:
             found += [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if any(key.upper().startswith("AGE-SECRET-KEY-") for key in found):
+        # Not for the engine to refuse: on its way there it would be part of a path, which gets into logs.
+        raise CommandFailed("that is a secret key; backups are encrypted to the public one: age-keygen -y FILE")
     return found
 
 

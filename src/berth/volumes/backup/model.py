@@ -10,6 +10,7 @@ from berth.base.clock import rfc3339
 from berth.volumes.backup.errors import BadBackupOption
 from berth.volumes.consistency.model import Wish
 from berth.volumes.model import VolumeRecord
+from berth.volumes.options import masked
 
 #: Levels of each way of packing: least, most, usual.
 LEVELS: Final = {"zstd": (1, 19, 3), "gzip": (0, 3, 2), "none": (0, 0, 0)}
@@ -83,11 +84,14 @@ def parse_recipients(keys: Sequence[str]) -> tuple[str, ...]:
 def head_of(
     record: VolumeRecord, options: BackupOptions, now_ns: int, engine: str, stillness: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return what a backup says of itself."""
+    """Return what a backup says of itself: readable by whoever has it, without the password of a server."""
+    stated = record.options
+    if stated is not None and "o" in stated:
+        stated = {**stated, "o": masked(stated["o"])}
     return {
         "volume": record.name,
         "driver": record.driver,
-        "options": record.options,
+        "options": stated,
         "labels": record.labels,
         "created": rfc3339(record.created_ns),
         "time": rfc3339(now_ns),
