@@ -7,7 +7,7 @@ import sys
 import threading
 
 from berth.cli.errors import CommandFailed
-from berth.cli.files import leave_at_signals
+from berth.cli.files import leave_at_signals, private
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +53,9 @@ class Target:
             return
         leave_at_signals()
         try:
-            self._file = open(self._partial or self.path, "xb" if self._partial else "wb")  # noqa: SIM115  `finish`, `drop`
+            self._file = open(  # noqa: SIM115  `finish`, `drop`
+                self._partial or self.path, "xb" if self._partial else "wb", opener=private
+            )
         except OSError as error:
             raise CommandFailed(f"open {self.path}: {str(error.strerror).lower()}") from None
 

@@ -28,6 +28,11 @@ def leave_at_signals() -> None:
         return  # a thread of another program's: how that ends is not ours to say
 
 
+def private(path: str, flags: int) -> int:
+    """Open a file that nobody else can read if it is made (an `opener`): it may hold what others must not see."""
+    return os.open(path, flags, 0o600)
+
+
 class binary_output:  # noqa: N801  reads as a function in a with statement
     """Writes to a file that appears only once it is whole, or to standard output if the path is empty.
 
@@ -58,7 +63,7 @@ class binary_output:  # noqa: N801  reads as a function in a with statement
             self._partial = os.path.join(directory, f".berth-{os.getpid()}-{os.path.basename(self._path)}")
         leave_at_signals()  # first: from the moment there is a file, an end must remove it
         try:
-            self._file = open(self._partial, "wb")
+            self._file = open(self._partial, "wb", opener=private)
         except OSError as error:
             raise CommandFailed(f"open {self._path}: {str(error.strerror).lower()}") from None
         return self._file.write

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from berth.cli.backup_output import Target
+from berth.cli.commands.volume_backup import _recipients
 from berth.cli.errors import CommandFailed
+from berth.cli.files import binary_output
 
 
 def opened(output: str, name: str) -> Target:
@@ -72,3 +74,27 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(CommandFailed, match=r"open .*/nowhere/db.tar: no such file or directory"):
         opened(str(tmp_path / "nowhere" / "db.tar"), "x")
+
+
+def test_what_is_made_can_be_read_by_nobody_else(tmp_path: Path) -> None:
+    """A volume's files may be secret, and a backup has them all."""
+    before = os.umask(0)
+    try:
+        target = opened(str(tmp_path), "db.tar")
+        target.write(b"all")
+        target.finish()
+        with binary_output(str(tmp_path / "export.tar")) as write:
+            write(b"all")
+    finally:
+        os.umask(before)
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {
+        "db.tar": 0o600,
+        "export.tar": 0o600,
+    }
+
+
+def test_a_secret_key_is_not_sent_to_be_encrypted_to(tmp_path: Path) -> None:
+    identity = tmp_path / "key.txt"
+    identity.write_text("# public key: age1qqq\nAGE-SECRET-KEY-1QQQ\n")
+    with pytest.raises(CommandFailed, match="that is a secret key"):
+        _recipients([str(identity)])
