@@ -215,6 +215,8 @@ class SealedStream(TarStream):
                 return None
         except ValueError:
             return None
+        if min(size, entry.uid, entry.gid) < 0:  # int() takes a sign, which no header has
+            return None
         entry.name = piece[at : at + 100].split(b"\0", 1)[0]
         entry.size = size
         self._seal.update(self._view[self._at : at + BLOCK])

@@ -155,6 +155,16 @@ def test_no_block_is_missing_unnoticed(gone: list[int]) -> None:
         read(b"".join(SEALED[number * BLOCK : (number + 1) * BLOCK] for number in keep))
 
 
+@pytest.mark.parametrize("at", [108, 116, 124])
+def test_a_number_with_a_sign_is_refused_and_not_read_for_ever(at: int) -> None:
+    archive = bytearray(SEALED)
+    header = SEALED.index(b"./a\0")
+    archive[header + at : header + at + 2] = b"-0"
+    archive[header + at + 6] = ord("1")  # of a length that nothing can have
+    with pytest.raises(BadTar):
+        read(bytes(archive))
+
+
 def test_other_archives_are_read_without_sums_but_not_when_cut_short() -> None:
     stream = read(plain(FILES))
     assert (stream.head, stream.end, stream.files) == (None, None, 5)
