@@ -378,6 +378,24 @@ def test_the_trash_is_emptied_by_time_and_by_need(tmp_path: Path) -> None:
     asyncio.run(work())
 
 
+def test_a_volume_called_like_something_in_the_trash_does_not_go_in_its_stead(tmp_path: Path) -> None:
+    async def work() -> None:
+        world = World(tmp_path)
+        trash = world.volumes.trash
+        await world.volume("first")
+        await world.volumes.remove("first", force=False)
+        (first,) = trash.all()
+        await world.volume(first.id)
+        await world.volumes.remove(first.id, force=False)
+        await trash._records.put(first.id, msgspec.structs.replace(first, removed_ns=first.removed_ns - 2 * HOUR_NS))
+        await trash.sweep()
+        assert [entry.volume.name for entry in trash.all()] == [first.id]
+        assert (await trash.restore(first.id)).name == first.id, "whoever asks by name gets what has the name"
+        assert world.whole == ({first.id: "precious"}, [])
+
+    asyncio.run(work())
+
+
 def test_trash_without_a_record_is_not_thrown_away(tmp_path: Path) -> None:
     async def work() -> None:
         world = World(tmp_path)

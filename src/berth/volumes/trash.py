@@ -103,6 +103,12 @@ class Trash:
             raise NothingInTrash(ref)
         return found[0]
 
+    def _get(self, ident: str) -> TrashRecord:
+        """Return what has an id; a volume's name may look like one. Raises `NothingInTrash`."""
+        if (found := self._records.get(ident)) is None:
+            raise NothingInTrash(ident)
+        return found
+
     async def put(self, record: VolumeRecord, driver: VolumeDriver) -> bool:
         """Put a volume away whose lock is held; False if it is of a kind that goes at once."""
         if not self.keep_ns or record.anonymous or not movable(driver):
@@ -127,7 +133,7 @@ class Trash:
         name = new_name or self.find(ref).volume.name
         check_name(name)
         async with self._locks.hold(ident := self.find(ref).id), self._register.hold(name):
-            entry = self.find(ident)
+            entry = self._get(ident)
             if self._register.find(name) is not None:
                 raise VolumeNameInUse("restore", entry.volume.name, name)
             self._register.check_not_moving("restore", name)
@@ -154,8 +160,11 @@ class Trash:
 
     async def remove(self, ref: str) -> TrashRecord:
         """Delete one removed volume for good."""
-        async with self._locks.hold(ident := self.find(ref).id):
-            entry = self.find(ident)
+        return await self._delete(self.find(ref).id)
+
+    async def _delete(self, ident: str) -> TrashRecord:
+        async with self._locks.hold(ident):
+            entry = self._get(ident)
             await finish(self._remove(entry))
         return entry
 
@@ -213,7 +222,7 @@ class Trash:
 
     async def _let_go(self, entry: TrashRecord, reason: str) -> None:
         try:
-            await self.remove(entry.id)
+            await self._delete(entry.id)
         except NothingInTrash:
             return  # somebody was faster
         except EngineError as exc:
