@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from berth.base.clock import SystemClock
+from berth.kernel.sealed import comment
 from berth.store.memory import MemoryRecords
 from berth.volumes.backup.errors import BadBackupOption
-from berth.volumes.backup.model import parse_pack, parse_recipients
+from berth.volumes.backup.model import BackupOptions, head_of, parse_pack, parse_recipients
 from berth.volumes.backup.stores.base import Entry, condemned
 from berth.volumes.backup.stores.directory import DirectoryStore
 from berth.volumes.backup.stores.opening import open_store
@@ -15,6 +16,7 @@ from berth.volumes.backup.stores.restic import Repositories, ResticStore
 from berth.volumes.backup.stores.s3 import S3Store
 from berth.volumes.backup.stores.turns import Turns
 from berth.volumes.backup.unchanged import Marks
+from berth.volumes.model import VolumeRecord
 
 EVERY = Repositories(Path("/scratch"), Marks(MemoryRecords(), list, SystemClock()), Turns())
 
@@ -59,3 +61,30 @@ def test_packing_and_keys() -> None:
         parse_recipients(["AGE-SECRET-KEY-1QQQ"])
     with pytest.raises(BadBackupOption, match="invalid key"):
         parse_recipients(["bob"])
+
+
+def test_a_backup_does_not_tell_the_password_of_a_share() -> None:
+    options = {"type": "cifs", "device": "//nas/db", "o": "username=u,password=geheim,vers=3.0"}
+    record = VolumeRecord(name="db", options=options)
+    head = head_of(record, BackupOptions(), 0, "berth", {})
+    assert head["options"] == {**options, "o": "username=u,password=********,vers=3.0"}
+    assert record.options == options
+
+
+async def test_a_backup_that_goes_while_a_directory_is_looked_through_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs of several volumes go side by side to one directory, and each prunes."""
+    for volume in ("a", "b"):
+        head = comment(b"head", {"volume": volume, "time": "2026-11-24T00:00:00Z"})
+        (tmp_path / f"{volume}-20261124T000000Z.tar").write_bytes(head)
+    is_file = Path.is_file
+
+    def removed_next(path: Path) -> bool:
+        there = is_file(path)
+        if path.name.startswith("a-"):
+            path.unlink()
+        return there
+
+    monkeypatch.setattr(Path, "is_file", removed_next)
+    assert [one.volume for one in await DirectoryStore(tmp_path).entries()] == ["b"]

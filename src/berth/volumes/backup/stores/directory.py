@@ -130,13 +130,10 @@ class DirectoryStore:
             path = self._path / name
             if name.startswith(".") or not path.is_file():
                 continue
-            with open(path, "rb") as source:
-                beginning = source.read(4096)
-                if wire.has_head(beginning):
-                    beginning += source.read(wire.HEAD_BYTES)
-                size = source.seek(0, os.SEEK_END)
-                source.seek(max(0, size - wire.TAIL_BYTES))
-                one = described(name, size, beginning, source.read())
+            try:
+                one = _described(path)
+            except FileNotFoundError:  # removed by somebody who prunes at the same time
+                continue
             if one is not None:
                 found.append(one)
         return found
@@ -179,3 +176,13 @@ class DirectoryStore:
 
     def _inside(self, name: str) -> Path:
         return self._path / os.path.basename(name)
+
+
+def _described(path: Path) -> Entry | None:
+    with open(path, "rb") as source:
+        beginning = source.read(4096)
+        if wire.has_head(beginning):
+            beginning += source.read(wire.HEAD_BYTES)
+        size = source.seek(0, os.SEEK_END)
+        source.seek(max(0, size - wire.TAIL_BYTES))
+        return described(path.name, size, beginning, source.read())
