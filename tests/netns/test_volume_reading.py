@@ -11,6 +11,8 @@ import pytest
 from berth.base.errors import SystemFault
 from berth.kernel import shrunk, volume_files
 from berth.kernel.archiving import Packer, Packing, PackingFailed
+from berth.volumes.backup.errors import StoreFailed
+from tests.netns import test_unchanged_backups
 from tests.support import filesystems
 
 pytestmark = pytest.mark.root
@@ -83,3 +85,21 @@ def test_a_file_that_has_shrunk_is_told_from_one_that_cannot_be_read(broken: Pat
     assert shrunk.named(b"tar: ./a: file changed as we read it\n") == b""
     assert shrunk.unreadable(here, [b"./a", b"./gone"]) == ""
     assert shrunk.unreadable(here, [b"./a", b"./file"]) == "./file: input/output error"
+
+
+def test_restic_makes_no_backup_without_it(broken: Path, tmp_path: Path) -> None:
+    world = test_unchanged_backups.World(tmp_path / "engine")
+    try:
+        asyncio.run(world.volumes.create("db"))
+        world.file("db").write_text("fine")
+        first = world.backup("db")
+        data = world.file("db").parent
+        subprocess.run(["mount", "--bind", broken, data], check=True)
+        try:
+            with pytest.raises(StoreFailed, match=r"file: input/output error; there is no backup without it"):
+                world.backup("db")
+        finally:
+            subprocess.run(["umount", data], check=True)
+        assert [one.name for one in world.entries("db")] == [first.name]
+    finally:
+        world.stores.close()

@@ -1,18 +1,20 @@
 """Stores: which one a text names, and what is condemned there."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from berth.base.clock import SystemClock
+from berth.kernel import process
 from berth.kernel.sealed import comment
 from berth.store.memory import MemoryRecords
-from berth.volumes.backup.errors import BadBackupOption
+from berth.volumes.backup.errors import BadBackupOption, StoreFailed
 from berth.volumes.backup.model import BackupOptions, head_of, parse_pack, parse_recipients
 from berth.volumes.backup.stores.base import Entry, condemned
 from berth.volumes.backup.stores.directory import DirectoryStore
 from berth.volumes.backup.stores.opening import open_store
-from berth.volumes.backup.stores.restic import Repositories, ResticStore
+from berth.volumes.backup.stores.restic import Repositories, ResticStore, unreadable
 from berth.volumes.backup.stores.s3 import S3Store
 from berth.volumes.backup.stores.turns import Turns
 from berth.volumes.backup.unchanged import Marks
@@ -88,3 +90,31 @@ async def test_a_backup_that_goes_while_a_directory_is_looked_through_is_no_erro
 
     monkeypatch.setattr(Path, "is_file", removed_next)
     assert [one.volume for one in await DirectoryStore(tmp_path).entries()] == ["b"]
+
+
+def test_what_restic_could_not_read_is_told_from_what_went_meanwhile() -> None:
+    gone = b'{"message_type":"error","error":{"Op":"lstat","Path":"/v/a","Err":2},"during":"archival","item":"/v/a"}\n'
+    newer = b'{"message_type":"error","error":{"message":"lstat /v/a: no such file or directory"},"item":"/v/a"}\n'
+    broken = b'{"message_type":"error","error":{"Op":"read","Path":"/v/b","Err":5},"during":"archival","item":"/v/b"}\n'
+    last = b"Warning: at least one source file could not be read\n"
+    assert unreadable(gone + newer + last) == ""
+    assert unreadable(gone + broken + last) == "/v/b: input/output error"
+
+
+async def test_where_a_repository_is_does_not_tell_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[Sequence[str], Mapping[str, str]]] = []
+
+    async def run(argv: Sequence[str], *, timeout_s: float, env: Mapping[str, str], check: bool) -> process.Finished:
+        del timeout_s, check
+        seen.append((argv, env))
+        return process.Finished(1, b"", b"Fatal: unable to open repository")
+
+    monkeypatch.setattr(process, "run", run)
+    monkeypatch.setattr(process, "ending_with_us", lambda argv, _: argv)
+    store = open_store("restic:rest:https://me:geheim@backups.example/db", "/password", EVERY)
+    with pytest.raises(StoreFailed) as caught:
+        await store.entries()
+    ((argv, env),) = seen
+    assert not any("geheim" in word for word in argv)
+    assert env["RESTIC_REPOSITORY"] == "rest:https://me:geheim@backups.example/db"
+    assert str(caught.value) == "rest:https://***@backups.example/db: unable to open repository"

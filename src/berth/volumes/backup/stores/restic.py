@@ -6,7 +6,9 @@ file beside the data in its snapshot. Each call is a process with a limit that d
 
 import asyncio
 import contextlib
+import errno
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
@@ -36,6 +38,22 @@ _LOCKED: Final = b"is already locked"
 _PASSED: Final = ("AWS_", "RESTIC_", "B2_", "AZURE_", "GOOGLE_", "OS_", "HOME", "PATH", "TMPDIR", "XDG_CACHE_HOME")
 
 
+def unreadable(said: bytes) -> str:
+    """Return what restic could not read, by what it says on standard error; not what was removed meanwhile."""
+    for line in said.splitlines():
+        try:
+            told = msgspec.json.decode(line, type=dict[str, Any])
+        except msgspec.DecodeError:
+            continue
+        error = told.get("error") or {}
+        number, words = error.get("Err"), str(error.get("message", ""))
+        if isinstance(number, int):
+            words = os.strerror(number).lower()
+        if told.get("message_type") == "error" and number != errno.ENOENT and "no such file" not in words:
+            return f"{told.get('item', 'a file')}: {words or 'cannot be read'}"
+    return ""
+
+
 class Repositories(NamedTuple):
     """What an engine has for all its repositories."""
 
@@ -54,6 +72,8 @@ class ResticStore:
         if not password_file:
             raise BadBackupOption("a repository of restic's needs its password: --password-file FILE (on the engine)")
         self._repository = repository
+        #: The same for people, without the password that may be in it.
+        self._said = re.sub(r"//[^/@]*@", "//***@", repository)
         self._password_file = password_file
         self._scratch, self._marks, self._turns = every
 
@@ -131,7 +151,11 @@ class ResticStore:
                 summary = told
         complaints = said.stderr.decode(errors="replace").strip()
         if not summary.get("snapshot_id"):
-            raise StoreFailed(self._repository, complaints or "restic said nothing")
+            raise StoreFailed(self._said, complaints or "restic said nothing")
+        if said.returncode and (wrong := unreadable(said.stderr)):
+            # A snapshot without it would be the newest, for which the rules of retention let the whole ones go.
+            await self._run("forget", summary["snapshot_id"], accepted=None)
+            raise StoreFailed(self._said, f"{wrong}; there is no backup without it")
         return summary, complaints.splitlines()[:20] if said.returncode else ()
 
     async def entries(self) -> Sequence[Entry]:
@@ -168,11 +192,11 @@ class ResticStore:
         for entry in await self.entries():
             if entry.name == name[:8]:
                 return next(str(path) for path in entry.head["paths"] if chosen(path))
-        raise StoreFailed(self._repository, f"there is no backup {name}")
+        raise StoreFailed(self._said, f"there is no backup {name}")
 
     def read(self, name: str) -> AsyncIterator[bytes]:
         """Refuse: a snapshot is no archive."""
-        raise StoreFailed(self._repository, f"{name} is a snapshot, not an archive")
+        raise StoreFailed(self._said, f"{name} is a snapshot, not an archive")
 
     async def verify(self, name: str) -> bool:
         """Check the repository, all its data read."""
@@ -193,8 +217,10 @@ class ResticStore:
 
     async def _run(self, *words: str, accepted: Sequence[int] | None = (0,)) -> process.Finished:
         environment = {key: value for key, value in os.environ.items() if key.startswith(_PASSED)}
-        environment["TZ"] = "UTC"
-        argv = ("restic", "--repo", self._repository, "--password-file", self._password_file, *words)
+        # Not among the arguments, which everybody on the machine can read: it may hold a password.
+        environment |= {"TZ": "UTC", "RESTIC_REPOSITORY": self._repository}
+        environment.pop("RESTIC_REPOSITORY_FILE", None)
+        argv = ("restic", "--password-file", self._password_file, *words)
         try:
             ending = process.ending_with_us(argv, environment)
         except process.ProgramMissing:
@@ -208,5 +234,5 @@ class ResticStore:
             said = done.stderr.decode(errors="replace").strip()
             with contextlib.suppress(ValueError):
                 said = said[said.index("Fatal: ") + len("Fatal: ") :]
-            raise StoreFailed(self._repository, said or f"restic ended with status {done.returncode}")
+            raise StoreFailed(self._said, said or f"restic ended with status {done.returncode}")
         return done
