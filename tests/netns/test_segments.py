@@ -1,6 +1,7 @@
 """TCP segments beyond 64 KB in a real kernel: the links' limits, read back, and whether they pass whole, by packets."""
 
 import hashlib
+import json
 import socket
 import threading
 import time
@@ -18,6 +19,8 @@ from berth.wire.network_changes import NetworkUpdate
 from berth.wire.networks import EndpointSettings
 from tests.netns.test_networks import Container, World, neighbour, published, refused
 from tests.netns.throwaway import isolated
+from tests.scenarios.inside import old_segments
+from tests.support import uml
 
 pytestmark = pytest.mark.root
 
@@ -276,3 +279,14 @@ async def test_limits_of_rates_hold_for_large_segments(tmp_path: Path) -> None:
     took = time.monotonic() - began
     assert came <= shaping.burst_of(5_000_000)
     assert 15e6 < (4 * len(BLOCK) - shaping.burst_of(5_000_000)) * 8 / took < 45e6
+
+
+def test_a_kernel_that_knows_no_such_limit_makes_the_links_all_the_same(tmp_path: Path) -> None:
+    if reason := uml.is_missing():
+        pytest.skip(reason)
+    ran = uml.run(Path(old_segments.__file__), tmp_path, modules=("veth", "bridge"))
+    assert ran.code == 0, ran.err
+    seen = json.loads(ran.out)
+    if tuple(int(part) for part in seen["kernel"].split(".")[:2]) >= (6, 3):
+        pytest.skip(f"{uml.NOT_OF_THE_DISTRIBUTION} has no kernel before 6.3 for user-mode-linux")
+    assert (seen["said"], seen["source"], seen["sizes"]) == ("here", "10.1.0.3", [0])
