@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from berth.kernel.libc import LIBC, check
-from berth.kernel.mount import MS_PRIVATE, MS_REC, mount
+from berth.kernel.mount import mount
+from berth.kernel.mountflags import MS_PRIVATE, MS_REC
 from tests.support.clients import OLD_CLIENT, OTHER_ORIGINAL
 from tests.support.engines import CGROUPS, RUN, Berth, Dockerd, Engine, busybox_tar, running, wait_for
 from tests.support.uml import NOT_OF_THE_DISTRIBUTION

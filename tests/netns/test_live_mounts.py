@@ -19,7 +19,8 @@ from berth.base.errors import EngineError
 from berth.base.paths import Layout
 from berth.events.bus import Bus
 from berth.kernel import livemount
-from berth.kernel.mount import MNT_DETACH, mount, mount_table, unmount
+from berth.kernel.mount import mount, mount_table, unmount
+from berth.kernel.mountflags import MNT_DETACH
 from berth.kernel.pidfd import start_ticks
 from berth.store.memory import MemoryRecords
 from berth.volumes.live import LiveMounts, Running

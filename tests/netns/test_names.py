@@ -17,7 +17,8 @@ import dns.rdatatype
 import pytest
 
 from berth.kernel import netns
-from berth.kernel.mount import MS_BIND, mount
+from berth.kernel.mount import mount
+from berth.kernel.mountflags import MS_BIND
 from berth.networks.dns.client import DnsClient, command
 from berth.networks.dns.model import Sockets
 from berth.wire.networks import EndpointSettings

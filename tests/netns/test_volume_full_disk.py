@@ -17,7 +17,8 @@ import msgspec
 import pytest
 
 from berth.base.errors import EngineError, SystemFault
-from berth.kernel.mount import MS_BIND, mount
+from berth.kernel.mount import mount
+from berth.kernel.mountflags import MS_BIND
 from berth.volumes.backup.model import BackupOptions, RestoreOptions
 from berth.volumes.backup.stores.directory import DirectoryStore
 from berth.wire.filters import Filters

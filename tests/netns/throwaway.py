@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from berth.kernel import link, netlink, nft
 from berth.kernel.libc import LIBC, check
-from berth.kernel.mount import MS_PRIVATE, MS_REC, mount
+from berth.kernel.mount import mount
+from berth.kernel.mountflags import MS_PRIVATE, MS_REC
 
 CLONE_NEWNS: Final = 0x0002_0000
 CLONE_NEWNET: Final = 0x4000_0000

@@ -19,7 +19,8 @@ from berth.base.config import Config
 from berth.daemon import wiring
 from berth.images.reference import parse_reference
 from berth.kernel import cgroup
-from berth.kernel.mount import MNT_DETACH, unmount
+from berth.kernel.mount import unmount
+from berth.kernel.mountflags import MNT_DETACH
 from berth.wire.containers import ContainerCreate, HostConfig, RestartPolicy
 from tests.support.engines import CGROUPS, RUN
 

@@ -14,8 +14,15 @@ Nouns derive their own errors from these and name them for the fact. This module
 statuses as numbers: `berth.api.errors` holds the only table.
 """
 
+from __future__ import annotations
+
 from enum import Enum
-from typing import ClassVar
+
+TYPE_CHECKING = (
+    False  # programs that import this are started all the time: `typing` takes longer than all of their work
+)
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 
 class Kind(Enum):

@@ -27,7 +27,7 @@ from berth.containers.oci import capabilities, seccomp, spec
 from berth.containers.parts import NetworkPart, VolumePart
 from berth.containers.runtimes.command import Runtime, RuntimeFailed
 from berth.containers.users import Identity
-from berth.kernel import cgroup, mount
+from berth.kernel import cgroup, mount, mountflags
 from berth.kernel.removal import remove_tree
 from berth.networks.model import Sandbox
 from berth.volumes.mounts.model import OciMount
@@ -146,7 +146,7 @@ class Launcher:
         rootfs = bundle / "rootfs"
         rootfs.mkdir(parents=True, exist_ok=True)
         conmon.exit_file(self.exit_dir, record.id).unlink(missing_ok=True)
-        if mount.unmount(str(rootfs), mount.MNT_DETACH):
+        if mount.unmount(str(rootfs), mountflags.MNT_DETACH):
             log.warning("container %s had a root mount left behind", record.short_id)
         mount.overlay(record.layers, str(home / "diff"), str(home / "work"), str(rootfs))
         identity = surroundings.who(str(rootfs), config.user, record.host_config.group_add or ())
@@ -165,8 +165,8 @@ class Launcher:
             shm = bundle / "shm"
             shm.mkdir(exist_ok=True)
             size = host.shm_size or 0
-            flags = mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC
-            mount.unmount(str(shm), mount.MNT_DETACH)
+            flags = mountflags.MS_NOSUID | mountflags.MS_NODEV | mountflags.MS_NOEXEC
+            mount.unmount(str(shm), mountflags.MNT_DETACH)
             mount.mount("shm", str(shm), "tmpfs", flags, f"mode=1777,size={size}")
             around["shm"] = str(shm)
         elif host.ipc_mode == "none":
@@ -316,7 +316,7 @@ class Launcher:
     def _unmount(self, ident: str) -> None:
         bundle = self._layout.bundle(ident)
         for name in ("rootfs", "shm"):
-            mount.unmount(str(bundle / name), mount.MNT_DETACH)
+            mount.unmount(str(bundle / name), mountflags.MNT_DETACH)
         # The directory is removed some time: what is mounted in there must not be taken for part of it.
         let_go(self._layout.pins(ident))
 

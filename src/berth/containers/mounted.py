@@ -15,7 +15,7 @@ from berth.base.paths import Layout
 from berth.containers.model import ContainerRecord
 from berth.containers.parts import VolumePart
 from berth.containers.surroundings import knower
-from berth.kernel import mount
+from berth.kernel import mount, mountflags
 from berth.kernel.rootpath import open_inside
 from berth.volumes.mounts.model import OciMount
 
@@ -33,7 +33,7 @@ async def mounted(layout: Layout, volumes: VolumePart, record: ContainerRecord) 
             await in_thread(_bind, root, entries)
             yield root
         finally:
-            await finish(in_thread(mount.unmount, str(root), mount.MNT_DETACH))
+            await finish(in_thread(mount.unmount, str(root), mountflags.MNT_DETACH))
             await finish(volumes.detach(record.id, record.mounts))
     finally:
         await finish(in_thread(_clear, root, fresh=fresh))
@@ -41,7 +41,7 @@ async def mounted(layout: Layout, volumes: VolumePart, record: ContainerRecord) 
 
 def _mount_root(record: ContainerRecord, root: Path, home: Path) -> None:
     root.mkdir(parents=True, exist_ok=True)
-    mount.unmount(str(root), mount.MNT_DETACH)
+    mount.unmount(str(root), mountflags.MNT_DETACH)
     mount.overlay(record.layers, str(home / "diff"), str(home / "work"), str(root))
 
 
@@ -61,7 +61,7 @@ def _bind(root: Path, entries: Sequence[OciMount]) -> None:
 
 
 def _clear(root: Path, *, fresh: bool) -> None:
-    mount.unmount(str(root), mount.MNT_DETACH)
+    mount.unmount(str(root), mountflags.MNT_DETACH)
     with contextlib.suppress(OSError):
         root.rmdir()
     if fresh:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from berth.base.errors import SystemFault
-from berth.kernel import mount
+from berth.kernel import mount, mountflags
 
 #: Where distributions mount hierarchies (cgroups(7)).
 _ROOT: Final = Path("/sys/fs/cgroup")
@@ -121,7 +121,9 @@ def take_from_unified(controllers: frozenset[str], below: Path) -> list[str]:
             taken.append(name)
             continue
         try:
-            mount.mount("cgroup", str(target), "cgroup", mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC, name)
+            mount.mount(
+                "cgroup", str(target), "cgroup", mountflags.MS_NOSUID | mountflags.MS_NODEV | mountflags.MS_NOEXEC, name
+            )
         except mount.MountFailed:
             target.rmdir()
         else:

@@ -1,8 +1,13 @@
 """The C library through ctypes: one handle, errno turned into `OSError`. Must not: know what the calls are for."""
 
+from __future__ import annotations
+
 import ctypes
 import os
-from typing import Any, Final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 LIBC: Final = ctypes.CDLL(None, use_errno=True)
 

@@ -4,6 +4,7 @@ The process inherits a lock of the caller's: it is held until the process has en
 meanwhile. Must not: know what a mount is for.
 """
 
+import marshal
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -61,16 +62,15 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 async def carry_out(order: Order, lock: int) -> None:
     """Change the mounts, all or nothing; `lock` is kept open until it is over. Raises `LiveMountFailed`."""
     argv = (sys.executable, "-I", "-S", _CHILD)
-    feed = msgspec.json.encode(order)
+    feed = marshal.dumps(msgspec.to_builtins(order))
     try:
         said = await process.run(argv, timeout_s=order.limit_s, env={}, feed=feed, check=False, pass_fds=(lock,))
     except process.ProgramTimedOut:
         raise LiveMountFailed(f"no answer within {order.limit_s:g} s; is the server of the mount reachable?") from None
-    try:
-        error = str(msgspec.json.decode(said.stdout)["error"])
-    except (msgspec.DecodeError, KeyError, TypeError):
+    begun, _, error = said.stdout.partition(b"=")
+    if begun or not said.stdout:
         last = said.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         how = process.ended(said.returncode)
-        raise LiveMountFailed(f"the process that changes mounts {how}{f': {last}' if last else ''}") from None
+        raise LiveMountFailed(f"the process that changes mounts {how}{f': {last}' if last else ''}")
     if error:
-        raise LiveMountFailed(error, as_before=True)
+        raise LiveMountFailed(error.decode("utf-8", "surrogateescape"), as_before=True)

@@ -10,23 +10,9 @@ from typing import Final, NamedTuple
 
 from berth.base.errors import SystemFault
 from berth.kernel.libc import LIBC, check, syscall
+from berth.kernel.mountflags import MNT_DETACH, MS_BIND, MS_NODEV, MS_RDONLY, MS_REC
 from berth.kernel.mountinfo import super_options
 
-# Flags of mount(2), linux/mount.h
-MS_RDONLY: Final = 0x1
-MS_NOSUID: Final = 0x2
-MS_NODEV: Final = 0x4
-MS_NOEXEC: Final = 0x8
-MS_REMOUNT: Final = 0x20
-MS_BIND: Final = 0x1000
-MS_REC: Final = 0x4000
-MS_UNBINDABLE: Final = 0x20000
-MS_PRIVATE: Final = 0x40000
-MS_SLAVE: Final = 0x80000
-MS_SHARED: Final = 0x100000
-# Flags of umount2(2)
-MNT_DETACH: Final = 2
-UMOUNT_NOFOLLOW: Final = 8
 #: Own working directory, root and umask (sched.h).
 CLONE_FS: Final = 0x200
 #: Number of fsopen on every architecture (include/uapi/asm-generic/unistd.h).

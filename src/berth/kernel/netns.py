@@ -16,7 +16,8 @@ from typing import Any, Final, Generic, ParamSpec, TypeVar, cast
 from berth.base.errors import SystemFault
 from berth.kernel import netlink
 from berth.kernel.libc import LIBC, check
-from berth.kernel.mount import MNT_DETACH, bind, unmount
+from berth.kernel.mount import bind, unmount
+from berth.kernel.mountflags import MNT_DETACH
 from berth.plan.model import Step
 from berth.plan.steps.netns import MakeNamespace, RemoveNamespace, TakeNamespace
 

@@ -4,14 +4,19 @@
 what is made here is what they mount onto.
 """
 
+from __future__ import annotations
+
 import ctypes
 import errno
 import os
 import stat
-from typing import Final
 
 from berth.base.errors import SystemFault
 from berth.kernel.libc import LIBC
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 # linux/openat2.h
 RESOLVE_NO_XDEV: Final = 0x01

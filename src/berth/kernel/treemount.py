@@ -4,14 +4,19 @@ A tree that is not attached goes when its descriptor is closed, so nothing is le
 Blocking. Must not: choose places; a descriptor of the place comes from the caller.
 """
 
+from __future__ import annotations
+
 import ctypes
 import errno
 import os
-from collections.abc import Iterable
-from typing import Final
 
 from berth.kernel.libc import LIBC
-from berth.kernel.mount import MS_PRIVATE, MS_SHARED, MS_SLAVE
+from berth.kernel.mountflags import MS_PRIVATE, MS_SHARED, MS_SLAVE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Final
 
 # include/uapi/asm-generic/unistd.h, the same on every architecture
 _SYS_OPEN_TREE: Final = 428

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from berth.kernel import rootpath
-from berth.kernel.mount import MNT_DETACH, bind_open, overlay_view, unmount
+from berth.kernel.mount import bind_open, overlay_view, unmount
+from berth.kernel.mountflags import MNT_DETACH
 from berth.volumes.mounts.model import MountPoint
 
 #: Image identifier → directories of its layers, topmost first. Raises `NotFound`.
