@@ -101,7 +101,7 @@ class Automatic:
             self._tasks.start(f"backup of {record.name}", self._in_its_turn(record.name, state))
         for gone in [one.name for one in self._records.all() if self._register.find(one.name) is None]:
             if gone not in self._running:
-                await self._records.drop(gone)
+                await self._forget(gone)
         return rest
 
     async def settle(self) -> None:
@@ -137,6 +137,12 @@ class Automatic:
             log.warning("how the backup of %s went cannot be written down: %s", state.name, exc)
         else:
             del self._unwritten[state.name]
+
+    async def _forget(self, name: str) -> None:
+        try:
+            await self._records.drop(name)
+        except (EngineError, OSError) as exc:  # as above; it ends no run that is under way
+            log.warning("how the backups of %s went cannot be forgotten: %s", name, exc)
 
     async def _in_its_turn(self, name: str, state: RunRecord) -> None:
         try:

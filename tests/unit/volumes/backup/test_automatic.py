@@ -40,6 +40,11 @@ class FullRecords(MemoryRecords[RunRecord]):
             raise SystemFault("database or disk is full")
         await super().put(key, record, **more)
 
+    async def drop(self, key: str, **more: Any) -> None:
+        if self.full:
+            raise SystemFault("database or disk is full")
+        await super().drop(key, **more)
+
 
 class World:
     def __init__(self, *names: str, patience_s: float = 900.0) -> None:
@@ -183,6 +188,24 @@ def test_a_run_that_cannot_be_written_down_is_not_made_again_and_again() -> None
         await world.automatic.settle()
         assert world.begun == ["a", "a"]
         assert [one.file for one in world.records.all()] == ["a-2/t"]
+
+    asyncio.run(work())
+
+
+def test_a_full_disk_ends_no_run_because_a_volume_has_gone() -> None:
+    async def work() -> None:
+        world = World("a", "b")
+        await world.create()
+        await world.volumes.drop("b")
+        world.records.full = True
+        world.clock.ns += 2 * MINUTE_NS
+        assert await world.automatic.turn() > 0
+        await world.automatic.settle()
+        assert world.begun == ["a"]
+        assert [one.name for one in world.records.all()] == ["a", "b"]
+        world.records.full = False
+        await world.automatic.turn()
+        assert [one.name for one in world.records.all()] == ["a"]
 
     asyncio.run(work())
 
