@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from berth.base.aio import Tasks
 from berth.base.clock import SystemClock
 from berth.base.units import parse_bytes
 from berth.events.bus import Bus
@@ -25,8 +26,9 @@ from berth.volumes.backup.model import RestoreOptions
 from berth.volumes.backup.service import Backups
 from berth.volumes.backup.unchanged import Mark
 from berth.volumes.consistency.still import Stillness
+from berth.volumes.copies.service import Copies
 from berth.volumes.drivers.local_sizes import image_bytes
-from tests.netns.test_restores import NEW
+from tests.netns.test_restores import NEW, _NobodyWrites
 from tests.netns.test_volume_size_faults import SizeWorld
 from tests.netns.test_volume_sizes import no_loops
 from tests.support import filesystems, trees
@@ -44,10 +46,19 @@ class Machine(SizeWorld):
         super().__init__(place / kind)
 
     @property
-    def backups(self) -> Backups:
-        nobody: Any = None
+    def stillness(self) -> Stillness:
+        nobody: Any = _NobodyWrites()
         volumes, bus = self.volumes, Bus(SystemClock())
-        stillness = Stillness(self.layout, volumes.register, volumes.drivers, nobody, bus, SystemClock())
+        return Stillness(self.layout, volumes.register, volumes.drivers, nobody, bus, SystemClock())
+
+    @property
+    def copies(self) -> Copies:
+        volumes = self.volumes
+        return Copies(volumes.shelf, volumes.register, volumes.drivers, self.stillness, volumes.replacing)
+
+    @property
+    def backups(self) -> Backups:
+        volumes, stillness = self.volumes, self.stillness
         marks: MemoryRecords[Mark] = MemoryRecords()
         return Backups(self.layout, volumes.keeping, stillness, volumes.replacing, marks)
 
@@ -73,6 +84,8 @@ class Machine(SizeWorld):
         shutil.rmtree(self.layout.exec_root)
         await self.adopted()
         await self.volumes.replacing.adopt()
+        await self.copies.adopt(tasks := Tasks())
+        await tasks.settle()
         await self.volumes.sizing.adopt()
         await self.backups.adopt()
 
@@ -213,6 +226,43 @@ def test_a_restore_is_there_whole(machine: Machine, name: str) -> None:
         machine.whole(name, parse_bytes("12m"))
         assert trees.difference(trees.look(machine.place / "source"), await machine.seen(name)) == []
         assert sorted(os.listdir(machine.layout.volumes)) == sorted({"data", name})
+
+    asyncio.run(work())
+
+
+def test_a_clone_is_there_whole(machine: Machine) -> None:
+    async def work() -> None:
+        await machine.old()
+        before = await machine.seen()
+        await machine.copies.clone("data", "twin")
+        await machine.after_power_failure()
+        machine.whole("twin", parse_bytes("12m"))
+        assert trees.difference(before, await machine.seen("twin")) == []
+        assert sorted(os.listdir(machine.layout.volumes)) == ["data", "twin"]
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("rolled", [False, True])
+def test_a_snapshot_and_what_was_made_of_it_are_there_whole(machine: Machine, *, rolled: bool) -> None:
+    async def work() -> None:
+        await machine.old()
+        before = await machine.seen()
+        await machine.copies.take("data", "good")
+        data = await machine.hold("data")
+        (data / "file").write_bytes(b"bad")
+        await machine.let_go("data")
+        sync_filesystem(machine.layout.volumes)
+        kept = await machine.copies.rollback("data@good") if rolled else None
+        await machine.after_power_failure()
+        shelf = machine.volumes.shelf
+        assert trees.difference(before, trees.look(shelf.snapshot("data", "good"))) == []
+        now = await machine.seen()
+        assert now[b"file"].size == (len(OLD) if rolled else 3)
+        assert set(shelf.names("data")) == {"good", *([kept.name] if kept else [])}
+        if kept:
+            assert (shelf.snapshot("data", kept.name) / "file").read_bytes() == b"bad"
+            assert trees.difference(before, now) == []
 
     asyncio.run(work())
 

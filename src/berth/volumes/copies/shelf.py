@@ -149,10 +149,12 @@ class Shelf:
     def retire(self, volume: str, name: str) -> Path:
         """Take a snapshot's name away; what is left is for `discard`. Raises `NoSuchSnapshot`."""
         gone = self._place(volume) / f"{_GONE}{new_id()[:16]}"
-        try:
-            (self._place(volume) / name).rename(gone)
-        except FileNotFoundError:
-            raise NoSuchSnapshot(volume, name) from None
+        with _said(f"remove snapshot {name}"):
+            try:
+                (self._place(volume) / name).rename(gone)
+            except FileNotFoundError:
+                raise NoSuchSnapshot(volume, name) from None
+            sync_directory(self._place(volume))  # after a power failure half of it must not have its name
         return gone
 
     def discard(self, stage: Path) -> None:
