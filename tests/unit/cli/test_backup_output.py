@@ -93,8 +93,17 @@ def test_what_is_made_can_be_read_by_nobody_else(tmp_path: Path) -> None:
     }
 
 
-def test_a_secret_key_is_not_sent_to_be_encrypted_to(tmp_path: Path) -> None:
-    identity = tmp_path / "key.txt"
-    identity.write_text("# public key: age1qqq\nAGE-SECRET-KEY-1QQQ\n")
+def test_only_what_looks_like_a_public_key_is_sent_to_be_encrypted_to(tmp_path: Path) -> None:
+    """A path has it, and paths get into logs."""
+    keys = tmp_path / "keys"
+    keys.write_text("# whose\nage1qqq\nssh-ed25519 AAAA me\n")
+    assert _recipients([str(keys), "age1rrr"]) == ["age1qqq", "ssh-ed25519 AAAA me", "age1rrr"]
+    for secret in ("# public key: age1qqq\nAGE-SECRET-KEY-1QQQ\n", "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n"):
+        keys.write_text(secret)
+        with pytest.raises(CommandFailed, match="is a secret key"):
+            _recipients([str(keys)])
     with pytest.raises(CommandFailed, match="that is a secret key"):
-        _recipients([str(identity)])
+        _recipients(["AGE-SECRET-KEY-1QQQ"])
+    keys.write_text("b3BlbnNzaC1rZXktdjE\n")
+    with pytest.raises(CommandFailed, match="is no file of public keys"):
+        _recipients([str(keys)])

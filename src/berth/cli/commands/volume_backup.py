@@ -123,17 +123,27 @@ def _told(session: Session, volume: str, path: str, said: dict[str, Any], *, qui
 
 
 def _recipients(keys: list[str]) -> list[str]:
-    """Return keys; what is a file's name stands for the keys in it."""
+    """Return keys; what is a file's name stands for the keys in it.
+
+    What looks like no public key is not sent: the engine would refuse it, but on its way there it would be part of a
+    path, which gets into logs, and the private half of a key is easily taken for the public one.
+    """
     found = []
     for key in keys:
         if not os.path.isfile(key):
-            found.append(key)
-            continue
-        with open(key, encoding="utf-8", errors="replace") as lines:
-            found += [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    if any(key.upper().startswith("AGE-SECRET-KEY-") for key in found):
-        # Not for the engine to refuse: on its way there it would be part of a path, which gets into logs.
-        raise CommandFailed("that is a secret key; backups are encrypted to the public one: age-keygen -y FILE")
+            lines = [key]
+        else:
+            with open(key, encoding="utf-8", errors="replace") as source:
+                lines = [line.strip() for line in source if line.strip() and not line.startswith("#")]
+        for line in lines:
+            if "SECRET-KEY" in line.upper() or "PRIVATE KEY" in line.upper():
+                raise CommandFailed(
+                    f"{'that' if line == key else key} is a secret key; backups are encrypted to the public one: "
+                    "age-keygen -y FILE, or the file that ends in .pub"
+                )
+            if line != key and not line.startswith(("age1", "ssh-")):
+                raise CommandFailed(f"{key} is no file of public keys: each line is to begin with age1 or ssh-")
+        found += lines
     return found
 
 
