@@ -378,6 +378,38 @@ def test_the_trash_is_emptied_by_time_and_by_need(tmp_path: Path) -> None:
     asyncio.run(work())
 
 
+def test_a_clock_that_is_set_shortens_no_stay_in_the_trash_and_lengthens_none(tmp_path: Path) -> None:
+    async def work() -> None:
+        world = World(tmp_path)
+        trash, clock = world.volumes.trash, _Set()
+        world.volumes.register.clock = clock
+        trash._uptime_ns = lambda: clock.up_ns
+        await world.volume()
+        await world.volumes.remove("data", force=False)
+        await trash.follow_clock()
+        for years in (56, -30):
+            clock.set_ns += years * 365 * 24 * HOUR_NS
+            clock.up_ns += HOUR_NS // 4
+            await trash.follow_clock()
+            await trash.sweep()
+            assert [entry.volume.name for entry in trash.all()] == ["data"]
+        clock.up_ns += HOUR_NS // 2 + 1  # an hour in all
+        await trash.follow_clock()
+        await trash.sweep()
+        assert trash.all() == []
+
+    asyncio.run(work())
+
+
+class _Set(SystemClock):
+    """A clock that somebody sets, and the time that passes."""
+
+    set_ns, up_ns = 24 * HOUR_NS, 0
+
+    def now_ns(self) -> int:
+        return self.set_ns + self.up_ns
+
+
 def test_a_volume_called_like_something_in_the_trash_does_not_go_in_its_stead(tmp_path: Path) -> None:
     async def work() -> None:
         world = World(tmp_path)

@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S: Final = 30.0
 #: Seconds between a removal and the look at what it changed: whoever removed it is answered first.
 LOOK_AFTER_S: Final = 0.25
+#: By so much, in nanoseconds, a clock is set and not corrected.
+SET_NS: Final = 60 * 10**9
 #: The disk is low when less than this share of it is free, and …
 LOW_SHARE: Final = 0.05
 #: … less than this many bytes.
@@ -43,6 +46,10 @@ LOW_BYTES: Final = 10 * 1024**3
 
 
 _REMOVED: Final = attrgetter("removed_ns")
+
+
+def _uptime_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 class Kept(NamedTuple):
@@ -72,8 +79,9 @@ class Trash:
         kept: Kept,
         root: Path,
         free: FreeSpace = free_share,
+        uptime_ns: Callable[[], int] = _uptime_ns,
     ) -> None:
-        """`root` is where the storage is."""
+        """`root` is where the storage is; `uptime_ns` is time that nobody sets."""
         self._register = register
         self._drivers = drivers
         self._deleting = deleting
@@ -83,6 +91,11 @@ class Trash:
         self.keep_ns = kept.keep_ns
         self._locks = KeyedLocks()
         self._news = asyncio.Event()
+        self._uptime_ns = uptime_ns
+        #: The clock less the time that nobody sets, when it was last looked at.
+        self._apart_ns: int | None = None
+        #: Of what it is not on record when it was removed.
+        self._unsure: set[str] = set()
 
     def all(self) -> list[TrashRecord]:
         """Return what is in it, oldest first."""
@@ -193,6 +206,7 @@ class Trash:
         """Delete what has been in it for long enough, and the oldest when the disk runs low; for ever."""
         while True:
             self._news.clear()
+            await self.follow_clock()
             await self.sweep()
             left = self._records.all()
             wait_s = None
@@ -206,12 +220,35 @@ class Trash:
                 continue
             await asyncio.sleep(LOOK_AFTER_S)
 
+    async def follow_clock(self) -> None:
+        """Where somebody has set the clock, let everything have been removed as long ago as it was by the old one.
+
+        A machine that learns at last what year it is would otherwise delete at once what was removed a minute before.
+        """
+        apart = self._register.clock.now_ns() - self._uptime_ns()
+        before, self._apart_ns = self._apart_ns, apart
+        if before is None or abs(apart - before) < SET_NS:
+            return
+        log.warning(
+            "the clock was set by %+d s; what is in the trash stays as long as before", (apart - before) // 10**9
+        )
+        for entry in self.all():
+            moved = msgspec.structs.replace(entry, removed_ns=max(0, entry.removed_ns + apart - before))
+            async with self._locks.hold(entry.id):
+                try:
+                    if self._records.get(entry.id) == entry:
+                        await self._records.put(entry.id, moved)
+                except EngineError as exc:  # a full disk, say
+                    log.warning("volume %s stays in the trash until the next start: %s", entry.volume.name, exc)
+                    self._unsure.add(entry.id)
+
     async def sweep(self) -> None:
         """Do what is due now."""
         now = self._register.clock.now_ns()
         entries = self.all()
         for entry in itertools.takewhile(lambda one: self.goes_ns(one) <= now, entries):
-            await self._let_go(entry, "its time in the trash is over")
+            if entry.id not in self._unsure:
+                await self._let_go(entry, "its time in the trash is over")
         for entry in entries:
             if self._records.get(entry.id) is None:
                 continue
