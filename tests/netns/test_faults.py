@@ -15,7 +15,7 @@ from berth.networks.dns.model import NamedEndpoint
 from berth.networks.endpoint_options import parse_endpoint
 from berth.networks.options import BRIDGE_NAME
 from berth.networks.planning import gateway_endpoint
-from berth.plan.steps.link import UnaddressBridge
+from berth.plan.steps.link import AddressBridge
 from berth.wire.networks import IPAM, EndpointSettings, IPAMConfig
 from tests.netns.stored import StoredWorld
 from tests.netns.test_changes import kernel, update
@@ -461,12 +461,10 @@ async def test_a_bridge_of_somebodys_has_our_address_with_the_network_or_not_at_
     async for steps in failing(world.fault, lambda: make(world)):
         assert addresses("theirs") == owners, steps
         assert list(world.layout.journal.iterdir()) == []
-    assert steps == 3, "addresses, rules, record"
+    assert steps == 4, "addresses, loopback, rules, record"
     assert addresses("theirs") == owners | ours
     await world.service.remove("red")
-    for address in ("10.1.0.1/24", "fd01::1/64"):  # the bridge is left as it is, as Docker leaves it
-        text, _, prefix = address.partition("/")
-        link.host().send(netlink.delete_address(link.host().index("theirs"), text, int(prefix)))
+    assert addresses("theirs") == owners, "it is its owner's, as it was"
 
     seen = []
     async for steps, _ in killing(world, make, restart):
@@ -475,12 +473,13 @@ async def test_a_bridge_of_somebodys_has_our_address_with_the_network_or_not_at_
         assert list(world.layout.journal.iterdir()) == []
         if seen[-1]:
             await world.service.remove("red")
-            world.kernel.apply(UnaddressBridge("theirs", tuple(ours)))
-    assert seen == [False] * 3 + [True], "killed after addresses, rules, before the record, after it"
+            assert addresses("theirs") == owners
+    assert seen == [False] * 4 + [True], "killed after addresses, loopback, rules, before the record, after it"
     # an address that its owner gave it is not taken from it by a network that has it too
     await restart()
     await world.service.remove("red")
-    assert await asyncio.to_thread(ended_in, world, 3, make) == KILLED
+    world.kernel.apply(AddressBridge("theirs", tuple(ours)))
+    assert await asyncio.to_thread(ended_in, world, 4, make) == KILLED
     await restart()
     assert world.service._register.named("red") is None
     assert addresses("theirs") == owners | ours
