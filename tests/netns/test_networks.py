@@ -451,16 +451,17 @@ async def test_a_proxy_that_hangs_keeps_nothing_from_being_given_back(tmp_path: 
         assert (snapshot(), ruleset(), world.live.get(shut.id), world.tenants.get(shut.id)) == before
         await one.close()
         assert [each.container_id for each in world.live.all()] == [shut.id]
+        os.kill(proxy.pid, signal.SIGCONT)
+        keeper.LIMIT_S = 20.0  # type: ignore[misc]
+        assert await proxy.holding() == set(), "it has been told, and does it when it can"
+        three = await world.container("three", "bridge", port_bindings=published("8080"))
+        assert three.address("bridge") == "172.17.0.2", "addresses and ports are free again"
+        assert (await asyncio.to_thread(ask, "::1", 8080)).startswith("three ")
+        await world.service.connect("red", shut.id, EndpointSettings())
+        assert (await asyncio.to_thread(ask, "::1", 8081)).startswith("shut ")
     finally:
         os.kill(proxy.pid, signal.SIGCONT)
-    keeper.LIMIT_S = 20.0  # type: ignore[misc]
-    assert await proxy.holding() == set(), "it has been told, and does it when it can"
-    three = await world.container("three", "bridge", port_bindings=published("8080"))
-    assert three.address("bridge") == "172.17.0.2", "addresses and ports are free again"
-    assert (await asyncio.to_thread(ask, "::1", 8080)).startswith("three ")
-    await world.service.connect("red", shut.id, EndpointSettings())
-    assert (await asyncio.to_thread(ask, "::1", 8081)).startswith("shut ")
-    await proxy.quit()
+        await proxy.quit()
 
 
 @isolated
