@@ -31,7 +31,7 @@ from berth.base.errors import EngineError, SystemFault
 from berth.kernel import link, nft, process
 from berth.kernel.actuator import KernelActuator
 from berth.plan.model import Step
-from berth.store.base import Records
+from berth.store.base import First, Records
 
 #: What a step that is made to fail says.
 INJECTED: Final = "made to fail"
@@ -98,8 +98,8 @@ class FailingRecords(Generic[R]):
     def __getattr__(self, name: str) -> Any:
         return getattr(self._records, name)
 
-    async def put(self, key: str, record: R) -> None:
-        await self._written(self._records.put(key, record))
+    async def put(self, key: str, record: R, *, first: First | None = None) -> None:
+        await self._written(self._records.put(key, record, first=first))
 
     async def drop(self, key: str) -> None:
         await self._written(self._records.drop(key))

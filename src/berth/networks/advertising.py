@@ -10,6 +10,7 @@ import functools
 import logging
 import socket
 from collections.abc import Iterable
+from typing import Final
 
 from berth.base.aio import Tasks, in_thread
 from berth.base.errors import EngineError
@@ -21,9 +22,12 @@ from berth.networks.drivers.registry import driver_of
 from berth.networks.model import LiveEndpoint, LiveSandbox
 from berth.networks.options import Advertisements, advertisements
 from berth.networks.register import Register
-from berth.store.base import First, Records
+from berth.store.base import Records
 
 log = logging.getLogger(__name__)
+
+#: Seconds after which sockets are closed: behind the answer, not beside what it still waits for.
+CLOSE_AFTER_S: Final = 0.05
 
 
 class Advertising:
@@ -34,16 +38,12 @@ class Advertising:
         self._register = register
         self._tasks = Tasks()
 
-    async def tell(self, live: LiveSandbox, ends: Iterable[LiveEndpoint], *, first: First | None = None) -> None:
-        """Tell the neighbours of new attachments once, and as often as their networks want behind the answer.
-
-        `first` is done before, in the same thread; where it fails nobody is told.
-        """
+    async def tell(self, live: LiveSandbox, ends: Iterable[LiveEndpoint]) -> None:
+        """Tell the neighbours of new attachments once, and as often as their networks want behind the answer."""
         wanted = [(end, often) for end in ends if (often := self._often(end)).times]
-        if wanted:
-            await self._say(live.netns_path, [end for end, _ in wanted], first)
-        elif first is not None:
-            await in_thread(first)
+        if not wanted:
+            return
+        await self._say(live.netns_path, [end for end, _ in wanted])
         for end, often in wanted:
             if often.times > 1:
                 self._tasks.start(f"advertise {end.ipv4 or end.ipv6}", self._again(live, end, often))
@@ -65,18 +65,16 @@ class Advertising:
                 return
             await self._say(live.netns_path, [there])
 
-    async def _say(self, namespace: str, ends: Iterable[LiveEndpoint], first: First | None = None) -> None:
-        if used := await in_thread(_send, namespace, ends, first):
-            self._tasks.start("close sockets", in_thread(_close, used))
+    async def _say(self, namespace: str, ends: Iterable[LiveEndpoint]) -> None:
+        if used := await in_thread(_send, namespace, ends):
+            self._tasks.start("close sockets", _close_later(used))
 
     async def close(self) -> None:
         """Tell no more."""
         await self._tasks.close()
 
 
-def _send(namespace: str, ends: Iterable[LiveEndpoint], first: First | None) -> list[socket.socket]:
-    if first is not None:
-        first()
+def _send(namespace: str, ends: Iterable[LiveEndpoint]) -> list[socket.socket]:
     used = []
     for end in ends:
         frames = functools.partial(announcement.frames, ipv4=end.ipv4, ipv6=end.ipv6)
@@ -87,6 +85,13 @@ def _send(namespace: str, ends: Iterable[LiveEndpoint], first: First | None) -> 
                 "neighbours on network %s are not told of %s: %s", end.network_name, short(end.endpoint_id), exc
             )
     return used
+
+
+async def _close_later(sockets: Iterable[socket.socket]) -> None:
+    try:
+        await asyncio.sleep(CLOSE_AFTER_S)
+    finally:
+        await in_thread(_close, sockets)
 
 
 def _close(sockets: Iterable[socket.socket]) -> None:

@@ -6,7 +6,8 @@ and keeps what the container wants. Must not: open or close a container, or writ
 
 import functools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
+from typing import Protocol
 
 import msgspec
 
@@ -31,14 +32,21 @@ from berth.networks.settling import settled
 from berth.networks.telling import Telling
 from berth.plan.model import Plan, Step
 from berth.plan.run import Runner
-from berth.store.base import Records
+from berth.store.base import First, Records
 from berth.wire.networks import EndpointSettings
 
 log = logging.getLogger(__name__)
 
 
-#: Writes down what a container wants from now on: the last thing before the attachment's own record.
-Keep = Callable[[], Awaitable[None]]
+class Keep(Protocol):
+    """Writes down what a container wants from now on, after `first` was done in the same thread.
+
+    Nothing but the name server, which is told all anew after a kill, and the attachment's own record comes after.
+    """
+
+    def __call__(self, *, first: First | None = None) -> Awaitable[None]:
+        """Write it."""
+        ...
 
 
 class Changing:
@@ -111,12 +119,10 @@ class Changing:
             await self._publishing.move_proxy(_leads(live), _leads(now))
             given, sockets = sockets, None
             await together(
-                self._advertising.tell(
-                    now, [end], first=functools.partial(self._files.add, tenant, end, resolver=resolver)
-                ),
+                keep(first=functools.partial(self._files.add, tenant, end, resolver=resolver)),
+                self._advertising.tell(now, [end]),
                 self._naming.extend(tenant, now, end, given),
             )
-            await keep()
             await self._live.put(tenant.container_id, now)
         except BaseException:
             if sockets is not None:

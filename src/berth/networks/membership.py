@@ -20,7 +20,7 @@ from berth.networks.errors import EndpointExists, HostNetworkFixed, Leaving, Net
 from berth.networks.linking import Linking
 from berth.networks.model import LiveSandbox, NetworkRecord, Tenant
 from berth.networks.register import Register
-from berth.store.base import Records
+from berth.store.base import First, Records
 from berth.wire.networks import EndpointSettings
 
 
@@ -149,8 +149,8 @@ class Membership:
             raise Leaving(container_id)
         return tenant
 
-    async def want(self, old: Tenant, new: Tenant) -> None:
-        """Write down what a container wants instead of what it wanted."""
-        await self._tenants.put(new.container_id, new)
+    async def want(self, old: Tenant, new: Tenant, *, first: First | None = None) -> None:
+        """Write down what a container wants instead of what it wanted, after `first` was done in the same thread."""
+        await self._tenants.put(new.container_id, new, first=first)
         self._register.unexpect(old)
         self._register.expect(new)

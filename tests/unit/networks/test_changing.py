@@ -10,6 +10,7 @@ from berth.base.errors import SystemFault
 from berth.networks.errors import HostNetworkFixed
 from berth.networks.model import LiveSandbox, Shape, Tenant
 from berth.plan.steps.link import MakeContainerLink
+from berth.store.base import First
 from berth.wire.networks import EndpointSettings
 from tests.unit.networks.bench import Bench, ToldServer
 
@@ -20,8 +21,10 @@ class Kept:
     def __init__(self, problem: Exception | None = None) -> None:
         self.times, self.problem = 0, problem
 
-    async def __call__(self) -> None:
+    async def __call__(self, *, first: First | None = None) -> None:
         self.times += 1
+        if first is not None:
+            first()
         if self.problem is not None:
             raise self.problem
 
