@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.engines import Done, Engine
+from tests.support.engines import REPO, Done, Engine, wait_for
+from tests.support.terminal import Terminal
 
 pytestmark = [pytest.mark.root, pytest.mark.compat]
 
@@ -123,6 +124,71 @@ def test_a_changed_service_is_made_anew_with_its_anonymous_data(compose: Compose
     assert compose.inside("web", "cat /anon/x /data/x /etc/c.conf; echo $E") == "kept\nkept\nvalue two\ntwo\n"
     compose("up", "-d", "-V")
     assert compose.inside("web", "ls /anon; cat /data/x") == "kept\n"
+
+
+class Screen(Terminal):
+    """A terminal with a Compose command on it."""
+
+    def __init__(self, compose: Compose, *words: str) -> None:
+        program = str(REPO / ".venv/bin/berth")
+        super().__init__(
+            [program, "compose", "--project-directory", str(compose.home), *words], compose.engine.environment
+        )
+
+
+def test_up_on_a_terminal_stops_all_at_ctrl_c(compose: Compose) -> None:
+    compose.write(
+        "name: shop\nservices:\n  a: {image: busybox, init: true, command: sleep 1000}\n"
+        '  b: {image: busybox, command: sh -c \'trap "echo bye; exit" TERM; echo awake; '
+        "while :; do sleep 0.1; done'}\n"
+    )
+    screen = Screen(compose, "up")
+    try:
+        screen.expect("awake")
+        wait_for(lambda: len(compose("ps", "-q").out.split()) == 2, "both to run")
+        screen.type("\x03")
+        screen.expect("Gracefully Stopping... press Ctrl+C again to force")
+        assert screen.wait() == 130
+        assert "bye" in screen.said
+        assert "Container shop-a-1  Stopped" in screen.said
+    finally:
+        screen.close()
+    assert "Traceback" not in screen.said
+    assert compose("ps", "-q").out == ""
+
+
+def test_a_second_ctrl_c_kills(compose: Compose) -> None:
+    compose.write("name: shop\nservices: {a: {image: busybox, command: sh -c 'echo awake; sleep 1000'}}\n")
+    screen = Screen(compose, "up")
+    try:
+        screen.expect("awake")
+        screen.type("\x03")
+        screen.expect("Stopping")
+        began = time.monotonic()
+        screen.expect("Container shop-a-1")
+        screen.type("\x03")
+        assert screen.wait() == 130
+        assert time.monotonic() - began < 9, "it was waited for"
+    finally:
+        screen.close()
+
+
+def test_a_terminal_shows_what_runs_and_runs_after_what_it_needs(compose: Compose) -> None:
+    compose.write(
+        "name: shop\nservices:\n  db: {image: busybox, init: true, command: sleep 1000, healthcheck: {test: 'true', "
+        "interval: 200ms}}\n  a: {image: busybox, command: echo ran, depends_on: {db: {condition: service_healthy}}}\n"
+    )
+    for words, said in (
+        (("run", "--rm", "a"), "ran"),
+        (("up", "-d", "db"), "Running"),
+        (("down", "-t", "0"), "Removed"),
+    ):
+        screen = Screen(compose, *words)
+        try:
+            assert screen.wait() == 0, screen.said
+        finally:
+            screen.close()
+        assert said in screen.said
 
 
 def test_another_content_of_a_secret_or_config_makes_a_container_anew(compose: Compose) -> None:

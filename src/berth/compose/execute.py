@@ -72,6 +72,12 @@ class News:
         except (ClientError, OSError, ValueError):
             return  # waiters look by themselves every RECHECK_S
 
+    def wake(self) -> None:
+        """Let those who wait look again."""
+        with self.condition:
+            self.count += 1
+            self.condition.notify_all()
+
     def wait(self, seen: int, limit_s: float) -> None:
         """Wait until there is news after `seen`, or the limit is over."""
         with self.condition:
@@ -101,15 +107,26 @@ class Performer:
         self.quiet_pull, self.aliases = quiet_pull, aliases
         self.news = News(clients.first.clone(), project.name)
         self.deadline: float | None = None
+        self.given_up = False
         self.lock = threading.Lock()
 
     def perform(self, operation: Operation) -> None:
-        """Do it; raises what the engine says."""
+        """Do it; raises what the engine says, and `OperationFailed` once `give_up` was called."""
+        self._go_on()
         client = self.clients.take()
         try:
             getattr(self, f"_{operation.act.name.lower()}")(client, operation)
         finally:
             self.clients.give(client)
+
+    def give_up(self) -> None:
+        """Begin no further operation, and wait for nothing any longer."""
+        self.given_up = True
+        self.news.wake()
+
+    def _go_on(self) -> None:
+        if self.given_up:
+            raise OperationFailed("canceled")
 
     def _id(self, operation: Operation) -> str:
         if operation.container is not None:
@@ -288,6 +305,7 @@ class Performer:
         self.news.ensure()
         while True:
             seen = self.news.count
+            self._go_on()
             if ready(client.get(f"/containers/{container}/json")):
                 return
             left = RECHECK_S if self.deadline is None else self.deadline - time.monotonic()

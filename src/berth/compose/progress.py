@@ -89,17 +89,22 @@ class Live(Quiet):
         self.drawn = 0
         self.frame = 0
         self.stopped = threading.Event()
-        self.ticker = threading.Thread(target=self._tick, name="progress", daemon=True)
+        self.ticker: threading.Thread | None = None
 
     def __enter__(self) -> Self:
+        self.stopped.clear()
+        self.ticker = threading.Thread(target=self._tick, name="progress", daemon=True)
         self.ticker.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stopped.set()
-        self.ticker.join()
+        if self.ticker is not None:
+            self.ticker.join()
         with self.lock:
             self._draw()
+            # It stays as it is; what a command does afterwards is another picture, below what was printed meanwhile.
+            self.rows, self.drawn = {}, 0
 
     def _tick(self) -> None:
         while not self.stopped.wait(TICK_S):

@@ -1,5 +1,6 @@
 """The attached half of `up`: start, show what the containers print, and stop them when asked or when one ends."""
 
+import contextlib
 import queue
 import sys
 import threading
@@ -12,13 +13,13 @@ from berth.compose.arguments import Parsed
 from berth.compose.commands.streams import make_printer
 from berth.compose.commands.up import choose_services, look
 from berth.compose.errors import ComposeFault
-from berth.compose.execute import execute
+from berth.compose.execute import Performer, execute
 from berth.compose.logs import Follower, Printer, short_name
 from berth.compose.model import Project
 from berth.compose.operations import Act
-from berth.compose.progress import Quiet
+from berth.compose.progress import Live, Plain, Quiet
 from berth.compose.reconcile import Outcome, UpOptions, plan_stop, plan_up
-from berth.compose.seen import Container
+from berth.compose.seen import Container, Observed
 from berth.compose.session import Session
 
 
@@ -115,42 +116,59 @@ def run_attached(session: Session, project: Project, flags: Parsed, created: Out
     shown = {c.id: c for c in seen.containers if c.service in watched and not c.oneoff}
     for container in shown.values():
         printer.register(container.id, short_name(container, project.name))
+    if isinstance(session.progress, Live):
+        # A picture would be redrawn over what the containers print at their end.
+        session.progress = Plain(session.progress.out)
     attached = _Attached(session, project, printer, shown)
+    performer = session.performer(project, seen.containers)
+    starting = threading.Thread(
+        target=_start, args=(session, attached, performer, chosen, seen), name="start", daemon=True
+    )
+    try:
+        _begin(session, project, attached)
+        starting.start()
+        return _stay(session, attached, flags, expected={c.id for c in seen.containers})
+    except KeyboardInterrupt:
+        print("Gracefully Stopping... press Ctrl+C again to force", file=sys.stderr)
+        performer.give_up()  # or a container might start behind the stop
+        with contextlib.suppress(KeyboardInterrupt):
+            if starting.ident is not None:
+                starting.join()
+        stop_all(session, project, flags)
+        attached.drain()
+        return 130
+
+
+def _begin(session: Session, project: Project, attached: _Attached) -> None:
+    """Listen to what happens, and to what runs already."""
     ready = threading.Event()
     threading.Thread(target=attached.listen, args=(session.client.clone(), ready), name="events", daemon=True).start()
     ready.wait()
-    if shown:
+    if attached.shown:
         print(
-            f"Attaching to {', '.join(short_name(c, project.name) for c in shown.values())}",
+            f"Attaching to {', '.join(short_name(c, project.name) for c in attached.shown.values())}",
             file=sys.stderr,
             flush=True,
         )
-    for container in shown.values():
+    for container in attached.shown.values():
         if container.alive:
             attached.alive.add(container.id)
             attached.follow(container, tail="0")
         elif container.state == "exited":
             attached.since[container.id] = _finished(session.client, container.id)
-    outcome = plan_up(project, seen, UpOptions(services=chosen, no_recreate=True, replace_networks=False))
-    performer = session.performer(project, seen.containers)
 
-    def start() -> None:
-        error: Exception | None = None
-        try:
-            execute(outcome.operations, performer, Quiet(), session.limit)
-        except (ComposeFault, ClientError) as failed:
-            error = failed
-        started = [operation.target for operation in outcome.operations if operation.act is Act.START]
-        attached.news.put(_Started(error, frozenset(performer.ids[name] for name in started if name in performer.ids)))
 
-    threading.Thread(target=start, name="start", daemon=True).start()
+def _start(session: Session, attached: _Attached, performer: Performer, chosen: frozenset[str], seen: Observed) -> None:
+    """Start what was created, and tell when that is done."""
+    options = UpOptions(services=chosen, no_recreate=True, replace_networks=False)
+    outcome = plan_up(attached.project, seen, options)
+    error: Exception | None = None
     try:
-        return _stay(session, attached, flags, expected={c.id for c in seen.containers})
-    except KeyboardInterrupt:
-        print("Gracefully Stopping... press Ctrl+C again to force", file=sys.stderr)
-        stop_all(session, project, flags)
-        attached.drain()
-        return 130
+        execute(outcome.operations, performer, Quiet(), session.limit)
+    except (ComposeFault, ClientError) as failed:
+        error = failed
+    started = [operation.target for operation in outcome.operations if operation.act is Act.START]
+    attached.news.put(_Started(error, frozenset(performer.ids[name] for name in started if name in performer.ids)))
 
 
 def _finished(client: Client, container: str) -> str:

@@ -146,6 +146,9 @@ def converge(session: Session, project: Project, flags: Parsed, *, start: bool, 
         if wait and limit:
             performer.deadline = time.monotonic() + limit
         session.run(outcome.operations, performer)
+    else:
+        with session.progress:
+            pass  # what runs already is worth a look
     return outcome
 
 
