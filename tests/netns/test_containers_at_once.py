@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from berth.base.errors import Conflict, InvalidArgument, NotFound
-from berth.containers.errors import CannotKill, IsStopped
+from berth.containers.errors import CannotKill, IsStopped, NotRunning
 from berth.containers.states import State
 from tests.netns.throwaway import isolated
 from tests.netns.whole import Whole, queued, whole
@@ -122,3 +122,44 @@ async def test_a_container_made_while_its_image_goes_has_it_or_is_told(tmp_path:
             assert await (await here.containers.waiting("one")) == 0
             await here.containers.remove("one")
             await here.images.tag(image.id, "busybox")
+
+
+@isolated
+async def test_a_copy_out_of_what_has_just_ended_is_one_of_what_does_not_run(tmp_path: Path, busybox: Path) -> None:
+    async with whole(tmp_path, busybox) as here:
+        one = await here.create("one", "sh", "-c", "echo kept >/file; exec sleep 600")
+        await here.containers.start(one)
+        record = here.containers.find(one)
+        async with here.locks().hold(one):
+            os.kill(record.pid, signal.SIGKILL)
+            await here.waiters(one, 1)  # its end is known, and waits to be written down
+            describing = await queued(here.engine.archives.stat("one", "/etc/passwd"))
+        assert (await describing).name == "passwd"
+
+
+@isolated
+async def test_a_pause_of_what_has_just_ended_says_so(tmp_path: Path, busybox: Path) -> None:
+    async with whole(tmp_path, busybox) as here:
+        one = await here.create("one")
+        await here.containers.start(one)
+        async with here.locks().hold(one):
+            pausing = await queued(here.containers.pause(one))
+            os.kill(here.containers.find(one).pid, signal.SIGKILL)
+            await here.waiters(one, 2)  # its end is written down after that
+        with pytest.raises(NotRunning):
+            await pausing
+
+
+@isolated
+async def test_a_writer_that_ends_before_it_is_held_still_keeps_no_copy_from_being_made(
+    tmp_path: Path, busybox: Path
+) -> None:
+    async with whole(tmp_path, busybox) as here:
+        one = await here.create("one")
+        await here.containers.start(one)
+        async with here.locks().hold(one):
+            freezing = await queued(here.engine.stillness.writers.freeze(one, 5))
+            os.kill(here.containers.find(one).pid, signal.SIGKILL)
+            await here.waiters(one, 2)
+        await freezing  # neither waits in vain nor fails
+        await here.engine.stillness.writers.thaw(one)

@@ -24,6 +24,7 @@ from berth.containers.announce import Announce
 from berth.containers.execs.spec import identity
 from berth.containers.model import ContainerRecord
 from berth.kernel import foreign, process
+from berth.kernel.pidfd import start_ticks
 from berth.kernel.rootfiles import NOT_CONTENT, TAR, Wanted, escaped, followed, go_mode, go_time, packing
 from berth.kernel.rootpath import open_inside
 from berth.kernel.unpack import Unpacker
@@ -32,8 +33,10 @@ from berth.volumes.mounts.model import MountPoint
 Find = Callable[[str], ContainerRecord]
 #: Tells which mount points have a source that may hang.
 MayHang = Callable[[Sequence[MountPoint]], Awaitable[Sequence[MountPoint]]]
-#: Mounts a container that does not run, volumes included, and gives its root directory.
-Mounted = Callable[[ContainerRecord], AbstractAsyncContextManager[Path]]
+#: Mounts a container that does not run, volumes included, and gives its root directory; None for one that runs.
+Mounted = Callable[[ContainerRecord], AbstractAsyncContextManager[Path | None]]
+#: Waits until the end of a container's process is on record.
+Ended = Callable[[str], Awaitable[None]]
 
 #: Name of the header that carries a file's description.
 STAT_HEADER: Final = "X-Docker-Container-Path-Stat"
@@ -74,11 +77,19 @@ class Archives:
     """Copies files in and out of containers."""
 
     def __init__(
-        self, *, find: Find, mounted: Mounted, may_hang: MayHang, answer_limit_s: float, announce: Announce
+        self,
+        *,
+        find: Find,
+        mounted: Mounted,
+        ended: Ended,
+        may_hang: MayHang,
+        answer_limit_s: float,
+        announce: Announce,
     ) -> None:
         self._find = find
         self._announce = announce
         self._mounted = mounted
+        self._ended = ended
         self._may_hang = may_hang
         self._answer_limit_s = answer_limit_s
 
@@ -130,29 +141,47 @@ class Archives:
     @asynccontextmanager
     async def _root(self, record: ContainerRecord, wanted: str = "/") -> AsyncIterator[int]:
         """Lend a descriptor of the container's root directory, in which `wanted` is on a file system that answers."""
-        if record.running:
-            try:
-                fd = os.open(f"/proc/{record.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            except OSError as exc:
-                raise SystemFault(f"container {record.id} ended meanwhile: {exc.strerror}") from None
-            try:
-                await self._check_answers(record, f"/proc/{record.pid}/root", wanted)
-                yield fd
-            finally:
-                os.close(fd)
-            return
-        async with self._mounted(record) as place:
-            await self._check_answers(record, str(place), wanted)
-            fd = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                yield fd
-            finally:
-                os.close(fd)
+        while True:  # it may end, or start, before its turn has come
+            if record.running:
+                fd = _entered(record)
+                if fd is None:
+                    await self._ended(record.id)
+                    record = self._find(record.id)
+                    continue
+                try:
+                    await self._check_answers(record, f"/proc/{record.pid}/root", wanted)
+                    yield fd
+                finally:
+                    os.close(fd)
+                return
+            async with self._mounted(record) as place:
+                if place is None:
+                    record = self._find(record.id)
+                    continue
+                await self._check_answers(record, str(place), wanted)
+                fd = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    yield fd
+                finally:
+                    os.close(fd)
+                return
 
     async def _check_answers(self, record: ContainerRecord, root: str, wanted: str) -> None:
         """Raise before a thread of ours would wait for a dead server, which no one could end."""
         if await self._may_hang(record.mounts):
             await foreign.check_inside(root, wanted, timeout_s=self._answer_limit_s)
+
+
+def _entered(record: ContainerRecord) -> int | None:
+    """Return a descriptor of a running container's root directory; None if its process is gone."""
+    try:
+        fd = os.open(f"/proc/{record.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    if start_ticks(record.pid) == record.pid_started:
+        return fd
+    os.close(fd)  # another process has its pid by now
+    return None
 
 
 def _stat(root: int, wanted: Wanted, asked: str, container: str) -> PathStat:

@@ -468,7 +468,12 @@ class Life:
                 raise IsRestarting(ident)
             if not record.running:
                 raise NotRunning(ident)
-            await self._launcher.runtime.pause(ident)
+            try:
+                await self._launcher.runtime.pause(ident)
+            except EngineError:
+                if pidfd.start_ticks(record.pid) != record.pid_started:  # it has ended, which is not on record yet
+                    raise NotRunning(ident) from None
+                raise
             record = await self._register.put(record, state=states.after(record.state, states.Event.PAUSE))
         self._announce(record, "pause")
 

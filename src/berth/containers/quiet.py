@@ -9,6 +9,7 @@ from typing import Final
 
 from berth.base.aio import in_thread
 from berth.base.errors import NotFound, NotModified
+from berth.containers.errors import IsRestarting, MarkedForRemoval, NotRunning
 from berth.containers.execs.model import Command, check_running
 from berth.containers.execs.service import Execs
 from berth.containers.model import ContainerRecord
@@ -46,9 +47,15 @@ class Quieting:
         return found, busy
 
     async def freeze(self, ident: str, limit_s: float) -> None:
-        """Pause, and wait until the kernel says that every process is frozen. Raises `TimeoutError`."""
-        async with asyncio.timeout(limit_s):
-            await self._containers.pause(ident)
+        """Pause, and wait until the kernel says that every process is frozen. Raises `TimeoutError`.
+
+        One that has ended by itself, since it was looked at, writes no more.
+        """
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._containers.pause(ident)
+        except (NotFound, NotRunning, IsRestarting, MarkedForRemoval):
+            return
         group = self._containers.find(ident).cgroup_path(self._cgroup_parent)
         if not await in_thread(cgroup.wait_until_frozen, self._containers.host.groups, group, limit_s):
             raise TimeoutError

@@ -348,16 +348,26 @@ class Containers:
                 await self._register.put(renamed)
 
     @asynccontextmanager
-    async def mounted(self, record: ContainerRecord) -> AsyncIterator[Path]:
-        """Lend the root directory of a container, volumes included; while it does not run it cannot start, either."""
+    async def mounted(self, record: ContainerRecord) -> AsyncIterator[Path | None]:
+        """Lend the root directory of a container that does not run, volumes included; until then it cannot start.
+
+        None if it runs by now: a long copy out of it must not keep an exit from being noticed.
+        """
         async with self._locks.hold(record.id):
             record = self._launched.life.present(record.id)
             if not record.running:
                 async with mounted(self._layout, self._volumes, record) as root:
                     yield root
                 return
-        # Not under the lock: a long copy must not keep an exit from being noticed.
-        yield Path(f"/proc/{record.pid}/root")
+        yield None
+
+    async def ended(self, ident: str) -> None:
+        """Wait until it is on record that a container's process, which is gone, has ended."""
+        end = await self._launched.life.waiting(ident)
+        try:
+            await end
+        finally:
+            end.cancel()
 
     def prunable(self, filters: Filters) -> list[ContainerRecord]:
         """Return what `prune` would remove."""

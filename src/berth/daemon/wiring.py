@@ -254,6 +254,7 @@ def build(config: Config) -> Parts:
         archives=Archives(
             find=containers.find,
             mounted=containers.mounted,
+            ended=containers.ended,
             may_hang=volumes.mounting.may_hang,
             answer_limit_s=config.volume_timeout,
             announce=announce,
