@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from berth.base.errors import EngineError, NotFound
+from berth.base.errors import EngineError, NotFound, SystemFault
 from berth.volumes.copies.errors import SnapshotInUse
-from berth.volumes.errors import VolumeNameInUse, VolumeProtected
+from berth.volumes.errors import VolumeNameInUse, VolumeOccupied, VolumeProtected
 from berth.wire.containers import Mount
 from tests.netns.throwaway import isolated
 from tests.netns.whole import Whole, queued, whole
@@ -145,3 +145,31 @@ async def test_a_copy_is_the_callers_though_it_goes_at_once(tmp_path: Path, busy
         (made, _), _ = await asyncio.gather(here.engine.copies.clone("data", "copy"), remover())
         assert made.name == "copy"
         assert not made.moved_from
+
+
+@isolated
+async def test_no_copy_is_begun_of_a_volume_that_is_on_its_way(tmp_path: Path, busybox: Path) -> None:
+    async with whole(tmp_path, busybox) as here:
+        await _volume(here, "data")
+        copies, changing, trash = here.engine.copies, here.volumes.changing, here.volumes.trash
+        taken = refused = 0
+        for turns in range(0, 48, 3):
+            for move in (
+                lambda: changing.rename("data", "new"),
+                lambda: changing.rename("new", "data"),
+                lambda: here.volumes.remove("data", force=True),
+                lambda: trash.restore("data"),
+            ):
+                moving = asyncio.ensure_future(move())
+                await asyncio.sleep(turns / 20000)
+                tries = [copies.take(name, f"s{taken}") for name in ("data", "new")]
+                done = await asyncio.gather(moving, *tries, return_exceptions=True)
+                assert not [one for one in done if isinstance(one, SystemFault)], done
+                if isinstance(done[0], VolumeOccupied):
+                    await move()
+                taken += sum(isinstance(one, tuple) for one in done)
+                refused += sum(isinstance(one, VolumeOccupied) for one in done)
+        assert refused
+        assert {path.name for path in here.engine.layout.volumes.iterdir()} == {"data"}
+        there = [path.name for path in here.engine.layout.volumes.glob("data/snapshots/*")]
+        assert sorted(there) == sorted(one.name for _, one in await copies.all("data"))

@@ -1,15 +1,10 @@
 """Several clients at once, at every verb of networks: in the end API, kernel, rules and names agree, and nothing leaks.
 
-    STORM_CALLS=2000 STORM_SEED=7 .venv/bin/python -m pytest tests/scenarios/test_network_storm.py
-
-Each run prints its seed; the same seed makes the same calls in each lane, though not in the same order among lanes.
+See `tests.support.storm` for how to make it bigger.
 """
 
 import json
-import os
-import random
 import re
-import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -19,13 +14,12 @@ import dns.query
 import pytest
 
 from berth.kernel import netns
+from tests.support import storm
 from tests.support.engines import Answer, Berth, wait_for
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
-LANES = 4
-CALLS = int(os.environ.get("STORM_CALLS", "90"))
-SEED = int(os.environ.get("STORM_SEED", "20261124"))
+CALLS = storm.calls(90)
 #: Few of each, so that lanes meet.
 NAMES = [f"s{number}" for number in range(4)]
 BOXES = [f"box{number}" for number in range(5)]
@@ -41,31 +35,18 @@ SYSTEM = re.compile(
 )
 
 
-class Lane:
+class Lane(storm.Lane):
     """One client."""
 
-    def __init__(self, engine: Berth, seed: int) -> None:
-        self.engine, self.random = engine, random.Random(seed)
-        self.seen: Counter[tuple[str, int]] = Counter()
-        self.faults: list[str] = []
+    system = SYSTEM
 
-    def run(self) -> None:
-        often = (self.create, self.connect, self.connect, self.disconnect, self.make, self.start)
-        seldom = (
+    def verbs(self) -> list[Callable[[], Answer]]:
+        often = [self.create, self.connect, self.connect, self.disconnect, self.make, self.start]
+        seldom = [
             self.remove, self.prune, self.rename, self.change, self.change, self.limit, self.stop, self.stop,
             self.drop, self.name, self.look,
-        )  # fmt: skip
-        verbs = 3 * often + seldom
-        for _ in range(CALLS):
-            verb: Callable[[], Answer] = self.random.choice(verbs)
-            try:
-                answer = verb()
-            except Exception as exc:
-                self.faults.append(f"{verb.__name__}: {exc!r}")
-                return
-            self.seen[verb.__name__, answer.status] += 1
-            if answer.status > 500 or (answer.status == 500 and not SYSTEM.fullmatch(answer.message)):
-                self.faults.append(f"{verb.__name__}: {answer.status} {answer.message}")
+        ]  # fmt: skip
+        return 3 * often + seldom
 
     def _net(self, *more: str) -> str:
         return self.random.choice([*NAMES, *more])
@@ -229,25 +210,18 @@ class Seen:
 
 
 def test_clients_at_once_leave_one_truth(own_berth: Berth) -> None:
-    print(f"STORM_SEED={SEED} STORM_CALLS={CALLS}")
-    lanes = [Lane(own_berth, SEED + number) for number in range(LANES)]
+    print(f"STORM_SEED={storm.SEED} STORM_CALLS={CALLS}")
+    lanes = [Lane(own_berth, number) for number in range(storm.LANES)]
     for _ in range(2):
-        threads = [threading.Thread(target=lane.run) for lane in lanes]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert [fault for lane in lanes for fault in lane.faults] == []
+        storm.blow(lanes, CALLS)
         Seen(own_berth).agree()
         before = Seen(own_berth)
         own_berth.restart()
         after = Seen(own_berth)
         assert json.dumps(after.networks, sort_keys=True) == json.dumps(before.networks, sort_keys=True)
         after.agree()
-    answered = sum((lane.seen for lane in lanes), Counter[tuple[str, int]]())
-    print(f"answers: {sorted(answered.items())}")
-    for verb in ("create", "remove", "rename", "change", "connect", "disconnect", "limit", "make", "start", "drop"):
-        assert any(kind == verb and status < 300 for kind, status in answered), f"no {verb} ever went through"
+    made = ("create", "remove", "rename", "change", "connect", "disconnect", "limit", "make", "start", "drop")
+    storm.answered(lanes, made)
     own_berth.wipe_containers()
     for row in own_berth.api("GET", "/networks?filters=%7B%22type%22%3A%5B%22custom%22%5D%7D").body:
         assert own_berth.api("DELETE", f"/networks/{row['Id']}").status == 204

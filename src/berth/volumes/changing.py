@@ -82,7 +82,8 @@ class Changing:
                     if self._users(old) - users:
                         continue
                     self._check(record, new)
-                    return await finish(self._rename(record, new))
+                    with self._register.alone(old, "rename"):
+                        return await finish(self._rename(record, new))
 
     def _users(self, name: str) -> set[str]:
         return set(self._register.holders().get(name, ()))

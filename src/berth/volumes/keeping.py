@@ -88,8 +88,11 @@ class Keeping:
         holding = [ident for ident in self._register.holders().get(record.name, ()) if ident != but]
         if holding:
             raise VolumeInUse(record.name, self._register.describe(holding))
-        self._register.check_unoccupied("remove", record.name)
-        self._register.check_unprotected("remove", record)
+        with self._register.alone(record.name, "remove"):
+            self._register.check_unprotected("remove", record)
+            await self._remove(record, trash=trash, snapshots=snapshots)
+
+    async def _remove(self, record: VolumeRecord, *, trash: bool, snapshots: bool) -> None:
         driver = self._drivers.of(record)
         if trash and await self._trash.put(record, driver):
             return

@@ -136,15 +136,28 @@ class Register:
         no container that uses it runs or starts. Raises `NoSuchVolume`, `VolumeOccupied`, `VolumeRunning`.
         """
         record = self.get(name)
+        if record.moved_from:  # its data are on the way to where the record says they are
+            raise VolumeOccupied(what, name, "rename or restore")
         for other in self._occupied.get(name, ()):
             if exclusive or other.exclusive:
                 raise VolumeOccupied(what, name, other.what)
         if exclusive and (running := self.running_holders(name)):
             raise VolumeRunning(what, name, running)
-        mine = _Occupation(what, exclusive)
+        with self._noted(name, _Occupation(what, exclusive)):
+            yield record
+
+    @contextmanager
+    def alone(self, name: str, what: str) -> Iterator[None]:
+        """Let nobody begin to work on the data of a volume that loses its name. Raises `VolumeOccupied`."""
+        self.check_unoccupied(what, name)
+        with self._noted(name, _Occupation(what, exclusive=True)):
+            yield
+
+    @contextmanager
+    def _noted(self, name: str, mine: _Occupation) -> Iterator[None]:
         self._occupied.setdefault(name, []).append(mine)
         try:
-            yield record
+            yield
         finally:
             self._occupied[name].remove(mine)
             if not self._occupied[name]:
