@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.clients import needs_original_20
 from tests.support.engines import Engine, wait_for
 
 pytestmark = [pytest.mark.root, pytest.mark.compat]
@@ -107,6 +108,7 @@ def test_a_running_container_is_paused_meanwhile_and_goes_on(image: Engine) -> N
 
 
 def test_what_is_refused(image: Engine) -> None:
+    needs_original_20(image.kind)
     image.docker("create", "--name", "commit-e", "busybox", "true")
     for words, said in (
         (("nosuch",), "No such container: nosuch"),
