@@ -107,7 +107,8 @@ class BridgeOptions:
 def parse_bridge(options: Mapping[str, str]) -> BridgeOptions:
     """Read a bridge network's options; unknown ones are ignored, as Docker does. Raises `BadOption`."""
     name = options.get(BRIDGE_NAME, "")
-    if len(name.encode()) > MAX_LINK_NAME or NO_LINK_NAME.search(name):
+    # of the loopback interface is said, as by Docker, what it is not
+    if name != "lo" and (len(name.encode()) > MAX_LINK_NAME or NO_LINK_NAME.search(name)):
         raise BadOption(
             f"invalid bridge name {name!r}: a link's name has 1 to {MAX_LINK_NAME} bytes, no space, slash, colon, "
             "percent sign or quotation mark"
