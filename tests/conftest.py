@@ -22,7 +22,7 @@ CLONE_NEWNS = 0x0002_0000
 
 
 def _mounts_of_its_own() -> None:
-    """Keep this run's mounts out of the namespaces others make meanwhile, as the engines of the suite's other half.
+    """Keep this run's mounts out of the namespaces others make meanwhile, as the engines of the suite's other parts.
 
     Such a namespace is a copy: a file system that is mounted in one of them, too, does not end when we unmount it.
     """
@@ -99,7 +99,7 @@ def _machine() -> dict[str, set[str]]:
 
 
 def _others(mount: str) -> bool:
-    """Whether a row of mountinfo is in a directory of another run, as the other half of the suite is."""
+    """Whether a row of mountinfo is in a directory of another run, as the suite's other parts are."""
     found = re.search(r"/pytest-of-[^/]+/pytest-\d+(?=/)|/run/berth-tests-\d+(?=/)", mount.split()[4] + "/")
     return found is not None and not any(place.endswith(found.group()) for place in (str(RUN), *_directories))
 
