@@ -67,7 +67,7 @@ def fill(directory: Path, name: str, length: int) -> None:
 def loops(root: Path) -> str:
     """Return the loop devices on files below a directory."""
     table = subprocess.run(["losetup", "--list", "--output", "BACK-FILE"], capture_output=True, text=True, check=True)
-    return "".join(line for line in table.stdout.splitlines() if str(root) in line)
+    return "".join(line for line in table.stdout.splitlines() if f"{root}/" in line)
 
 
 def no_loops(root: Path) -> None:

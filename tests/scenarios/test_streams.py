@@ -357,7 +357,8 @@ def test_an_instance_can_be_inspected_and_runs_once(clean_berth: Berth) -> None:
     assert clean_berth.api("POST", f"/exec/{ident}/start", {"Detach": True}).status == 200
     seen = clean_berth.api("GET", f"/exec/{ident}/json").body
     assert (seen["Running"], seen["ExitCode"]) == (True, None)
-    assert Path(f"/proc/{seen['Pid']}/cmdline").read_bytes().startswith(b"sleep\x00500")
+    # the answer comes when it is let go on, which is a moment before it is the command
+    wait_for(lambda: Path(f"/proc/{seen['Pid']}/cmdline").read_bytes().startswith(b"sleep\x00500"), "the command")
     again = clean_berth.api("POST", f"/exec/{ident}/start", {"Detach": True})
     assert (again.status, "has already run" in again.body["message"]) == (409, True)
     clean_berth.docker("exec", "box", "sh", "-c", "kill -9 $(pidof sleep | tr ' ' '\\n' | grep -v '^1$')")
