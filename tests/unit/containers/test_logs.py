@@ -1,13 +1,15 @@
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from berth.base.aio import Tasks
 from berth.base.clock import SystemClock
 from berth.base.paths import Layout
 from berth.containers.logs.attributes import details
 from berth.containers.logs.entries import BadTime, Renderer, Wish, parse_tail, parse_time, stamp_ns, stamp_text
-from berth.containers.logs.rotation import log_file, older, open_files, shift
+from berth.containers.logs.rotation import Rotation, log_file, older, open_files, shift
 from berth.containers.logs.service import Logs, NoStream, NotReadable, tail_offset
 from berth.containers.model import ContainerRecord
 from berth.containers.options import log_limits
@@ -220,3 +222,20 @@ def test_a_log_in_several_files_is_one(tmp_path: Path) -> None:
 def test_limits(driver: str, options: dict[str, str], wanted: tuple[int, int, int]) -> None:
     limits = log_limits(LogConfig(type=driver, config=options))
     assert (limits.max_bytes, limits.files, limits.monitors_bytes) == wanted
+
+
+async def test_a_file_begun_just_before_the_end_counts_among_those_that_are_kept(tmp_path: Path) -> None:
+    layout, tasks = Layout(tmp_path, tmp_path), Tasks()
+    limits = LogConfig(type="json-file", config={"max-size": "1k", "max-file": "2"})
+    one = msgspec.structs.replace(record(), host_config=HostConfig(log_config=limits))
+    path = log_file(layout, one.id)
+    path.parent.mkdir(parents=True)
+    for name, text in (("ctr.log.1", "oldest"), ("ctr.log.0", "full"), ("ctr.log", "new")):
+        path.with_name(name).write_text(text)
+    rotation = Rotation(layout=layout, tasks=tasks)
+    rotation.started(one)
+    await rotation.ended(one)
+    await tasks.close()
+    assert {each.name: each.read_text() for each in path.parent.iterdir()} == {
+        "ctr.log": "new", "ctr.log.0": "new", "ctr.log.1": "full",
+    }  # fmt: skip

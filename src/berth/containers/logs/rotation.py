@@ -13,6 +13,7 @@ import contextlib
 import itertools
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -64,6 +65,8 @@ class Rotation:
         #: Containers whose monitor was told to begin a new file, which is not there yet.
         self._told: set[str] = set()
         self._watch: DirectoryWatch | None = None
+        #: Names are moved by one at a time: a container's end is looked at beside the others'.
+        self._looking = threading.Lock()
 
     # --- the container's life -------------------------------------------------------------------------------------
     async def launched(self, record: ContainerRecord) -> None:
@@ -82,9 +85,12 @@ class Rotation:
         self._watch.wake()  # it may have grown while no engine looked
 
     async def ended(self, record: ContainerRecord) -> None:
-        """Look after it no more."""
-        if self._kept.pop(record.id, None) is not None and self._watch is not None:
-            self._watch.drop(self._layout.container(record.id))
+        """Look after it no more, but for a file that was begun just before its end."""
+        limits = self._kept.pop(record.id, None)
+        if limits is not None:
+            if self._watch is not None:
+                self._watch.drop(self._layout.container(record.id))
+            await in_thread(self._look, {record.id: limits})
         self._told.discard(record.id)
 
     async def removed(self, record: ContainerRecord) -> None:
@@ -105,7 +111,8 @@ class Rotation:
     def _look(self, kept: dict[str, LogLimits]) -> None:
         for ident, limits in kept.items():
             try:
-                self._look_at(ident, limits)
+                with self._looking:
+                    self._look_at(ident, limits)
             except OSError as exc:
                 log.warning("the log of container %s cannot be rotated: %s", ident[:12], exc)
 
