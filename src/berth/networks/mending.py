@@ -2,8 +2,8 @@
 
 A plan that was cut off is taken back by its journal. What remains is the time after a plan was whole and before all
 that follows from it was written: `LiveSandbox.changing` says that there may have been one. An attachment is had whole
-when what the container wants says so, which is written last when it comes and first when it goes; one that is gone is
-wanted no more.
+when what the container wants says so, which is written after its link and its files when it comes and first when it
+goes; one that is gone is wanted no more. What the name server heard meanwhile it is told anew.
 Blocking. Must not: write records.
 """
 
