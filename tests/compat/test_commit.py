@@ -65,6 +65,13 @@ def test_what_a_container_changed_is_in_the_image(image: Engine, program: str) -
     assert "/etc/group: No such file" in seen.err
 
 
+def test_names_that_are_no_utf8_are_in_the_image(image: Engine) -> None:
+    image.docker("run", "--name", "commit-odd", "busybox", "sh", "-c", "printf odd > $(printf '/tmp/\\377\\303')")
+    image.docker("commit", "commit-odd", "odd:names")
+    seen = image.docker("run", "--rm", "odd:names", "sh", "-c", "cd /tmp; printf %s * | od -An -tx1; cat *")
+    assert seen.out.split() == ["ff", "c3", "odd"]
+
+
 def test_a_container_that_changed_nothing_adds_no_layer(image: Engine) -> None:
     image.docker("run", "--name", "commit-b", "busybox", "true")
     one = image.docker("commit", "commit-b", "same").out.strip()

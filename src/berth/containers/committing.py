@@ -6,6 +6,7 @@ is killed (the journal of holds is `berth.volumes.consistency`'s). One that does
 Must not: know how an image is stored.
 """
 
+import json
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -131,8 +132,8 @@ class Commits:
         if not changed:
             return False
         listed = tar.with_name("paths.json")
-        paths = msgspec.json.encode([path.lstrip("/") for path, _ in changed])
-        await in_thread(listed.write_bytes, paths)
+        paths = json.dumps([path.lstrip("/") for path, _ in changed])  # names need not be UTF-8
+        await in_thread(listed.write_text, paths)
         argv = (sys.executable, "-I", "-S", pack.__file__, upper, str(tar), str(listed))
         await process.run(process.ending_with_us(argv), timeout_s=_PACK_LIMIT_S)
         return True

@@ -131,11 +131,5 @@ def only(paths: set[str]) -> Keep:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 3:
-        pack(
-            sys.argv[1],
-            sys.argv[2],
-            only(set(json.loads(Path(sys.argv[3]).read_bytes().decode("utf-8", "surrogateescape")))),
-        )
-    else:
-        pack(sys.argv[1], sys.argv[2])
+    directory, target, *listed = sys.argv[1:]
+    pack(directory, target, *(only(set(json.loads(Path(paths).read_bytes()))) for paths in listed))
