@@ -26,13 +26,12 @@ from berth.images.intake import Intake
 from berth.images.manifest import Platform, choose, digest_of, parse_manifest
 from berth.images.messages import Message
 from berth.images.model import ImageRecord, StoredImage
+from berth.images.naming import Naming, Publish
 from berth.images.packing import write_archive
 from berth.images.record import hex_of
 from berth.images.reference import Reference, parse_reference
 from berth.images.skopeo import scratch
 from berth.images.unpacking import unpack_stream
-
-Publish = Callable[[str, str, str], None]
 
 #: Largest ``manifest.json`` or ``index.json`` that is read, in bytes.
 _MANIFEST_LIMIT: Final = 8 << 20
@@ -59,6 +58,7 @@ class Archives:
         self._layout = layout
         self._catalogue = catalogue
         self._intake = intake
+        self._naming = Naming(catalogue, intake.locks, publish)
         self._clock = clock
         self._publish = publish
         self._platform = platform
@@ -116,24 +116,11 @@ class Archives:
     async def _loaded(
         self, take: Callable[[], Awaitable[ImageId]], names: Sequence[Reference], *, quiet: bool
     ) -> list[Message]:
-        ident = await self._named(take, names, "load")
+        ident = await self._naming.take_in(take, names, action="load")
         said = [] if quiet else self._layer_lines(ident)
         if names:
             return [*said, *(messages.stream(f"Loaded image: {name.familiar}\n") for name in names)]
         return [*said, messages.stream(f"Loaded image ID: {ident}\n")]
-
-    async def _named(self, take: Callable[[], Awaitable[ImageId]], names: Sequence[Reference], action: str) -> ImageId:
-        """Take an image in and give it its names. One without a name may be pruned any moment: then it comes again."""
-        while True:
-            ident = await take()
-            async with self._intake.locks.hold(ident):
-                if names and self._catalogue.by_id(ident) is None:
-                    continue
-                self._publish(action, ident, ident)
-                for name in names:
-                    await self._catalogue.put(name, ident)
-                    self._publish("tag", ident, name.familiar)
-                return ident
 
     async def save(self, refs: Sequence[str]) -> AsyncGenerator[bytes, None]:
         """Yield one archive of several images, readable as Docker's and as an OCI layout; raises `ImageNotFound`."""
@@ -208,7 +195,8 @@ class Archives:
                 comment=comment,
             )
             take = partial(self._intake.take_directory, directory)
-            ident = await self._named(take, [] if target is None else [target.or_latest()], "import")
+            names = [] if target is None else [target.or_latest()]
+            ident = await self._naming.take_in(take, names, action="import")
         yield messages.status(ident)
 
 

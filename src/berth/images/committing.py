@@ -6,6 +6,7 @@ layer is.
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,12 +22,12 @@ from berth.images.errors import ImageNotFound
 from berth.images.intake import Intake
 from berth.images.manifest import above, parse_manifest
 from berth.images.model import ImageRecord
+from berth.images.naming import Naming, Publish
 from berth.images.reference import Reference
 from berth.images.skopeo import scratch
 
 #: Writes a layer's tar at a path; tells whether there is anything in it.
 WriteLayer = Callable[[Path], Awaitable[bool]]
-Publish = Callable[[str, str, str], None]
 
 #: Of the parent's configuration, what its children have too.
 _INHERITED: Final = ("architecture", "os", "os.version", "os.features", "variant")
@@ -53,7 +54,7 @@ class Committing:
         self._catalogue = catalogue
         self._intake = intake
         self._clock = clock
-        self._publish = publish
+        self._naming = Naming(catalogue, intake.locks, publish)
 
     async def commit(
         self, parent_id: str, write_layer: WriteLayer, said: Committed, target: Reference | None = None
@@ -77,11 +78,8 @@ class Committing:
             config = msgspec.json.encode(body)
             manifest = above(parse_manifest(storage.manifest(parent.id)), config, layer)
             await in_thread(write_bundle, bundle, config, manifest)
-            ident = await self._intake.take_directory(bundle, parent=parent.id)
-        if target is not None:
-            await self._catalogue.put(target, ident)
-            self._publish("tag", ident, target.familiar)
-        return ident
+            take = partial(self._intake.take_directory, bundle, parent=parent.id)
+            return await self._naming.take_in(take, [] if target is None else [target])
 
 
 def child(below: dict[str, Any], parent: ImageRecord, said: Committed, created: str, diff_id: str) -> dict[str, Any]:

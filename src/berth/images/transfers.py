@@ -1,6 +1,6 @@
 """Images from and to registries: pull, push, what a registry says about a name, credentials."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,13 +31,12 @@ from berth.images.manifest import (
 )
 from berth.images.messages import Message
 from berth.images.model import ImageRecord
+from berth.images.naming import Publish
 from berth.images.reference import Reference
 from berth.images.refusals import login_refusal, pull_refusal, push_refusal
 from berth.images.skopeo import Skopeo, scratch
 from berth.kernel.process import ProgramFailed
 from berth.wire.images import AuthConfig
-
-Publish = Callable[[str, str, str], None]
 
 
 @dataclass(frozen=True, slots=True)

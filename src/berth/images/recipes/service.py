@@ -22,13 +22,12 @@ from berth.images.jobs import Jobs, Say
 from berth.images.manifest import MadeLayer, Platform, machine_platform
 from berth.images.messages import Message
 from berth.images.model import ImageRecord, Layer
+from berth.images.naming import Naming, Publish
 from berth.images.recipes import busybox, table
 from berth.images.recipes.packages import Packages
 from berth.images.reference import Reference
 from berth.images.skopeo import passed_on, scratch
 from berth.kernel import process
-
-Publish = Callable[[str, str, str], None]
 
 LABEL_RECIPE: Final = "io.berth.recipe"
 #: Which form of the recipe made an image; another form makes it anew.
@@ -69,7 +68,7 @@ class Recipes:
         self._intake = intake
         self._clock = clock
         self._jobs = Jobs(tasks)
-        self._publish = publish
+        self._naming = Naming(catalogue, intake.locks, publish)
         self._environment = passed_on(environment)
         self._platform: Platform = machine_platform(machine.machine())
         self._discard = discard
@@ -94,13 +93,7 @@ class Recipes:
             say(messages.status("Making its base", "debian"))
             await self._shared("debian", say)
             say(messages.status("Made its base", "debian"))
-        while True:
-            ident = await self._shared(name, say)
-            async with self._intake.locks.hold(ident):
-                if self._catalogue.by_id(ident) is not None:  # not pruned before it had a name
-                    await self._catalogue.put(reference, ident)
-                    break
-        self._publish("tag", ident, reference.familiar)
+        ident = await self._naming.take_in(lambda: self._shared(name, say), [reference])
         if name not in _BASES:
             await self._tidy()
         say(messages.status(f"Made {reference.familiar}, {short(ident)}", name))
