@@ -11,7 +11,7 @@ from typing import Final
 from berth.base.units import BadDuration, parse_duration_ns
 from berth.networks.errors import BadOption
 from berth.networks.model import MAX_LINK_NAME, NO_LIMITS, Shape
-from berth.networks.options import BOOLEANS, ENDPOINT_LINK, NO_LINK_NAME
+from berth.networks.options import BOOLEANS, ENDPOINT_LINK, is_link_name
 
 SYSCTLS: Final = "com.docker.network.endpoint.sysctls"
 #: Attach without ever leading the default route through this network.
@@ -94,7 +94,7 @@ def _boolean(options: Mapping[str, str], key: str) -> bool:
 
 
 def _link(name: str) -> str:
-    if name and (len(name.encode()) > MAX_LINK_NAME or NO_LINK_NAME.search(name)):
+    if not is_link_name(name):
         raise BadOption(
             f"invalid value for {ENDPOINT_LINK}: {name!r} cannot be an interface's name: 1 to {MAX_LINK_NAME} bytes, "
             "no space, slash, colon, percent sign or quotation mark"

@@ -42,6 +42,12 @@ ENDPOINT_LINK: Final = "com.docker.network.endpoint.ifname"
 #: br0), and ``"``, which no name in a rule can have.
 NO_LINK_NAME: Final = re.compile(r'[\s/:%"]|\A\.{1,2}\Z|\Alo\Z|\Aall\Z|\Adefault\Z')
 
+
+def is_link_name(name: str) -> bool:
+    """Tell whether a link can have a name; none is one that the kernel makes up."""
+    return len(name.encode()) <= MAX_LINK_NAME and not NO_LINK_NAME.search(name)
+
+
 #: Names of auxiliary addresses that are containers' way out instead of the bridge.
 DEFAULT_GATEWAYS: Final = {4: "DefaultGatewayIPv4", 6: "DefaultGatewayIPv6"}
 
@@ -108,7 +114,7 @@ def parse_bridge(options: Mapping[str, str]) -> BridgeOptions:
     """Read a bridge network's options; unknown ones are ignored, as Docker does. Raises `BadOption`."""
     name = options.get(BRIDGE_NAME, "")
     # of the loopback interface is said, as by Docker, what it is not
-    if name != "lo" and (len(name.encode()) > MAX_LINK_NAME or NO_LINK_NAME.search(name)):
+    if name != "lo" and not is_link_name(name):
         raise BadOption(
             f"invalid bridge name {name!r}: a link's name has 1 to {MAX_LINK_NAME} bytes, no space, slash, colon, "
             "percent sign or quotation mark"
@@ -218,13 +224,13 @@ def _gateway_mode(options: Mapping[str, str], version: int) -> GatewayMode:
 def _trusted(options: Mapping[str, str]) -> tuple[str, ...]:
     found = tuple(one for one in options.get(TRUSTED, "").split(":") if one)
     for name in found:
-        if len(name.encode()) > MAX_LINK_NAME or NO_LINK_NAME.search(name):
+        if not is_link_name(name):
             raise BadOption(f"failed to parse {TRUSTED} value: {name!r} is no link's name")
     return found
 
 
 def _link_prefix(options: Mapping[str, str]) -> str:
     prefix = options.get(LINK_PREFIX, "") or "eth"
-    if len(prefix.encode()) > MAX_LINK_NAME - 3 or NO_LINK_NAME.search(f"{prefix}0"):
+    if not is_link_name(f"{prefix}000"):
         raise BadOption(f"failed to parse {LINK_PREFIX} value: {prefix} (no start of a link's name)")
     return prefix
