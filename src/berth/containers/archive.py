@@ -25,7 +25,7 @@ from berth.containers.execs.spec import identity
 from berth.containers.model import ContainerRecord
 from berth.kernel import foreign, process
 from berth.kernel.pidfd import start_ticks
-from berth.kernel.rootfiles import NOT_CONTENT, TAR, Wanted, escaped, followed, go_mode, go_time, packing
+from berth.kernel.rootfiles import LENIENT_TAR, NOT_CONTENT, Wanted, escaped, followed, go_mode, go_time, packing
 from berth.kernel.rootpath import open_inside
 from berth.kernel.unpack import Unpacker
 from berth.volumes.mounts.model import MountPoint
@@ -217,7 +217,9 @@ async def _tar(place: int, args: Sequence[str]) -> AsyncIterator[bytes]:
     reader, writer = os.pipe2(os.O_CLOEXEC)
     try:
         try:
-            child = process.spawn([*TAR, f"--directory=/proc/self/fd/{place}", *args], stdout=writer, pass_fds=(place,))
+            child = process.spawn(
+                [*LENIENT_TAR, f"--directory=/proc/self/fd/{place}", *args], stdout=writer, pass_fds=(place,)
+            )
         finally:
             os.close(writer)
         try:

@@ -30,11 +30,13 @@ _GO_BITS: Final = {stat.S_ISUID: 1 << 23, stat.S_ISGID: 1 << 22, stat.S_ISVTX: 1
 #: Kernel file systems, not part of what a container holds.
 NOT_CONTENT: Final = ("proc", "sys", "dev")
 _MAX_LINKS: Final = 40
-#: GNU tar as it packs for clients.
+#: GNU tar as it packs for clients; what it complains of is told on standard error.
 TAR: Final = (
     "tar", "--create", "--file=-", "--format=posix", "--pax-option=delete=atime,delete=ctime", "--numeric-owner",
-    "--xattrs", "--xattrs-include=security.capability", "--absolute-names", "--warning=none", "--ignore-failed-read",
+    "--xattrs", "--xattrs-include=security.capability", "--absolute-names",
 )  # fmt: skip
+#: The same where what cannot be read is left out without a word.
+LENIENT_TAR: Final = (*TAR, "--warning=none", "--ignore-failed-read")
 
 
 @dataclass(frozen=True)

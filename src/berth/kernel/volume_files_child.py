@@ -121,9 +121,8 @@ def pack(root: int, wanted: Wanted, flags: set[str]) -> None:
     with packing(root, wanted, without=()) as (place, args):
         say(errno=0, stat=about)
         # Of what cannot be read there is no copy that is worth anything: tar is to fail, not to leave it out.
-        words = [word for word in TAR if word not in ("--ignore-failed-read", "--warning=none")]
         here = f"/proc/self/fd/{place}"
-        argv = [*words, shrunk.LITERALLY, f"--directory={here}", *args]
+        argv = [*TAR, shrunk.LITERALLY, f"--directory={here}", *args]
         with subprocess.Popen(argv, stderr=subprocess.PIPE, pass_fds=(place,), preexec_fn=die_with_us) as tar:  # noqa: PLW1509  one thread
             assert tar.stderr is not None
             small = [name for line in tar.stderr if (name := shrunk.named(line))]
