@@ -193,7 +193,7 @@ class Trash:
         gone = []
         for entry in self.all():
             with contextlib.suppress(NothingInTrash):  # somebody else was faster: had back, or gone
-                gone.append(await self.remove(entry.id))
+                gone.append(await self._delete(entry.id))
         return gone
 
     def goes_ns(self, entry: TrashRecord) -> int:
