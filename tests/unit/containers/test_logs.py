@@ -10,7 +10,7 @@ from berth.base.paths import Layout
 from berth.containers.logs.attributes import details
 from berth.containers.logs.entries import BadTime, Renderer, Wish, parse_tail, parse_time, stamp_ns, stamp_text
 from berth.containers.logs.rotation import Rotation, log_file, older, open_files, shift
-from berth.containers.logs.service import Logs, NoStream, NotReadable, tail_offset
+from berth.containers.logs.service import Logs, NoStream, NotReadable, tail_place
 from berth.containers.model import ContainerRecord
 from berth.containers.options import log_limits
 from berth.containers.states import State
@@ -94,7 +94,7 @@ def test_the_tail_is_found_from_the_end(tmp_path: Path, count: int, first: int) 
     path = tmp_path / "log"
     path.write_text("".join(f"{line}\n" for line in LINES))
     with path.open("rb") as file:
-        assert tail_offset(file.fileno(), count) == sum(len(line) + 1 for line in LINES[:first])
+        assert tail_place(file.fileno(), count)[0] == sum(len(line) + 1 for line in LINES[:first])
 
 
 def test_the_tail_of_a_long_log_spans_blocks(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_the_tail_of_a_long_log_spans_blocks(tmp_path: Path) -> None:
     path.write_text("".join(f"{STAMP} stdout F {number} {'x' * 3000}\n" for number in range(500)))
     with path.open("rb") as file:
         for count in (1, 43, 44, 100, 499, 500, 501):
-            file.seek(tail_offset(file.fileno(), count))
+            file.seek(tail_place(file.fileno(), count)[0])
             assert len(file.read().splitlines()) == min(count, 500)
 
 
@@ -110,9 +110,9 @@ def test_one_line_longer_than_a_block(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text(f"{STAMP} stdout F a\n{STAMP} stdout F {'x' * 300_000}\n{STAMP} stdout F b\n")
     with path.open("rb") as file:
-        file.seek(tail_offset(file.fileno(), 2))
+        file.seek(tail_place(file.fileno(), 2)[0])
         assert len(file.read()) > 300_000
-        file.seek(tail_offset(file.fileno(), 3))
+        file.seek(tail_place(file.fileno(), 3)[0])
         assert file.tell() == 0
 
 

@@ -195,11 +195,6 @@ class _Follower:
         return len(self._fds) > 1
 
 
-def tail_offset(fd: int, count: int) -> int:
-    """Find where the last `count` lines of a log begin, reading from its end."""
-    return tail_place(fd, count)[0]
-
-
 def tail_place(fd: int, count: int) -> tuple[int, int]:
     """Find where the last `count` lines of a file begin, and how many of them it has, reading from its end."""
     end = os.fstat(fd).st_size
