@@ -68,7 +68,8 @@ async def test_volumes_of_a_container_on_its_way_out_are_taken_over_or_not_there
             removing = asyncio.ensure_future(here.containers.remove(donor, volumes=True))
             await asyncio.sleep(wait_ms / 1000)
             making = here.create("heir", "true", volumes_from=["donor"], binds=[f"{tmp_path}:/bound"])
-            made, _ = await asyncio.gather(making, removing, return_exceptions=True)
+            made, gone = await asyncio.gather(making, removing, return_exceptions=True)
+            assert gone is None, gone
             if isinstance(made, EngineError):
                 continue
             assert isinstance(made, str), made

@@ -23,7 +23,7 @@ from berth.volumes.copies.errors import HasSnapshots, NoSnapshotToMount
 from berth.volumes.copies.model import snapshot_data
 from berth.volumes.copies.mounts import of_snapshot
 from berth.volumes.drivers.registry import Drivers
-from berth.volumes.errors import BadMount, NameTaken, VolumeOccupied
+from berth.volumes.errors import BadMount, NameTaken, VolumeInUse, VolumeOccupied, VolumeProtected
 from berth.volumes.keeping import Keeping
 from berth.volumes.model import ANONYMOUS_LABEL, LOCAL, VolumeRecord
 from berth.volumes.mounts import access, away, order, owners, parse
@@ -364,11 +364,12 @@ class Mounting:
                 continue
             async with self._register.hold(point.name):
                 record = self._register.find(point.name)
-                others = set(self._register.holders().get(point.name, ())) - {container_id}
-                if record is None or others or record.protected:
+                if record is None:
                     continue
                 try:
                     await finish(self._keeping.remove_locked(record, but=container_id))
+                except (VolumeInUse, VolumeProtected):
+                    pass  # it is another's too, or somebody wants it kept
                 except (HasSnapshots, VolumeOccupied) as exc:
                     # The container goes all the same; a prune finds the volume when it is free.
                     log.warning("container %s: its volume stays: %s", container_id[:12], exc)
